@@ -1,7 +1,7 @@
-"""Resolves each lock file from the pyprojects: universal, pinned, hashed, and free of paths and hosts.
+"""Resolves the lock files from the pyprojects: universal, hashed, free of paths and hosts.
 
 python locks/compile.py          writes locks/*.txt
-python locks/compile.py --check  resolves with what is locked and says which file differs; exits 1 then
+python locks/compile.py --check  names the files that no longer match; exits 1 then
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def inputs(lock: str) -> list[str]:
 
 
 def resolve(lock: str) -> str:
-    """Returns the lock file's text; what is locked already stays unless a pyproject asks for something else."""
+    """Returns the lock file's text; what is locked stays while it still fits."""
     with tempfile.NamedTemporaryFile("w", suffix=".in", dir=ROOT) as requirements:
         requirements.write("\n".join(inputs(lock)) + "\n")
         requirements.flush()
@@ -65,7 +65,7 @@ def resolve(lock: str) -> str:
                 check=True,
                 cwd=ROOT,
                 stdout=subprocess.DEVNULL,
-            )  # noqa: S603 our own words
+            )
             return output.read_text()
         finally:
             output.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Compiles the contracts: stubs, type stubs and a descriptor set, into an empty folder.
 
-Runs in an environment of its own (locks/protoc.txt) with an old grpcio-tools: generated code refuses a protobuf runtime older than its generator, and
-agents must not be forced onto the newest one.
+Runs in an environment of its own (locks/protoc.txt) with an old grpcio-tools: generated code
+refuses a protobuf runtime older than its generator, and agents must not be forced onto the newest.
 
     python protos/generate.py OUT            stubs into OUT (wiped first), as `make protos` does
     python protos/generate.py --descriptors FILE   only the descriptor set
@@ -22,7 +22,7 @@ PROTOS = Path(__file__).resolve().parent
 
 
 def compile_contracts(*outputs: str) -> None:
-    """Runs protoc over every contract with the given output options; exits with its code when it fails."""
+    """Runs protoc over every contract with the given outputs; exits with its code when it fails."""
     includes = [
         PROTOS,
         resources.files("grpc_tools") / "_proto",
@@ -50,7 +50,7 @@ def generate_stubs(out: Path) -> None:
 
 
 def write_descriptors(path: Path) -> None:
-    """Writes all contracts and what they import as one FileDescriptorSet, comments and options included."""
+    """Writes the contracts and their imports as one FileDescriptorSet, comments and options included."""
     compile_contracts(
         f"--descriptor_set_out={path}",
         "--include_imports",

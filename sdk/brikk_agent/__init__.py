@@ -1,0 +1,1 @@
+"""Write a Brikk agent in twenty lines, and verify Brikk webhooks."""

@@ -1,0 +1,1 @@
+"""The discovery service: which live agent has which capability."""

@@ -1,0 +1,1 @@
+"""The monitoring service: counts and latencies of executions, steps and agents."""

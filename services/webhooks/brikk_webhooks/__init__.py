@@ -1,0 +1,1 @@
+"""The webhooks service: every event delivered, signed and logged."""

@@ -1,0 +1,1 @@
+"""The workflow service: durable execution of multi-step workflows by agents."""

@@ -1,0 +1,1 @@
+"""What all four Brikk services stand on."""
