@@ -1,0 +1,148 @@
+"""What goes into a decision about an execution, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.state import ExecutionState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Values:
+    """The payloads that expressions may read: the input and the outputs of SUCCEEDED steps."""
+
+    execution: str
+    input: Mapping[str, Json]
+    outputs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptSucceeded:
+    """A call returned an output, which `payload.check` has accepted."""
+
+    step_id: str
+    token: str
+    agent: str
+    latency: timedelta
+    output: Mapping[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptFailed:
+    """A call failed, or ran into start_to_close (STEP_TIMEOUT, metadata `timeout`)."""
+
+    step_id: str
+    token: str
+    agent: str
+    latency: timedelta
+    failure: Failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentMissing:
+    """No live agent offers the capability, so the ordered call was not made."""
+
+    step_id: str
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentAvailable:
+    """An agent with the capability came up: the steps that wait for one are called again."""
+
+    capability: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallsLost:
+    """The replica that made the calls is gone: each is made again under a new token.
+
+    The attempt number stays, so that a crash of the engine does not eat the retry budget.
+    """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimerFired:
+    """`next_wake` has passed: everything due is handled."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelRequested:
+    """Someone wants the execution to end."""
+
+    reason: str = ""
+
+
+Event: TypeAlias = (
+    AttemptSucceeded
+    | AttemptFailed
+    | AgentMissing
+    | AgentAvailable
+    | CallsLost
+    | TimerFired
+    | CancelRequested
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """Order to call an agent, to be carried out after the decision is committed."""
+
+    step_id: str
+    capability: str
+    attempt: int
+    token: str
+    input: Mapping[str, Json]
+    timeout: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelCall:
+    """Order to cancel a call that an earlier decision ordered."""
+
+    step_id: str
+    token: str
+
+
+Command: TypeAlias = Call | CancelCall
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HistoryEntry:
+    """One fact of an execution's history; empty `step_id`: it concerns the whole execution."""
+
+    sequence: int
+    type: str
+    step_id: str
+    time: datetime
+    attributes: Mapping[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announcement:
+    """A fact for other services: `type` without `brikk.` and `.v1`; sequence of its history entry."""
+
+    sequence: int
+    type: str
+    data: Mapping[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What follows from some events.
+
+    All of it is committed together; then the commands are carried out. `outputs` are those of the
+    steps that were accepted here; `output` is the execution's, once its state is SUCCEEDED.
+    """
+
+    state: ExecutionState
+    history: tuple[HistoryEntry, ...] = ()
+    commands: tuple[Command, ...] = ()
+    announcements: tuple[Announcement, ...] = ()
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    output: Json = None
