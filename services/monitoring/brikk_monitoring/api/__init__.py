@@ -1,0 +1,1 @@
+"""The servicers: events in, summaries out."""
