@@ -198,3 +198,7 @@ def not_found(resource: str) -> NotFound:
     return NotFound(
         Reason.RESOURCE_NOT_FOUND, f"{resource} does not exist", metadata={"resource": resource}
     )
+
+
+class StartError(Exception):
+    """The process cannot start as it is set up; the message says to its operator what to change."""

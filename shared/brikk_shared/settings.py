@@ -104,6 +104,12 @@ class CommonSettings(BaseSettings):
         description="Name of the point at which the process kills itself. For tests only.",
     )
 
+    @property
+    def service(self) -> str:
+        """Short name of the service, for instance `webhooks`, by the prefix of its variables."""
+        prefix = self.model_config.get("env_prefix", "")
+        return prefix.removeprefix("BRIKK_").rstrip("_").lower() or "service"
+
     @model_validator(mode="after")
     def _check_transport(self) -> CommonSettings:
         if (self.tls_certificate is None) != (self.tls_key is None):

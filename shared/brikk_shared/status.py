@@ -86,6 +86,13 @@ def to_status(error: BrikkError) -> status_pb2.Status:
     return status
 
 
+def make_error(
+    code: str, reason: Reason, message: str, *, metadata: Mapping[str, str]
+) -> BrikkError:
+    """Makes the error of a canonical code; an unknown code is UNKNOWN."""
+    return _CLASSES.get(code, errors.Unknown)(reason, message, metadata=metadata)
+
+
 def from_status(status: status_pb2.Status) -> BrikkError:
     """Decode an error, whoever made it.
 

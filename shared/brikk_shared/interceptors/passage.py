@@ -1,0 +1,132 @@
+"""One call on its way through the parts: admitted, then ended well or badly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.message import Message
+
+from brikk_shared.audit import AuditEntry
+from brikk_shared.call import Call, enter_call
+from brikk_shared.identity import Identity, TokenVerifier
+from brikk_shared.ids import new_id
+from brikk_shared.interceptors.audit import AuditTrail
+from brikk_shared.interceptors.context import Context
+from brikk_shared.interceptors.errors import abort, as_error
+from brikk_shared.interceptors.identity import authorize, identify
+from brikk_shared.interceptors.limits import Limits
+from brikk_shared.interceptors.logs import log_failure, log_success
+from brikk_shared.interceptors.method import Method
+from brikk_shared.interceptors.metrics import MethodMetrics
+from brikk_shared.interceptors.undecodable import Undecodable, refuse
+from brikk_shared.metadata import (
+    REQUEST_ID_KEY,
+    TRACEPARENT_KEY,
+    is_request_id,
+    is_traceparent,
+)
+from brikk_shared.validator import validate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What the calls of a server share."""
+
+    verifier: TokenVerifier
+    limits: Limits
+    audit: AuditTrail
+
+
+class Passage:
+    """One call of one method."""
+
+    __slots__ = (
+        "_began",
+        "_context",
+        "_counted",
+        "_entry",
+        "_identity",
+        "_metadata",
+        "_method",
+        "_metrics",
+        "_parts",
+        "_request_id",
+    )
+
+    def __init__(
+        self, parts: Parts, method: Method, metrics: MethodMetrics, context: Context
+    ) -> None:
+        self._parts = parts
+        self._method = method
+        self._metrics = metrics
+        self._context = context
+        self._began = time.perf_counter()
+        self._metadata = dict(context.invocation_metadata() or ())
+        request_id = str(self._metadata.get(REQUEST_ID_KEY, ""))
+        self._request_id = request_id if is_request_id(request_id) else new_id()
+        self._identity: Identity | None = None
+        self._entry: AuditEntry | None = None
+        self._counted = False
+        metrics.begin()
+
+    async def admit(self, request: Message | Undecodable) -> Message:
+        """Let the call in with a request that keeps its contract, or raise why not."""
+        parts, method, context = self._parts, self._method, self._context
+        context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))
+        parts.limits.enter()
+        self._counted = True
+        identity = self._identity = await identify(parts.verifier, self._metadata)
+        # Before the audit, which would otherwise write a row for each call of a flood.
+        parts.limits.spend(identity)
+        decoded = None if isinstance(request, Undecodable) else request
+        entry = self._entry = parts.audit.open(
+            method, identity, decoded, self._request_id, context.peer()
+        )
+        traceparent = str(self._metadata.get(TRACEPARENT_KEY, ""))
+        call = Call(
+            method=method.path,
+            identity=identity,
+            request_id=self._request_id,
+            traceparent=traceparent if is_traceparent(traceparent) else "",
+            audit=entry,
+        )
+        enter_call(call)
+        authorize(method, identity)
+        if decoded is None:
+            raise refuse()
+        validate(decoded)
+        return decoded
+
+    def sent(self) -> None:
+        """Count a message of the answer."""
+        self._metrics.sent()
+
+    async def succeed(self) -> None:
+        """End the call well, once its audit entry is written."""
+        await self._parts.audit.close(self._entry)
+        seconds = self._leave("OK")
+        if self._identity is not None:
+            log_success(self._method, self._identity, self._request_id, seconds)
+
+    async def fail(self, cause: Exception | asyncio.CancelledError) -> None:
+        """End the call with the status of its error.
+
+        Raises what tells gRPC so, unless it knows: of a cancellation, of an abort by a servicer.
+        """
+        error = as_error(cause, self._context, self._request_id)
+        seconds = self._leave(error.code)
+        log_failure(self._method, self._identity, self._request_id, seconds, error, cause)
+        await self._parts.audit.close_failed(self._entry, error.code)
+        if not isinstance(cause, (asyncio.CancelledError, grpc.aio.AbortError)):
+            await abort(self._context, error, self._request_id)
+
+    def _leave(self, code: str) -> float:
+        if self._counted:
+            self._parts.limits.leave()
+            self._counted = False
+        seconds = time.perf_counter() - self._began
+        self._metrics.end(code, seconds)
+        return seconds

@@ -1,0 +1,113 @@
+"""The gRPC server of a service: its calls, health and reflection, on one listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from brikk_shared.errors import StartError
+from brikk_shared.settings import CommonSettings
+
+_KEEPALIVE = timedelta(seconds=30)
+_SHORTEST_PING_INTERVAL = timedelta(seconds=10)
+
+Servicer = TypeVar("Servicer")
+AddToServer = Callable[[Servicer, grpc.aio.Server], None]
+
+
+class Server:
+    """A grpc.aio server. `start` it once everything is mounted; `drain` ends it."""
+
+    def __init__(self, settings: CommonSettings, interceptor: grpc.aio.ServerInterceptor) -> None:
+        self._settings = settings
+        self._server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+        self._health = health.aio.HealthServicer()
+        self._services: list[str] = []
+        self._port = 0
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once started."""
+        host, _, _ = self._settings.listen.rpartition(":")
+        return f"{host}:{self._port}"
+
+    def mount(
+        self, add: AddToServer[Servicer], servicer: Servicer, service: ServiceDescriptor
+    ) -> None:
+        """Offer a service."""
+        add(servicer, self._server)
+        self._services.append(service.full_name)
+
+    async def start(self) -> None:
+        """Listen, with health NOT_SERVING. StartError without the address or a TLS file."""
+        listed = [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(listed, self._server)
+        await self.set_serving(serving=False)
+        self._port = self._bind()
+        await self._server.start()
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Say by health, of each service and overall, whether calls are welcome."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+    async def drain(self) -> None:
+        """Turn clients away: health NOT_SERVING for good, then wait until they looked."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self._settings.drain_delay.total_seconds())
+
+    async def stop(self) -> None:
+        """Accept no more calls; those under way may finish within the grace."""
+        await self._server.stop(self._settings.drain_grace.total_seconds())
+
+    def _bind(self) -> int:
+        address = self._settings.listen
+        try:
+            if (credentials := _credentials(self._settings)) is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise StartError(f"cannot listen on {address}: it is taken or not ours") from error
+
+
+def _options(settings: CommonSettings) -> Sequence[tuple[str, int]]:
+    def milliseconds(duration: timedelta) -> int:
+        return int(duration.total_seconds() * 1000)
+
+    return (
+        # Two processes on one port would share the calls without anybody noticing.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_connection_age_ms", milliseconds(settings.connection_age)),
+        ("grpc.max_connection_age_grace_ms", milliseconds(settings.drain_grace)),
+        ("grpc.keepalive_time_ms", milliseconds(_KEEPALIVE)),
+        (
+            "grpc.http2.min_recv_ping_interval_without_data_ms",
+            milliseconds(_SHORTEST_PING_INTERVAL),
+        ),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )
+
+
+def _credentials(settings: CommonSettings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
+    except OSError as error:
+        raise StartError(f"cannot read {error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials([pair])
