@@ -1,1 +1,34 @@
 """Write a Brikk agent in twenty lines, and verify Brikk webhooks."""
+
+from __future__ import annotations
+
+from brikk_agent.agent import Agent
+from brikk_agent.connection import Connection, NotConnected
+from brikk_agent.context import Context
+from brikk_agent.errors import AgentError, CannotStart, InvalidInput, NotRetryable, Retryable
+from brikk_agent.webhooks import (
+    BodyRefused,
+    HeaderMissing,
+    SignatureRefused,
+    TimestampRefused,
+    WebhookRefused,
+    WebhookVerifier,
+)
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "BodyRefused",
+    "CannotStart",
+    "Connection",
+    "Context",
+    "HeaderMissing",
+    "InvalidInput",
+    "NotConnected",
+    "NotRetryable",
+    "Retryable",
+    "SignatureRefused",
+    "TimestampRefused",
+    "WebhookRefused",
+    "WebhookVerifier",
+]

@@ -1,0 +1,247 @@
+"""An agent: its handlers, and how it is served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import signal
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
+from brikk_agent.capability import Capability, Handler
+from brikk_agent.connection import Connection, NotConnected
+from brikk_agent.errors import CannotStart
+from brikk_agent.registration import Registration
+from brikk_agent.runtime import Runtime
+from brikk_agent.serving import Serving
+from brikk_agent.tokens import CallTokens
+
+log = logging.getLogger(__name__)
+
+_H = TypeVar("_H", bound=Handler)
+_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+# Leaves room for the random end of an instance's id, of which the contract allows 63 characters.
+_NAME_LENGTH = 54
+
+
+class Agent:
+    """An agent that Brikk can find by its capabilities and call.
+
+    ::
+
+        agent = Agent("summarizer", description="Shortens texts")
+
+        @agent.capability("text.summarize")
+        def summarize(text: str, sentences: int = 3) -> dict[str, str]:
+            ...
+
+        if __name__ == "__main__":
+            agent.run()
+
+    `capacity` is how many calls it takes at once; more are refused, and the caller tries elsewhere.
+    `grace` is how long calls in flight may take to end when it stops. Arguments that are None come
+    from the environment: `agent_id` (unique per running instance; the name and a random end unless
+    set) from BRIKK_AGENT_ID, `listen` (`host:port`, 127.0.0.1 and a free port unless set) from
+    BRIKK_AGENT_LISTEN, `advertise` (where callers reach it, if elsewhere) from
+    BRIKK_AGENT_ADVERTISE. Calls need a token from the suite; `insecure` or BRIKK_AGENT_INSECURE=1
+    lets anybody call. `connection` says where the suite is, Connection.load() unless given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        version: str = "",
+        zone: str = "",
+        labels: Mapping[str, str] | None = None,
+        capacity: int = 64,
+        grace: timedelta = timedelta(seconds=20),
+        agent_id: str | None = None,
+        listen: str | None = None,
+        advertise: str | None = None,
+        insecure: bool | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        if not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
+            raise ValueError(
+                f"{name!r} is no agent name: lower case letters, digits and inner hyphens, "
+                f"at most {_NAME_LENGTH}"
+            )
+        if capacity < 1:
+            raise ValueError("an agent takes at least one call at once")
+        self._display_name = name
+        self._description = description
+        self._version = version
+        self._zone = zone
+        self._labels = dict(labels or {})
+        self._capacity = capacity
+        self._grace = grace
+        environment = os.environ
+        self._id = agent_id or environment.get("BRIKK_AGENT_ID") or f"{name}-{secrets.token_hex(4)}"
+        self._listen = listen or environment.get("BRIKK_AGENT_LISTEN") or "127.0.0.1:0"
+        self._advertise = advertise or environment.get("BRIKK_AGENT_ADVERTISE") or ""
+        if insecure is None:
+            insecure = environment.get("BRIKK_AGENT_INSECURE", "").lower() in ("1", "true", "yes")
+        self._insecure = insecure
+        self._connection = connection
+        self._capabilities: dict[str, Capability] = {}
+        self._serving: Serving | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry: `agents/{agent}`."""
+        return f"agents/{self._id}"
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is called, `host:port`; known while it runs."""
+        return self._running().endpoint
+
+    def capability(
+        self, name: str, *, description: str = "", tags: Sequence[str] = ()
+    ) -> Callable[[_H], _H]:
+        """Registers the decorated function as the handler of a capability.
+
+        The caller's input is bound to the parameters by name and checked against their types; a
+        parameter annotated `Context` receives the call's. A synchronous handler runs in a thread.
+        The docstring's first paragraph is the description unless one is given. The function itself
+        stays as it is. Raises TypeError for a signature that JSON cannot express.
+        """
+
+        def register(handler: _H) -> _H:
+            if name in self._capabilities:
+                raise ValueError(f"{name!r} has a handler already")
+            self._capabilities[name] = Capability.of(
+                name, handler, description=description, tags=tags
+            )
+            return handler
+
+        return register
+
+    def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, drains, and returns; for `if __name__ == "__main__"`.
+
+        Exits with a message and status 1 when it cannot start, and with status 1 when calls did
+        not end within the grace.
+        """
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s %(message)s"
+        )
+        try:
+            drained = asyncio.run(self._until_signalled())
+        except (CannotStart, NotConnected) as error:
+            raise SystemExit(f"{self._display_name} cannot run: {error}") from error
+        if not drained:
+            # A handler that hangs in a thread would keep the interpreter from exiting.
+            logging.shutdown()
+            os._exit(1)
+
+    async def serve(self) -> None:
+        """Serves until it is cancelled or `stop` is called, for use in a program of your own.
+
+        Raises CannotStart when it cannot run as it is set up, NotConnected when no suite is known.
+        """
+        await self.start()
+        try:
+            await self._running().until_stopped()
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Begins to serve, and to register in the background; `stop` ends it."""
+        connection = self._connect()
+        tokens = None
+        if not self._insecure:
+            if not connection.call_jwks:
+                raise CannotStart(
+                    "it does not know the keys that calls are signed with; run `brikk up`, set "
+                    "BRIKK_CALL_JWKS, or let anybody call it with BRIKK_AGENT_INSECURE=1"
+                )
+            tokens = CallTokens(connection.call_jwks, self.name)
+        if not self._capabilities:
+            raise CannotStart("it has no capability; decorate a function with @agent.capability")
+        runtime = Runtime(
+            domain=self._display_name,
+            capabilities=self._capabilities,
+            capacity=self._capacity,
+            tokens=tokens,
+        )
+        serving = Serving(runtime, listen=self._listen, advertise=self._advertise)
+        registration = Registration(
+            self._request(serving.endpoint),
+            connect=self._connect,
+            in_flight=lambda: runtime.in_flight,
+        )
+        await serving.start(registration)
+        self._serving = serving
+
+    async def registered(self) -> None:
+        """Returns once the registry knows the running agent; raises CannotStart if it refuses."""
+        await self._running().until_registered()
+
+    async def stop(self) -> bool:
+        """Leaves the registry, lets calls in flight end within the grace, and stops.
+
+        Returns whether they all ended. An agent that does not run has nothing to end.
+        """
+        if self._serving is None:
+            return True
+        serving, self._serving = self._serving, None
+        serving.ask_to_stop()
+        return await serving.drain(self._grace)
+
+    async def _until_signalled(self) -> bool:
+        await self.start()
+        serving = self._running()
+        loop = asyncio.get_running_loop()
+
+        def signalled() -> None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)  # a second one ends the process at once
+            serving.ask_to_stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, signalled)
+        try:
+            await serving.until_stopped()
+        except CannotStart:
+            await self.stop()
+            raise
+        log.info("%s stops", self.name)
+        return await self.stop()
+
+    def _running(self) -> Serving:
+        if self._serving is None:
+            raise RuntimeError("the agent does not run")
+        return self._serving
+
+    def _connect(self) -> Connection:
+        return self._connection or Connection.load()
+
+    def _request(self, endpoint: str) -> discovery_service_pb2.RegisterAgentRequest:
+        service = agent_pb2.AgentService(
+            service_id=self._display_name,
+            description=self._description,
+            capabilities=[each.describe() for each in self._capabilities.values()],
+        )
+        return discovery_service_pb2.RegisterAgentRequest(
+            agent_id=self._id,
+            agent=agent_pb2.Agent(
+                name=self.name,
+                display_name=self._display_name,
+                endpoint=endpoint,
+                zone=self._zone,
+                version=self._version,
+                labels=self._labels,
+                services=[service],
+                capacity=self._capacity,
+            ),
+            incarnation=str(uuid.uuid4()),
+        )

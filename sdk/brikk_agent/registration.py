@@ -1,0 +1,150 @@
+"""An agent's place in the registry: taking it, keeping it with heartbeats, giving it up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+import grpc
+from google.rpc import code_pb2
+
+from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
+from brikk_agent.connection import Connection, NotConnected
+from brikk_agent.errors import CannotStart
+
+if TYPE_CHECKING:
+    from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceAsyncStub
+
+log = logging.getLogger(__name__)
+
+_RPC_TIMEOUT_SECONDS = 5.0
+_LEAVE_TIMEOUT_SECONDS = 2.0
+_BEAT_JITTER = 0.1
+_SHORTEST_INTERVAL = timedelta(milliseconds=10)
+_FIRST_BACKOFF = timedelta(milliseconds=500)
+_LONGEST_BACKOFF = timedelta(seconds=10)
+# Trying again would not help: the agent or its permissions must change first.
+_FINAL = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+
+
+def beat_delay(dictated: timedelta, random: Random) -> timedelta:
+    """The wait before the next heartbeat: what the registry dictates and up to 10 % more."""
+    return max(dictated, _SHORTEST_INTERVAL) * (1 + random.uniform(0, _BEAT_JITTER))
+
+
+def backoff(failures: int, random: Random) -> timedelta:
+    """The wait after a failure: full jitter below a bound that doubles from 0.5 s to 10 s.
+
+    Full jitter, so that the agents of a registry that restarted do not come back all at once.
+    """
+    bound: timedelta = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures, 10))
+    return bound * random.random()
+
+
+class Registration:
+    """Keeps one agent instance registered for as long as `run` runs.
+
+    `connect` is asked anew after each failure, so that an agent follows a suite that came back at
+    another address or with another token. `held` is set while the registry knows the agent.
+    """
+
+    def __init__(
+        self,
+        request: pb.RegisterAgentRequest,
+        *,
+        connect: Callable[[], Connection],
+        in_flight: Callable[[], int],
+    ) -> None:
+        self.held = asyncio.Event()
+        self._request = request
+        self._agent = request.agent.name
+        self._connect = connect
+        self._in_flight = in_flight
+        self._random = SystemRandom()
+        self._epoch = 0
+        self._failures = 0
+        self._reported = ""
+
+    async def run(self) -> None:
+        """Registers and beats until it is cancelled.
+
+        Raises CannotStart when the registry refuses the agent for good.
+        """
+        while True:
+            try:
+                async with self._connect().channel("discovery") as channel:
+                    await self._keep(DiscoveryServiceStub(channel))
+            except NotConnected as error:
+                self._report("NOT_CONNECTED", str(error))
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _FINAL and not self._epoch:
+                    raise CannotStart(f"the registry refuses it: {error.details()}") from error
+                self._report(error.code().name, error.details() or "")
+            delay = backoff(self._failures, self._random)
+            self._failures += 1
+            await asyncio.sleep(delay.total_seconds())
+
+    async def leave(self) -> None:
+        """Asks for no more work and ends the registration; if that fails, the lease runs out."""
+        if not self.held.is_set():
+            return
+        self.held.clear()
+        try:
+            async with self._connect().channel("discovery") as channel:
+                stub = DiscoveryServiceStub(channel)
+                await stub.Heartbeat(self._beat(draining=True), timeout=_LEAVE_TIMEOUT_SECONDS)
+                await stub.DeregisterAgent(
+                    pb.DeregisterAgentRequest(agent=self._agent, epoch=self._epoch),
+                    timeout=_LEAVE_TIMEOUT_SECONDS,
+                )
+        except (NotConnected, grpc.aio.AioRpcError) as error:
+            log.warning("%s could not deregister; its lease will run out: %s", self._agent, error)
+
+    async def _keep(self, stub: DiscoveryServiceAsyncStub) -> None:
+        """Registers unless a lease is held, then beats; returns when the lease is lost."""
+        if not self.held.is_set():
+            registered = await stub.RegisterAgent(self._request, timeout=_RPC_TIMEOUT_SECONDS)
+            self._epoch = registered.epoch
+            self.held.set()
+            log.info("%s is registered at %s", self._agent, self._request.agent.endpoint)
+            self._recovered()
+            await self._pause(registered.heartbeat_interval.ToTimedelta())
+        while True:
+            answer = await stub.Heartbeat(self._beat(), timeout=_RPC_TIMEOUT_SECONDS)
+            self._recovered()
+            # Any refusal: registering again is idempotent, and answers what is really wrong.
+            if any(result.status.code != code_pb2.OK for result in answer.results):
+                log.info("%s lost its lease and registers again", self._agent)
+                self.held.clear()
+                return
+            await self._pause(answer.heartbeat_interval.ToTimedelta())
+
+    def _beat(self, *, draining: bool = False) -> pb.HeartbeatRequest:
+        beat = pb.Beat(
+            agent=self._agent,
+            epoch=self._epoch,
+            in_flight=self._in_flight(),
+            draining=draining,
+        )
+        return pb.HeartbeatRequest(beats=[beat])
+
+    async def _pause(self, dictated: timedelta) -> None:
+        await asyncio.sleep(beat_delay(dictated, self._random).total_seconds())
+
+    def _report(self, code: str, details: str) -> None:
+        if code != self._reported:  # once per kind of trouble, not once per attempt
+            self._reported = code
+            log.warning("%s cannot reach the registry yet: %s %s", self._agent, code, details)
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        self._reported = ""

@@ -1,0 +1,155 @@
+"""The service that an agent implements: each call is admitted, bound, handled and answered here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from brikk.agent.v1 import agent_runtime_service_pb2 as pb
+from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceServicer
+from brikk_agent.capability import Capability
+from brikk_agent.context import Context
+from brikk_agent.errors import AgentError, status_of
+from brikk_agent.structs import Unrepresentable, from_struct, to_struct
+from brikk_agent.tokens import CallTokens
+
+log = logging.getLogger(__name__)
+
+Call = grpc.aio.ServicerContext[Any, Any]
+
+
+class Runtime(AgentRuntimeServiceServicer):
+    """Serves the capabilities of one agent, `capacity` calls at once.
+
+    Synchronous handlers run in threads. One whose caller has gone runs on, since a thread cannot be
+    stopped, and holds its place until it returns. Without `tokens` every caller is served.
+    """
+
+    def __init__(
+        self,
+        *,
+        domain: str,
+        capabilities: Mapping[str, Capability],
+        capacity: int,
+        tokens: CallTokens | None,
+    ) -> None:
+        self._domain = domain
+        self._capabilities = capabilities
+        self._capacity = capacity
+        self._tokens = tokens
+        self._threads = ThreadPoolExecutor(capacity, thread_name_prefix=domain)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.in_flight = 0
+
+    async def idle(self) -> None:
+        """Returns when no handler runs."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Lets the threads go; handlers that still run are left behind."""
+        self._threads.shutdown(wait=False)
+
+    async def Execute(self, request: pb.ExecuteRequest, context: Call) -> pb.ExecuteResponse:
+        """Does one unit of work; every failure becomes a status with ErrorInfo."""
+        try:
+            if self._tokens is not None:
+                await self._tokens.check(context.invocation_metadata() or ())
+            return await self._execute(request, context)
+        except AgentError as error:
+            refusal = error
+        except Unrepresentable as error:
+            log.exception("%s returned what cannot be sent", request.capability)
+            refusal = AgentError(
+                "INVALID_OUTPUT", str(error), retryable=True, code=grpc.StatusCode.INTERNAL
+            )
+        except Exception as error:
+            log.exception("%s failed", request.capability)
+            # The text of a foreign exception may hold anything; it stays in the agent's log.
+            refusal = AgentError(
+                "HANDLER_FAILED",
+                f"{request.capability} raised {type(error).__name__}; see the agent's log",
+                retryable=True,
+                metadata={"exception": type(error).__name__},
+                code=grpc.StatusCode.INTERNAL,
+            )
+        status = status_of(refusal, domain=self._domain)
+        return await context.abort_with_status(rpc_status.to_status(status))
+
+    async def _execute(self, request: pb.ExecuteRequest, call: Call) -> pb.ExecuteResponse:
+        capability = self._capabilities.get(request.capability)
+        if capability is None:
+            raise AgentError(
+                "UNKNOWN_CAPABILITY",
+                f"This agent does not offer {request.capability!r}",
+                retryable=False,
+                metadata={"capability": request.capability},
+                code=grpc.StatusCode.UNIMPLEMENTED,
+            )
+        if self.in_flight >= self._capacity:
+            raise AgentError(
+                "OVER_CAPACITY",
+                f"The agent is at work on {self.in_flight} calls, as many as it takes",
+                retryable=True,
+                metadata={"capacity": str(self._capacity)},
+                code=grpc.StatusCode.RESOURCE_EXHAUSTED,
+            )
+        arguments = capability.arguments(from_struct(request.input), _context(request, call))
+        output = await self._run(capability, arguments)
+        return pb.ExecuteResponse(output=to_struct(output, name="output"))
+
+    async def _run(self, capability: Capability, arguments: dict[str, object]) -> object:
+        self._enter()
+        if capability.is_async:
+            try:
+                outcome = capability.handler(**arguments)
+                assert isinstance(outcome, Awaitable)
+                return await outcome
+            finally:
+                self._leave()
+        handle = partial(_without_stop_iteration, capability, arguments)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, handle)
+        work.add_done_callback(lambda _: self._leave())
+        return await asyncio.shield(work)
+
+    def _enter(self) -> None:
+        self.in_flight += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._idle.set()
+
+
+def _context(request: pb.ExecuteRequest, call: Call) -> Context:
+    return Context(
+        capability=request.capability,
+        execution=request.execution,
+        step=request.step,
+        attempt=request.attempt,
+        idempotency_key=request.idempotency_key,
+        traceparent=request.traceparent,
+        ends=_ends(call.time_remaining()),
+    )
+
+
+def _ends(remaining: float | None) -> float | None:
+    return None if remaining is None else time.monotonic() + remaining
+
+
+def _without_stop_iteration(capability: Capability, arguments: dict[str, object]) -> object:
+    # A future cannot hold a StopIteration: the call would never be answered.
+    try:
+        return capability.handler(**arguments)
+    except StopIteration as error:
+        raise RuntimeError("StopIteration") from error
