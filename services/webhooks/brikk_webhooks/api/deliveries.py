@@ -1,0 +1,63 @@
+"""WebhookService: what was sent, and how each attempt went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from brikk.webhooks.v1 import webhook_service_pb2 as pb
+from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceServicer
+from brikk_shared.call import organization
+from brikk_shared.database import Database
+from brikk_shared.errors import not_found
+from brikk_shared.pagination import next_token, page_of
+from brikk_webhooks.api.messages import (
+    attempt_message,
+    delivery_message,
+    ids_of_delivery,
+    state_asked,
+    webhook_id_of,
+)
+from brikk_webhooks.store import deliveries, webhooks
+
+
+class DeliveryMethods(WebhookServiceServicer):
+    """The part of the service that reads deliveries."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ListDeliveries(
+        self, request: pb.ListDeliveriesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListDeliveriesResponse:
+        """List the deliveries of a webhook, newest first."""
+        page = page_of(request)
+        webhook_id = webhook_id_of(request.parent)
+        async with self._database.reading() as connection:
+            if await webhooks.get_webhook(connection, organization(), webhook_id) is None:
+                raise not_found(request.parent)
+            found = await deliveries.list_deliveries(
+                connection,
+                organization(),
+                webhook_id,
+                state=state_asked(request.state),
+                before=page.cursor,
+                limit=page.size + 1,
+            )
+        shown = found[: page.size]
+        return pb.ListDeliveriesResponse(
+            deliveries=[delivery_message(webhook_id, delivery) for delivery in shown],
+            next_page_token=next_token(request, shown[-1].id) if len(found) > page.size else "",
+        )
+
+    async def ListAttempts(
+        self, request: pb.ListAttemptsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAttemptsResponse:
+        """List the attempts of a delivery, oldest first."""
+        ids = ids_of_delivery(request.parent)
+        async with self._database.reading() as connection:
+            if not await deliveries.delivery_exists(connection, organization(), *ids):
+                raise not_found(request.parent)
+            attempts = await deliveries.list_attempts(connection, organization(), *ids)
+        return pb.ListAttemptsResponse(attempts=[attempt_message(each) for each in attempts])

@@ -1,0 +1,83 @@
+"""EventService: batches of events in, each with its effect once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
+import grpc
+from prometheus_client import Counter
+
+from brikk.event.v1.event_pb2 import Event
+from brikk.event.v1.event_service_pb2 import PublishRefusal, PublishRequest, PublishResponse
+from brikk.event.v1.event_service_pb2_grpc import EventServiceServicer
+from brikk_shared import marks
+from brikk_shared.database import Database
+from brikk_shared.errors import BrikkError
+from brikk_shared.event import check_event
+from brikk_shared.status import to_status
+from brikk_shared.structs import from_struct
+from brikk_webhooks.domain.cloudevent import CloudEvent
+from brikk_webhooks.store.intake import Intake
+
+
+class EventServicer(EventServiceServicer):
+    """Turns events into deliveries.
+
+    Args:
+        arrived: called when there are new deliveries.
+        gaps: counts batches that do not follow on the one before.
+    """
+
+    def __init__(
+        self, database: Database, intake: Intake, *, arrived: Callable[[], None], gaps: Counter
+    ) -> None:
+        self._database = database
+        self._intake = intake
+        self._arrived = arrived
+        self._gaps = gaps
+
+    async def Publish(
+        self, request: PublishRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> PublishResponse:
+        """Take a batch; what was taken before has no effect, and refused items are set aside."""
+        if not request.items:
+            async with self._database.reading() as connection:
+                return PublishResponse(mark=await marks.read(connection, request))
+        refused: dict[int, BrikkError] = {}
+        for item in request.items:
+            if (error := check_event(item.event)) is not None:
+                refused[item.position] = error
+        async with self._database.transaction() as connection:
+            fresh = await marks.take(connection, request, self._gaps)
+            deliveries = await self._intake.take(
+                connection, [_event(item.event) for item in fresh if item.position not in refused]
+            )
+            for item in fresh:
+                if item.position in refused:
+                    await marks.dead_letter(connection, request, item, refused[item.position])
+            mark = await marks.read(connection, request)
+        if deliveries:
+            self._arrived()
+        return PublishResponse(
+            refusals=[
+                PublishRefusal(position=position, status=to_status(error))
+                for position, error in refused.items()
+            ],
+            mark=mark,
+        )
+
+
+def _event(event: Event) -> CloudEvent:
+    return CloudEvent(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        subject=event.subject,
+        time=event.time.ToDatetime(tzinfo=UTC),
+        organization=event.organization,
+        sequence=event.sequence,
+        traceparent=event.traceparent,
+        data=from_struct(event.data),
+    )

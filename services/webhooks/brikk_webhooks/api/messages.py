@@ -1,0 +1,74 @@
+"""Domain objects as messages of the contract, and names as their parts."""
+
+from __future__ import annotations
+
+from brikk.webhooks.v1 import webhook_pb2
+from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
+from brikk_webhooks.domain.webhook import Webhook
+
+_STATES = {
+    DeliveryState.PENDING: webhook_pb2.Delivery.STATE_PENDING,
+    DeliveryState.DELIVERED: webhook_pb2.Delivery.STATE_DELIVERED,
+    DeliveryState.FAILED: webhook_pb2.Delivery.STATE_FAILED,
+}
+_ASKED = {message: state for state, message in _STATES.items()}
+
+
+def webhook_id_of(name: str) -> str:
+    """Take the id out of `webhooks/{webhook}`."""
+    return name.removeprefix("webhooks/")
+
+
+def ids_of_delivery(name: str) -> tuple[str, str]:
+    """Take both ids out of `webhooks/{webhook}/deliveries/{delivery}`."""
+    webhook, _, delivery = name.partition("/deliveries/")
+    return webhook_id_of(webhook), delivery
+
+
+def state_asked(state: webhook_pb2.Delivery.State.ValueType) -> DeliveryState | None:
+    """Read the state that a list is limited to; None when it is not."""
+    return _ASKED.get(state)
+
+
+def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhook:
+    """Write a webhook, with its secret in the one answer that shows it."""
+    message = webhook_pb2.Webhook(
+        name=f"webhooks/{webhook.id}",
+        url=webhook.url,
+        event_types=webhook.event_types,
+        description=webhook.description,
+        secret=secret,
+    )
+    for wait in webhook.retry_schedule:
+        message.retry_schedule.add().FromTimedelta(wait)
+    message.create_time.FromDatetime(webhook.create_time)
+    return message
+
+
+def delivery_message(webhook_id: str, delivery: Delivery) -> webhook_pb2.Delivery:
+    """Write a delivery of a webhook."""
+    message = webhook_pb2.Delivery(
+        name=f"webhooks/{webhook_id}/deliveries/{delivery.id}",
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        subject=delivery.subject,
+        state=_STATES[delivery.state],
+        attempts=delivery.attempts,
+        response_status=delivery.response_status,
+    )
+    message.create_time.FromDatetime(delivery.create_time)
+    if delivery.next_attempt_time is not None:
+        message.next_attempt_time.FromDatetime(delivery.next_attempt_time)
+    if delivery.end_time is not None:
+        message.end_time.FromDatetime(delivery.end_time)
+    return message
+
+
+def attempt_message(attempt: Attempt) -> webhook_pb2.Attempt:
+    """Write an attempt."""
+    message = webhook_pb2.Attempt(
+        number=attempt.number, response_status=attempt.response_status, error=attempt.error
+    )
+    message.start_time.FromDatetime(attempt.start_time)
+    message.latency.FromTimedelta(attempt.latency)
+    return message

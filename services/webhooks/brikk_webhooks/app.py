@@ -1,0 +1,112 @@
+"""The webhooks service, put together."""
+
+from __future__ import annotations
+
+from brikk.event.v1 import event_service_pb2
+from brikk.event.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
+from brikk.webhooks.v1 import webhook_service_pb2
+from brikk.webhooks.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
+from brikk_shared.application import Application, run
+from brikk_shared.audit_log import AuditLog
+from brikk_shared.database import Database
+from brikk_shared.errors import StartError
+from brikk_shared.group_commit import GroupCommit
+from brikk_shared.marks import gap_counter
+from brikk_webhooks.api.events import EventServicer
+from brikk_webhooks.api.webhooks import WebhookServicer
+from brikk_webhooks.clients.http import HttpPoster
+from brikk_webhooks.domain.dispatch import Report
+from brikk_webhooks.domain.sealing import KeyRing, SealingError
+from brikk_webhooks.runtime.dispatcher import Dispatcher
+from brikk_webhooks.runtime.metrics import DeliveryMetrics, QueueGauge
+from brikk_webhooks.runtime.sender import Sender
+from brikk_webhooks.settings import WebhooksSettings
+from brikk_webhooks.store.intake import Intake
+from brikk_webhooks.store.queue import Lane, Queue
+
+
+async def build(settings: WebhooksSettings, app: Application) -> None:
+    """Give the application its store, its loops and its servicers."""
+    key_ring = _read_key_ring(settings)
+    database = await app.enter(
+        Database(settings.database_url, migrations="brikk_webhooks.store.migrations")
+    )
+    app.audit(AuditLog(database))
+    queue = Queue(database)
+    await queue.recover()
+
+    metrics = DeliveryMetrics(app.telemetry.registry)
+    poster = await app.enter(
+        HttpPoster(
+            timeout=settings.request_timeout,
+            connections=settings.concurrency + settings.retry_concurrency,
+        )
+    )
+    log: GroupCommit[Report, bool] = GroupCommit(
+        database,
+        queue.finish,
+        keys=lambda report: (report.claim.delivery_id,),
+    )
+    sender = Sender(
+        poster=poster,
+        key_ring=key_ring,
+        log=log,
+        retry_schedule=settings.retry_schedule,
+        lease=settings.claim_lease,
+        metrics=metrics,
+        clock=app.clock,
+    )
+    first_attempts, retries = (
+        Dispatcher(
+            lane,
+            queue,
+            sender.send,
+            slots=slots,
+            most=settings.max_in_flight,
+            lease=settings.claim_lease,
+            poll=settings.poll_interval,
+        )
+        for lane, slots in (
+            (Lane.FIRST, settings.concurrency),
+            (Lane.RETRY, settings.retry_concurrency),
+        )
+    )
+    metrics.watch_in_flight(lambda: first_attempts.in_flight + retries.in_flight)
+    app.loop("attempt-log", log.run)
+    app.loop("first-attempts", first_attempts.run)
+    app.loop("retries", retries.run)
+    app.loop("queue-gauge", QueueGauge(queue, metrics, app.clock).run)
+    app.on_drain(first_attempts.drain)
+    app.on_drain(retries.drain)
+
+    app.mount(
+        add_WebhookServiceServicer_to_server,
+        WebhookServicer(database, key_ring=key_ring, quota=settings.webhook_quota, clock=app.clock),
+        webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
+    )
+    app.mount(
+        add_EventServiceServicer_to_server,
+        EventServicer(
+            database,
+            Intake(database),
+            arrived=first_attempts.wake,
+            gaps=gap_counter(app.telemetry.registry),
+        ),
+        event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
+    )
+
+
+def main() -> None:
+    """Be the process of the webhooks service."""
+    run(WebhooksSettings, build)
+
+
+def _read_key_ring(settings: WebhooksSettings) -> KeyRing:
+    try:
+        return KeyRing.parse(settings.key_ring.read_text())
+    except (OSError, ValueError, SealingError) as error:
+        raise StartError(f"cannot use key_ring: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the service calls: the endpoints of webhooks."""

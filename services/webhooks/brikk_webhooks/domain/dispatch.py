@@ -1,0 +1,50 @@
+"""What the dispatcher holds of a delivery under way: what to send, where, and under which claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from brikk_webhooks.domain.delivery import Attempt, Verdict
+from brikk_webhooks.domain.sealing import Place
+
+_KIND = "webhook"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """An endpoint that deliveries go to, with its secret as it rests."""
+
+    url: str
+    secret: bytes
+    secret_place: Place
+    retry_schedule: tuple[timedelta, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A delivery that this process, and no other, may attempt until its lease runs out."""
+
+    webhook_uid: str
+    delivery_id: str
+    claim: str
+    """Fences: a worker that lost its lease cannot end what another one has claimed since."""
+    attempt: int
+    """Number of the attempt to make, from 1."""
+    create_time: datetime
+    body: bytes
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """An attempt that was made, and what it means for its delivery."""
+
+    claim: Claim
+    attempt: Attempt
+    verdict: Verdict
+
+
+def secret_place(organization: str, webhook_id: str, version: int) -> Place:
+    """Say where a webhook's secret belongs."""
+    return Place(organization=organization, kind=_KIND, id=webhook_id, version=version)

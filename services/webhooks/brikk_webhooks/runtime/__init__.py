@@ -1,0 +1,1 @@
+"""The loops that take due deliveries and attempt them."""

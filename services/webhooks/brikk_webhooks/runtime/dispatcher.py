@@ -1,0 +1,141 @@
+"""Takes due deliveries off the queue and has them attempted, fairly and within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from brikk_shared.errors import Unavailable
+from brikk_shared.ids import new_id
+from brikk_webhooks.domain.dispatch import Claim
+from brikk_webhooks.domain.fairness import share
+from brikk_webhooks.store.queue import Lane, Queue
+
+_BATCH = 64
+_NOW = timedelta()
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Dispatcher:
+    """Serves one lane of the queue, with slots of its own.
+
+    It claims as long as it has free slots and somebody's delivery is due; then it waits until it is
+    woken, until the next one is due, or until it is time to look for those that came in elsewhere.
+
+    Args:
+        send: makes an attempt and logs it; it does not raise for anything an endpoint can do.
+        slots: most attempts under way.
+        most: most attempts under way to one webhook.
+        lease: how long a claim holds; longer than an attempt takes.
+        poll: how long it waits at most before it looks again.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        queue: Queue,
+        send: Callable[[Claim], Awaitable[None]],
+        *,
+        slots: int,
+        most: int,
+        lease: timedelta,
+        poll: timedelta,
+    ) -> None:
+        self._lane = lane
+        self._queue = queue
+        self._send = send
+        self._slots = slots
+        self._most = most
+        self._lease = lease
+        self._poll = poll
+        self._under_way: dict[str, Claim] = {}
+        self._busy: Counter[str] = Counter()
+        self._hungry = False
+        self._draining = False
+        self._claiming = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return len(self._under_way)
+
+    def wake(self) -> None:
+        """Let it look at the queue now: something has come in."""
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Claim nothing more and wait for what is under way."""
+        self._draining = True
+        async with self._claiming:
+            self._emptied.clear()
+        if self._under_way:
+            await self._emptied.wait()
+
+    async def run(self) -> None:
+        """Dispatch until cancelled; what is under way then is broken off and given back."""
+        try:
+            async with asyncio.TaskGroup() as attempts:
+                while True:
+                    self._wake.clear()
+                    pause = await self._fill(attempts)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause.total_seconds()):
+                            await self._wake.wait()
+        finally:
+            await self._give_back()
+
+    async def _fill(self, attempts: asyncio.TaskGroup) -> timedelta:
+        """Start whatever may be started; say when to look again at the latest."""
+        pause = self._poll
+        try:
+            async with self._claiming:
+                while not self._draining:
+                    free = self._slots - self.in_flight
+                    waiting = await self._queue.waiting(self._lane) if free else []
+                    due = [each.webhook_uid for each in waiting if each.due_in <= _NOW]
+                    # Whoever is due and gets nothing now may get the slot of the next to end.
+                    self._hungry = bool(due) or not free
+                    shares = share(min(free, _BATCH), due, self._busy, most=self._most)
+                    if not shares or not await self._start(shares, attempts):
+                        later = [each.due_in for each in waiting if each.due_in > _NOW]
+                        pause = min([pause, *later])
+                        break
+        except Unavailable as error:
+            _log.warning("queue_unavailable", lane=self._lane.name, error=error.message)
+        return pause
+
+    async def _start(self, shares: Mapping[str, int], attempts: asyncio.TaskGroup) -> int:
+        claims = await self._queue.claim(self._lane, shares, claim=new_id(), lease=self._lease)
+        for claim in claims:
+            self._under_way[claim.delivery_id] = claim
+            self._busy[claim.webhook_uid] += 1
+            attempts.create_task(self._attempt(claim))
+        return len(claims)
+
+    async def _attempt(self, claim: Claim) -> None:
+        await self._send(claim)
+        # Not reached when broken off: then the claim stays among those to give back.
+        del self._under_way[claim.delivery_id]
+        self._busy -= Counter((claim.webhook_uid,))
+        if self._hungry:
+            self._wake.set()
+        if not self._under_way:
+            self._emptied.set()
+
+    async def _give_back(self) -> None:
+        broken_off = list(self._under_way.values())
+        self._under_way.clear()
+        self._busy.clear()
+        if broken_off:
+            try:
+                await self._queue.release(broken_off)
+            except Unavailable as error:
+                _log.warning("claims_not_released", lane=self._lane.name, error=error.message)

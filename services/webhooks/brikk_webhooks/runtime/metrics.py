@@ -1,0 +1,74 @@
+"""What operators see of deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from brikk_shared.clock import Clock
+from brikk_shared.errors import Unavailable
+from brikk_webhooks.store.queue import Queue
+
+_INTERVAL = timedelta(seconds=15)
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600, 3600, 21600, 86400)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class DeliveryMetrics:
+    """The metrics of deliveries; no label of theirs grows with use."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.attempts = Counter(
+            "brikk_webhooks_attempts_total",
+            "Attempts, by what they came to: delivered, retry or failed.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "brikk_webhooks_delivery_seconds",
+            "Time from the intake of an event to its delivery.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "brikk_webhooks_queue_depth",
+            "Deliveries that wait for an attempt or for the end of one, of all replicas.",
+            registry=registry,
+        )
+        self.oldest_pending = Gauge(
+            "brikk_webhooks_oldest_pending_seconds",
+            "For how long the oldest delivery that is due has been due, of all replicas.",
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "brikk_webhooks_in_flight", "Attempts under way in this process.", registry=registry
+        )
+
+    def watch_in_flight(self, count: Callable[[], int]) -> None:
+        """Let a scrape ask how many attempts are under way."""
+        self._in_flight.set_function(count)
+
+
+class QueueGauge:
+    """Measures the queue every 15 seconds; it is shared, so each replica shows the same."""
+
+    def __init__(self, queue: Queue, metrics: DeliveryMetrics, clock: Clock) -> None:
+        self._queue = queue
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            try:
+                depth = await self._queue.depth()
+            except Unavailable as error:
+                _log.warning("queue_not_measured", error=error.message)
+            else:
+                self._metrics.queue_depth.set(depth.pending)
+                self._metrics.oldest_pending.set(depth.overdue.total_seconds())
+            await self._clock.sleep(_INTERVAL)

@@ -1,0 +1,114 @@
+"""One attempt of a delivery: sign, post, judge the answer, log it durably."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from brikk_shared.clock import Clock
+from brikk_shared.errors import Unavailable
+from brikk_shared.group_commit import GroupCommit
+from brikk_webhooks.clients.http import HttpPoster
+from brikk_webhooks.domain.cloudevent import CONTENT_TYPE
+from brikk_webhooks.domain.delivery import Answer, Attempt, Outcome, judge
+from brikk_webhooks.domain.dispatch import Claim, Report
+from brikk_webhooks.domain.sealing import KeyRing, SealingError
+from brikk_webhooks.domain.signing import sign
+from brikk_webhooks.runtime.metrics import DeliveryMetrics
+
+_random = random.SystemRandom()
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Sender:
+    """Makes attempts and has them logged.
+
+    Args:
+        log: commits a report together with the delivery's new state; False when its claim is lost.
+        lease: how long a claim is held, and so for how long it makes sense to try to log.
+    """
+
+    def __init__(
+        self,
+        *,
+        poster: HttpPoster,
+        key_ring: KeyRing,
+        log: GroupCommit[Report, bool],
+        retry_schedule: Sequence[timedelta],
+        lease: timedelta,
+        metrics: DeliveryMetrics,
+        clock: Clock,
+    ) -> None:
+        self._poster = poster
+        self._key_ring = key_ring
+        self._log = log
+        self._retry_schedule = tuple(retry_schedule)
+        self._metrics = metrics
+        self._clock = clock
+        self._again = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_fixed(timedelta(milliseconds=500)),
+            stop=stop_after_delay(lease),
+            reraise=True,
+        )
+
+    async def send(self, claim: Claim) -> None:
+        """Make the attempt that was claimed."""
+        start_time = self._clock.now()
+        began = self._clock.monotonic()
+        answer = await self._post(claim, int(start_time.timestamp()))
+        latency = timedelta(seconds=self._clock.monotonic() - began)
+        verdict = judge(
+            answer,
+            attempt=claim.attempt,
+            schedule=claim.target.retry_schedule or self._retry_schedule,
+            now=self._clock.now(),
+            chance=_random.random(),
+        )
+        attempt = Attempt(
+            number=claim.attempt,
+            start_time=start_time,
+            latency=latency,
+            response_status=answer.status,
+            error=verdict.error,
+        )
+        if not await self._commit(Report(claim=claim, attempt=attempt, verdict=verdict)):
+            return
+        self._metrics.attempts.labels(verdict.outcome).inc()
+        if verdict.outcome is Outcome.DELIVERED:
+            waited = self._clock.now() - claim.create_time
+            self._metrics.delivery_seconds.observe(max(0.0, waited.total_seconds()))
+
+    async def _post(self, claim: Claim, timestamp: int) -> Answer:
+        target = claim.target
+        try:
+            key = self._key_ring.open(target.secret, target.secret_place)
+        except SealingError as error:
+            _log.error("secret_not_opened", place=str(target.secret_place), error=str(error))
+            return Answer(error="the signing secret cannot be opened", final=True)
+        headers = {
+            "Content-Type": CONTENT_TYPE,
+            "webhook-id": claim.delivery_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sign(
+                key, message_id=claim.delivery_id, timestamp=timestamp, body=claim.body
+            ),
+        }
+        return await self._poster.post(target.url, headers=headers, body=claim.body)
+
+    async def _commit(self, report: Report) -> bool:
+        """Log it. What cannot be logged is attempted again by whoever gets it after the lease."""
+        try:
+            try:
+                return await self._log.submit(report)
+            except Unavailable:
+                return await self._again(self._log.submit, report)
+        except Unavailable as error:
+            _log.warning(
+                "attempt_not_logged", delivery=report.claim.delivery_id, error=error.message
+            )
+            return False

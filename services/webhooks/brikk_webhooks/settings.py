@@ -1,0 +1,70 @@
+"""Every knob of the webhooks service; the only place that reads its environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from brikk_shared.settings import CommonSettings, Duration, SqlSettings
+
+
+def _standard_schedule() -> list[timedelta]:
+    minutes, hours = timedelta(minutes=1), timedelta(hours=1)
+    return [timedelta(seconds=5), 5 * minutes, 30 * minutes, *(n * hours for n in (2, 5, 10, 10))]
+
+
+class WebhooksSettings(SqlSettings, CommonSettings):
+    """Read from `BRIKK_WEBHOOKS_*`; see `brikk_shared.settings` for what all services share."""
+
+    model_config = SettingsConfigDict(env_prefix="BRIKK_WEBHOOKS_", extra="forbid", frozen=True)
+
+    listen: str = Field("127.0.0.1:7413", description="Where gRPC listens: host:port.")
+    http_listen: str = Field("127.0.0.1:7423", description="Where /metrics is served: host:port.")
+    database_url: str = Field(
+        "sqlite:///brikk-webhooks.db",
+        description="`sqlite:///path`, or `postgresql://user:password@host/database`.",
+    )
+    key_ring: Path = Field(
+        description="File with the keys that secrets are sealed under, as JSON:"
+        ' `{"primary": "k1", "keys": {"k1": "<32 random bytes in base64>"}}`.'
+        " The primary key seals; the others only open what they sealed before.",
+    )
+    webhook_quota: int = Field(500, ge=1, description="Webhooks that an organisation may have.")
+    request_timeout: Duration = Field(
+        timedelta(seconds=15), description="How long an endpoint may take to answer."
+    )
+    claim_lease: Duration = Field(
+        timedelta(seconds=45),
+        description="After how long the deliveries of a worker that died are taken over by others;"
+        " longer than request_timeout.",
+    )
+    concurrency: int = Field(
+        512, ge=1, description="First attempts under way at once, per replica."
+    )
+    retry_concurrency: int = Field(128, ge=1, description="Retries under way at once, per replica.")
+    max_in_flight: int = Field(
+        32,
+        ge=1,
+        description="Attempts under way at once to one webhook, per replica;"
+        " first attempts and retries apart.",
+    )
+    retry_schedule: list[Duration] = Field(
+        default_factory=_standard_schedule,
+        max_length=20,
+        description="Waits between the attempts of webhooks that have no schedule of their own.",
+    )
+    poll_interval: Duration = Field(
+        timedelta(seconds=1),
+        gt=timedelta(0),
+        description="How often to look for deliveries that other replicas took in.",
+    )
+
+    @model_validator(mode="after")
+    def _check_lease(self) -> Self:
+        if self.claim_lease <= self.request_timeout:
+            raise ValueError("claim_lease must be longer than request_timeout")
+        return self

@@ -1,0 +1,1 @@
+"""Webhooks, events, deliveries and attempts at rest."""

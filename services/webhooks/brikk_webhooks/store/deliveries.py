@@ -1,0 +1,98 @@
+"""Deliveries and their attempts as people read them, always of one organisation."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, ScalarSelect, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
+from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, EVENT, WEBHOOK
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+async def list_deliveries(
+    connection: AsyncConnection,
+    organization: str,
+    webhook_id: str,
+    *,
+    state: DeliveryState | None,
+    before: str,
+    limit: int,
+) -> list[Delivery]:
+    """Return deliveries of a webhook, newest first: those before `before`, if it is not empty."""
+    query = (
+        select(DELIVERY, EVENT.c.id.label("event_id"), EVENT.c.type, EVENT.c.subject)
+        .join(EVENT, EVENT.c.uid == DELIVERY.c.event_uid)
+        .where(DELIVERY.c.webhook_uid == _uid(organization, webhook_id))
+        .order_by(DELIVERY.c.id.desc())
+        .limit(limit)
+    )
+    if state is not None:
+        # Written out: an index with a condition does not serve a parameter.
+        query = query.where(DELIVERY.c.state == literal_column(f"{state:d}"))
+    if before:
+        query = query.where(DELIVERY.c.id < before)
+    return [_delivery(row) for row in await connection.execute(query)]
+
+
+async def delivery_exists(
+    connection: AsyncConnection, organization: str, webhook_id: str, delivery_id: str
+) -> bool:
+    """Tell whether the webhook has this delivery."""
+    query = select(DELIVERY.c.id).where(
+        DELIVERY.c.webhook_uid == _uid(organization, webhook_id), DELIVERY.c.id == delivery_id
+    )
+    return (await connection.execute(query)).one_or_none() is not None
+
+
+async def list_attempts(
+    connection: AsyncConnection, organization: str, webhook_id: str, delivery_id: str
+) -> list[Attempt]:
+    """Return the attempts of a delivery, oldest first."""
+    query = (
+        select(ATTEMPT)
+        .where(
+            ATTEMPT.c.webhook_uid == _uid(organization, webhook_id),
+            ATTEMPT.c.delivery_id == delivery_id,
+        )
+        .order_by(ATTEMPT.c.number)
+    )
+    return [_attempt(row) for row in await connection.execute(query)]
+
+
+def _uid(organization: str, webhook_id: str) -> ScalarSelect[str]:
+    """Find the webhook first: joined to it, PostgreSQL would sort all its deliveries for a page."""
+    return (
+        select(WEBHOOK.c.uid)
+        .where(WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id)
+        .scalar_subquery()
+    )
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        event_id=row.event_id,
+        event_type=row.type,
+        subject=row.subject,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        response_status=row.response_status,
+        create_time=row.create_time,
+        next_attempt_time=row.due_at,
+        end_time=row.end_time,
+    )
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        number=row.number,
+        start_time=row.start_time,
+        latency=row.latency * _MICROSECOND,
+        response_status=row.response_status,
+        error=row.error,
+    )

@@ -1,0 +1,109 @@
+"""Taking events in: an event, and a delivery for each webhook it matches, in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared.batch import batch_params, batch_source
+from brikk_shared.database import Database
+from brikk_shared.ids import new_id
+from brikk_webhooks.domain.cloudevent import CloudEvent, render
+from brikk_webhooks.domain.webhook import matches
+
+_ORGANIZATION = {"organization": "text"}
+_EVENT = {
+    "uid": "text",
+    "organization": "text",
+    "id": "text",
+    "type": "text",
+    "subject": "text",
+    "body": "bytes",
+}
+_DELIVERY = {"webhook_uid": "text", "id": "text", "event_uid": "text"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Subscriber:
+    uid: str
+    event_types: Sequence[str]
+
+
+class Intake:
+    """Writes what came in, with a fixed number of statements for any number of events."""
+
+    def __init__(self, database: Database) -> None:
+        self._dialect = dialect = database.dialect
+        self._subscribers = text(
+            "SELECT w.uid, w.organization, w.event_types FROM webhook w"
+            f" JOIN {batch_source(dialect, _ORGANIZATION)} ON w.organization = b.organization"
+        )
+        self._events = text(
+            "INSERT INTO event (uid, organization, id, type, subject, body)"
+            " SELECT uid, organization, id, type, subject, body"
+            f" FROM {batch_source(dialect, _EVENT)}"
+        )
+        # The lock keeps a webhook from being deleted before its deliveries are there to be deleted
+        # with it. SQLite has one writer anyway.
+        lock = " FOR KEY SHARE OF w" if dialect == "postgresql" else ""
+        self._deliveries = text(
+            "INSERT INTO delivery (webhook_uid, id, event_uid, state, attempts, response_status,"
+            " due_at, create_time)"
+            " SELECT b.webhook_uid, b.id, b.event_uid, 1, 0, 0, now, now"
+            f" FROM {batch_source(dialect, _DELIVERY)} JOIN webhook w ON w.uid = b.webhook_uid"
+            f" CROSS JOIN (SELECT {database.now_sql} AS now) AS clock{lock}"
+        )
+
+    async def take(self, connection: AsyncConnection, events: Sequence[CloudEvent]) -> int:
+        """Keep the events that a webhook asked for; return how many deliveries that makes."""
+        subscribers = await self._read_subscribers(connection, events)
+        matched: dict[tuple[str, str], list[str]] = {}
+        event_rows: list[dict[str, object]] = []
+        delivery_rows: list[dict[str, object]] = []
+        for event in events:
+            key = (event.organization, event.type)
+            if key not in matched:
+                matched[key] = [
+                    subscriber.uid
+                    for subscriber in subscribers.get(event.organization, ())
+                    if matches(subscriber.event_types, event.type)
+                ]
+            if not matched[key]:
+                continue
+            event_uid = new_id()
+            event_rows.append(
+                {
+                    "uid": event_uid,
+                    "organization": event.organization,
+                    "id": event.id,
+                    "type": event.type,
+                    "subject": event.subject,
+                    "body": render(event),
+                }
+            )
+            delivery_rows += [
+                {"webhook_uid": uid, "id": f"msg_{new_id()}", "event_uid": event_uid}
+                for uid in matched[key]
+            ]
+        if delivery_rows:
+            await connection.execute(self._events, batch_params(self._dialect, _EVENT, event_rows))
+            await connection.execute(
+                self._deliveries, batch_params(self._dialect, _DELIVERY, delivery_rows)
+            )
+        return len(delivery_rows)
+
+    async def _read_subscribers(
+        self, connection: AsyncConnection, events: Sequence[CloudEvent]
+    ) -> dict[str, list[_Subscriber]]:
+        rows = [{"organization": name} for name in {event.organization for event in events}]
+        params = batch_params(self._dialect, _ORGANIZATION, rows)
+        subscribers: dict[str, list[_Subscriber]] = {}
+        for uid, organization, event_types in await connection.execute(self._subscribers, params):
+            subscribers.setdefault(organization, []).append(
+                _Subscriber(uid=uid, event_types=json.loads(event_types))
+            )
+        return subscribers

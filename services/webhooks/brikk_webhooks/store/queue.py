@@ -1,0 +1,291 @@
+"""The queue that the deliveries table is: which endpoints wait, claims on deliveries, their end.
+
+It serves the dispatcher, which works for all organisations alike; nothing here answers a caller.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared.batch import batch_params, batch_source
+from brikk_shared.database import Database
+from brikk_shared.errors import BrikkError
+from brikk_shared.types import from_microseconds
+from brikk_webhooks.domain.delivery import DeliveryState, Outcome
+from brikk_webhooks.domain.dispatch import Claim, Report, Target, secret_place
+
+_MICROSECOND = timedelta(microseconds=1)
+
+_SHARE = {"webhook_uid": "text", "most": "bigint"}
+_UID = {"uid": "text"}
+_CLAIM = {"webhook_uid": "text", "id": "text", "claim": "text"}
+_END = {
+    **_CLAIM,
+    "state": "bigint",
+    "number": "bigint",
+    "response_status": "bigint",
+    "delay": "bigint",
+}
+_ATTEMPT = {
+    "webhook_uid": "text",
+    "id": "text",
+    "number": "bigint",
+    "start_time": "timestamp",
+    "latency": "bigint",
+    "response_status": "bigint",
+    "error": "text",
+}
+_STATE_AFTER = {
+    Outcome.DELIVERED: DeliveryState.DELIVERED,
+    Outcome.RETRY: DeliveryState.PENDING,
+    Outcome.FAILED: DeliveryState.FAILED,
+}
+
+
+class Lane(StrEnum):
+    """First attempts and retries wait apart; each value is the condition of the lane's index."""
+
+    FIRST = "state = 1 AND attempts = 0"
+    RETRY = "state = 1 AND attempts > 0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """An endpoint that has deliveries waiting, and how long until its oldest is due."""
+
+    webhook_uid: str
+    due_in: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Depth:
+    """How much waits."""
+
+    pending: int
+    overdue: timedelta
+    """For how long the oldest delivery that is due has been due; 0 when none is."""
+
+
+class Queue:
+    """Claims deliveries and ends them. Time is the store's: the clocks of replicas may differ."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._dialect = dialect = database.dialect
+        now = database.now_sql
+        self._waiting = {lane: text(_waiting(lane, now)) for lane in Lane}
+        self._claim = {lane: text(_claim(lane, database)) for lane in Lane}
+        uids = batch_source(dialect, _UID)
+        self._bodies = text(f"SELECT e.uid, e.body FROM {uids} JOIN event e ON e.uid = b.uid")
+        self._targets = text(
+            "SELECT w.uid, w.organization, w.id, w.url, w.secret, w.secret_version,"
+            f" w.retry_schedule FROM {uids} JOIN webhook w ON w.uid = b.uid"
+        )
+        same_claim = (
+            " WHERE delivery.webhook_uid = b.webhook_uid AND delivery.id = b.id"
+            " AND delivery.claim = b.claim"
+        )
+        self._release = text(
+            f"UPDATE delivery SET claim = NULL, due_at = {now}"
+            f" FROM {batch_source(dialect, _CLAIM)}{same_claim}"
+        )
+        self._end = text(
+            "UPDATE delivery SET state = b.state, attempts = b.number,"
+            " response_status = b.response_status, claim = NULL,"
+            f" due_at = CASE WHEN b.state = 1 THEN {now} + b.delay END,"
+            f" end_time = CASE WHEN b.state <> 1 THEN {now} END"
+            f" FROM {batch_source(dialect, _END)}{same_claim} RETURNING delivery.id"
+        )
+        self._log = text(
+            "INSERT INTO attempt"
+            " (webhook_uid, delivery_id, number, start_time, latency, response_status, error)"
+            " SELECT webhook_uid, id, number, start_time, latency, response_status, error"
+            f" FROM {batch_source(dialect, _ATTEMPT)}"
+        )
+        self._recover = [
+            text(
+                f"UPDATE delivery SET claim = NULL, due_at = {now}"
+                f" WHERE {lane.value} AND claim IS NOT NULL"
+            )
+            for lane in Lane
+        ]
+        lanes = " UNION ALL ".join(
+            f"SELECT count(*) AS pending, min(due_at) AS due_at FROM delivery WHERE {lane.value}"
+            for lane in Lane
+        )
+        self._depth = text(f"SELECT sum(pending), {now} - min(due_at) FROM ({lanes}) AS lanes")
+
+    async def recover(self) -> None:
+        """Give back what a process that died had claimed, where no other process can hold claims.
+
+        That is SQLite, whose file serves one process. On PostgreSQL the leases run out.
+        """
+        if self._dialect == "sqlite":
+            async with self._database.transaction() as connection:
+                for statement in self._recover:
+                    await connection.execute(statement)
+
+    async def waiting(self, lane: Lane) -> list[Waiting]:
+        """List the endpoints that have deliveries in a lane, the longest due first."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(self._waiting[lane])
+            return [Waiting(webhook_uid=uid, due_in=due_in * _MICROSECOND) for uid, due_in in rows]
+
+    async def claim(
+        self, lane: Lane, shares: Mapping[str, int], *, claim: str, lease: timedelta
+    ) -> list[Claim]:
+        """Claim what is due, up to its share for each endpoint; less when others were faster."""
+        rows = [{"webhook_uid": uid, "most": most} for uid, most in shares.items()]
+        params = {
+            **batch_params(self._dialect, _SHARE, rows),
+            "claim": claim,
+            "lease": lease // _MICROSECOND,
+        }
+        async with self._database.transaction() as connection:
+            claimed = (await connection.execute(self._claim[lane], params)).all()
+            bodies = {
+                row.uid: row.body
+                for row in await self._read(
+                    connection, self._bodies, {row.event_uid for row in claimed}
+                )
+            }
+            targets = {
+                row.uid: _target(row)
+                for row in await self._read(
+                    connection, self._targets, {row.webhook_uid for row in claimed}
+                )
+            }
+        return [
+            Claim(
+                webhook_uid=row.webhook_uid,
+                delivery_id=row.id,
+                claim=claim,
+                attempt=row.attempts + 1,
+                create_time=from_microseconds(row.create_time),
+                body=bodies[row.event_uid],
+                target=targets[row.webhook_uid],
+            )
+            for row in claimed
+        ]
+
+    async def release(self, claims: Collection[Claim]) -> None:
+        """Give back claims whose attempts came to nothing, so that nobody waits for the leases."""
+        rows = [_key(claim) for claim in claims]
+        async with self._database.transaction() as connection:
+            await connection.execute(self._release, batch_params(self._dialect, _CLAIM, rows))
+
+    async def finish(
+        self, connection: AsyncConnection, reports: Sequence[Report]
+    ) -> list[bool | BrikkError]:
+        """Log attempts and move their deliveries on, in the transaction under way.
+
+        An item is False, and nothing of it is written, when its claim is no longer held: the lease
+        ran out and somebody else took over, or the webhook was deleted.
+        """
+        rows = [_end(report) for report in reports]
+        ended = await connection.execute(self._end, batch_params(self._dialect, _END, rows))
+        held = set(ended.scalars())
+        log = [_attempt(report) for report in reports if report.claim.delivery_id in held]
+        if log:
+            await connection.execute(self._log, batch_params(self._dialect, _ATTEMPT, log))
+        return [report.claim.delivery_id in held for report in reports]
+
+    async def depth(self) -> Depth:
+        """Measure the queue."""
+        async with self._database.reading() as connection:
+            pending, overdue = (await connection.execute(self._depth)).one()
+        return Depth(pending=int(pending), overdue=max(timedelta(), (overdue or 0) * _MICROSECOND))
+
+    async def _read(
+        self, connection: AsyncConnection, statement: TextClause, uids: Collection[str]
+    ) -> Sequence[Row[Any]]:
+        params = batch_params(self._dialect, _UID, [{"uid": uid} for uid in uids])
+        return (await connection.execute(statement, params)).all()
+
+
+def _waiting(lane: Lane, now: str) -> str:
+    # Jumps along the lane's index from endpoint to endpoint: the length of a backlog costs nothing.
+    return (
+        "WITH RECURSIVE endpoint(uid) AS ("
+        f" SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
+        " UNION ALL"
+        f" SELECT (SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
+        "  AND webhook_uid > endpoint.uid)"
+        " FROM endpoint WHERE endpoint.uid IS NOT NULL)"
+        f" SELECT uid, (SELECT min(due_at) FROM delivery WHERE {lane.value}"
+        f"  AND webhook_uid = endpoint.uid) - (SELECT {now})"
+        " FROM endpoint WHERE uid IS NOT NULL ORDER BY 2"
+    )
+
+
+def _claim(lane: Lane, database: Database) -> str:
+    source = batch_source(database.dialect, _SHARE)
+    # The clock is read in a subquery: a volatile expression would keep the index from being used.
+    due = (
+        f"FROM delivery WHERE {lane.value} AND delivery.webhook_uid = b.webhook_uid"
+        f" AND delivery.due_at <= (SELECT {database.now_sql}) ORDER BY delivery.due_at"
+    )
+    if database.dialect == "postgresql":
+        picked = (
+            f"SELECT due.webhook_uid, due.id FROM {source} CROSS JOIN LATERAL"
+            f" (SELECT webhook_uid, id {due} LIMIT b.most FOR UPDATE SKIP LOCKED) AS due"
+        )
+    else:
+        # SQLite has no LATERAL and its LIMIT takes no column, so each endpoint's are counted.
+        picked = (
+            "SELECT webhook_uid, id FROM (SELECT d.webhook_uid, d.id, b.most, row_number()"
+            f" OVER (PARTITION BY d.webhook_uid ORDER BY d.due_at) AS place FROM {source}"
+            f" JOIN delivery d ON d.rowid IN (SELECT rowid {due}"
+            f" LIMIT (SELECT max(most) FROM {source}))) WHERE place <= most"
+        )
+    return (
+        f"WITH picked AS MATERIALIZED ({picked})"
+        f" UPDATE delivery SET claim = :claim, due_at = {database.now_sql} + :lease FROM picked"
+        " WHERE delivery.webhook_uid = picked.webhook_uid AND delivery.id = picked.id"
+        f" AND {lane.value}"
+        " RETURNING delivery.webhook_uid, delivery.id, delivery.event_uid, delivery.attempts,"
+        " delivery.create_time"
+    )
+
+
+def _target(row: Row[Any]) -> Target:
+    return Target(
+        url=row.url,
+        secret=row.secret,
+        secret_place=secret_place(row.organization, row.id, row.secret_version),
+        retry_schedule=tuple(wait * _MICROSECOND for wait in json.loads(row.retry_schedule)),
+    )
+
+
+def _key(claim: Claim) -> dict[str, object]:
+    return {"webhook_uid": claim.webhook_uid, "id": claim.delivery_id, "claim": claim.claim}
+
+
+def _end(report: Report) -> dict[str, object]:
+    return {
+        **_key(report.claim),
+        "state": _STATE_AFTER[report.verdict.outcome],
+        "number": report.attempt.number,
+        "response_status": report.attempt.response_status,
+        "delay": report.verdict.delay // _MICROSECOND,
+    }
+
+
+def _attempt(report: Report) -> dict[str, object]:
+    return {
+        "webhook_uid": report.claim.webhook_uid,
+        "id": report.claim.delivery_id,
+        "number": report.attempt.number,
+        "start_time": report.attempt.start_time,
+        "latency": report.attempt.latency // _MICROSECOND,
+        "response_status": report.attempt.response_status,
+        "error": report.attempt.error,
+    }

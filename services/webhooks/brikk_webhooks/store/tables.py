@@ -1,0 +1,102 @@
+"""The tables of the webhooks service."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from brikk_shared.types import JsonText, UtcDateTime
+
+METADATA = MetaData()
+
+WEBHOOK = Table(
+    "webhook",
+    METADATA,
+    # One life of a webhook. One that is deleted and made again under its id has another.
+    Column("uid", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("event_types", JsonText, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("retry_schedule", JsonText, nullable=False),  # microseconds
+    Column("secret", LargeBinary, nullable=False),  # sealed
+    Column("secret_version", Integer, nullable=False),
+    Column("request_id", Text),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    UniqueConstraint("organization", "id", name="webhook_by_organization"),
+    UniqueConstraint("organization", "request_id", name="webhook_by_request"),
+)
+
+EVENT = Table(
+    "event",
+    METADATA,
+    # Ours: the id of an event is unique per source only, and a source can go back in time.
+    Column("uid", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the very bytes that are signed and sent
+)
+
+# This table is the queue. A delivery may be taken when it is due; taking it sets the claim and
+# moves due_at to the end of the lease, so that one whose worker died comes due again by itself.
+DELIVERY = Table(
+    "delivery",
+    METADATA,
+    Column("webhook_uid", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("event_uid", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("response_status", Integer, nullable=False),
+    Column("due_at", UtcDateTime),
+    Column("claim", Text),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("end_time", UtcDateTime),
+    # A lane each for first attempts and for retries; the conditions are those of `queue.Lane`.
+    *(
+        Index(
+            f"delivery_{lane}",
+            "webhook_uid",
+            "due_at",
+            postgresql_where=text(condition),
+            sqlite_where=text(condition),
+        )
+        for lane, condition in (
+            ("first", "state = 1 AND attempts = 0"),
+            ("retry", "state = 1 AND attempts > 0"),
+        )
+    ),
+    Index(
+        "delivery_failed",
+        "webhook_uid",
+        "id",
+        postgresql_where=text("state = 3"),
+        sqlite_where=text("state = 3"),
+    ),
+)
+
+ATTEMPT = Table(
+    "attempt",
+    METADATA,
+    Column("webhook_uid", Text, primary_key=True),
+    Column("delivery_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("start_time", UtcDateTime, nullable=False),
+    Column("latency", BigInteger, nullable=False),  # microseconds
+    Column("response_status", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+)

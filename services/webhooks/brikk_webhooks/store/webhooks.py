@@ -1,0 +1,142 @@
+"""Webhooks, always of one organisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import Row, delete, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared.errors import AlreadyExists, Reason, ResourceExhausted
+from brikk_webhooks.domain.webhook import Webhook
+from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, WEBHOOK
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """A webhook to be kept, with what nobody sees of it."""
+
+    uid: str
+    webhook: Webhook
+    secret: bytes
+    """Sealed."""
+    secret_version: int
+    request_id: str
+    """Empty when the caller gave none."""
+    request_digest: bytes
+
+
+async def create_webhook(
+    connection: AsyncConnection, organization: str, registration: Registration, *, quota: int
+) -> Webhook | None:
+    """Keep a webhook. When the same request kept one before, change nothing and return that one.
+
+    Raises:
+        AlreadyExists: another webhook has the id, or another request had the request id.
+        ResourceExhausted: the organisation has as many webhooks as it may.
+    """
+    if connection.dialect.name == "postgresql":
+        # For the quota an organisation's creations take turns; SQLite has one writer anyway.
+        await connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"),
+            {"lock": f"webhooks/{organization}"},
+        )
+    webhook = registration.webhook
+    if registration.request_id:
+        mine = (WEBHOOK.c.organization == organization) & (
+            WEBHOOK.c.request_id == registration.request_id
+        )
+        before = (await connection.execute(select(WEBHOOK).where(mine))).one_or_none()
+        if before is not None and before.request_digest == registration.request_digest:
+            return _webhook(before)
+        if before is not None:
+            raise AlreadyExists(
+                Reason.REQUEST_ID_REUSED,
+                f"the request id {registration.request_id} was used with another request",
+                metadata={"request_id": registration.request_id},
+            )
+    if await get_webhook(connection, organization, webhook.id) is not None:
+        name = f"webhooks/{webhook.id}"
+        raise AlreadyExists(
+            Reason.RESOURCE_EXISTS, f"{name} exists already", metadata={"resource": name}
+        )
+    count = select(func.count()).where(WEBHOOK.c.organization == organization)
+    if (await connection.execute(count)).scalar_one() >= quota:
+        raise ResourceExhausted(
+            Reason.QUOTA_EXCEEDED,
+            f"the organisation has {quota} webhooks, which is as many as it may",
+            metadata={"quota": "webhooks", "limit": str(quota)},
+        )
+    await connection.execute(
+        insert(WEBHOOK).values(
+            uid=registration.uid,
+            organization=organization,
+            id=webhook.id,
+            url=webhook.url,
+            event_types=webhook.event_types,
+            description=webhook.description,
+            retry_schedule=[wait // _MICROSECOND for wait in webhook.retry_schedule],
+            secret=registration.secret,
+            secret_version=registration.secret_version,
+            request_id=registration.request_id or None,
+            request_digest=registration.request_digest,
+            create_time=webhook.create_time,
+        )
+    )
+    return None
+
+
+async def get_webhook(
+    connection: AsyncConnection, organization: str, webhook_id: str
+) -> Webhook | None:
+    """Return a webhook."""
+    row = (await connection.execute(_webhooks(organization, webhook_id))).one_or_none()
+    return None if row is None else _webhook(row)
+
+
+async def list_webhooks(
+    connection: AsyncConnection, organization: str, *, after: str, limit: int
+) -> list[Webhook]:
+    """Return webhooks by id, those after `after`."""
+    query = (
+        select(WEBHOOK)
+        .where(WEBHOOK.c.organization == organization, WEBHOOK.c.id > after)
+        .order_by(WEBHOOK.c.id)
+        .limit(limit)
+    )
+    return [_webhook(row) for row in await connection.execute(query)]
+
+
+async def delete_webhook(connection: AsyncConnection, organization: str, webhook_id: str) -> bool:
+    """Delete a webhook with its deliveries and their attempts; tell whether there was one."""
+    gone = (
+        delete(WEBHOOK)
+        .where(WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id)
+        .returning(WEBHOOK.c.uid)
+    )
+    # First, because it waits for those who are adding deliveries to it, and stops others from it.
+    uid = (await connection.execute(gone)).scalar_one_or_none()
+    if uid is None:
+        return False
+    await connection.execute(delete(DELIVERY).where(DELIVERY.c.webhook_uid == uid))
+    await connection.execute(delete(ATTEMPT).where(ATTEMPT.c.webhook_uid == uid))
+    return True
+
+
+def _webhooks(organization: str, webhook_id: str) -> Any:
+    return select(WEBHOOK).where(WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id)
+
+
+def _webhook(row: Row[Any]) -> Webhook:
+    return Webhook(
+        id=row.id,
+        url=row.url,
+        event_types=tuple(cast("list[str]", row.event_types)),
+        description=row.description,
+        retry_schedule=tuple(wait * _MICROSECOND for wait in cast("list[int]", row.retry_schedule)),
+        create_time=row.create_time,
+    )
