@@ -1,0 +1,198 @@
+"""`brikk execution`: running workflows and following the runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brikk.workflow.v1 import execution_pb2, execution_service_pb2
+from brikk_cli.client import Services
+from brikk_cli.execution_view import execution_view, executions_table, history_table
+from brikk_cli.failures import ExitCode
+from brikk_cli.follow import follow
+from brikk_cli.inputs import read_input
+from brikk_cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    LimitOption,
+    resource_name,
+)
+from brikk_cli.render import as_json, console, plain, print_json, show
+from brikk_cli.session import perform
+from brikk_shared.ids import new_id
+
+app = typer.Typer(no_args_is_help=True, help="Run workflows and follow the runs.")
+
+_MOST_HISTORY = 10_000
+WATCH_PATIENCE = timedelta(seconds=30)
+"""How long following an execution outlives a service that does not answer."""
+
+NameArgument = Annotated[str, typer.Argument(help="ID of the execution, or executions/ID.")]
+
+
+class ExecutionState(StrEnum):
+    """Where an execution stands, as people write it."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@app.command()
+def start(
+    workflow: Annotated[
+        str, typer.Argument(help="ID of the workflow; workflows/ID/versions/N for one version.")
+    ],
+    input_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", exists=True, dir_okay=False, allow_dash=True, help="JSON file; - is stdin."
+        ),
+    ] = None,
+    input_json: Annotated[str | None, typer.Option(help="The input itself, as JSON.")] = None,
+    request_id: Annotated[
+        str, typer.Option(help="The same ID starts the same execution once; made when not given.")
+    ] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow it to its end; exit code 1 unless it succeeds.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Start an execution of a workflow."""
+    perform(_start(workflow, input_file, input_json, request_id, wait, home, json), as_json=json)
+
+
+@app.command()
+def watch(name: NameArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Follow an execution to its end; exit code 1 unless it succeeds."""
+    perform(_watch(name, home, json), as_json=json)
+
+
+@app.command("list")
+def list_(
+    workflow: Annotated[str, typer.Option(help="Only executions of this workflow.")] = "",
+    only: Annotated[
+        ExecutionState | None, typer.Option("--state", help="Only executions in this state.")
+    ] = None,
+    limit: LimitOption = 50,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """List executions, newest first."""
+    perform(_list(workflow, only, limit, home, json), as_json=json)
+
+
+@app.command("show")
+def show_(
+    name: NameArgument,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show what happened, fact by fact.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Show an execution with its steps, its error and its output."""
+    perform((_history if history else _show)(name, home, json), as_json=json)
+
+
+@app.command()
+def cancel(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Ask for an execution to be cancelled; `watch` shows when it is."""
+    perform(_cancel(name, reason, home, json), as_json=json)
+
+
+async def _start(
+    workflow: str,
+    input_file: Path | None,
+    input_json: str | None,
+    request_id: str,
+    wait: bool,
+    home: Path,
+    json: bool,
+) -> int:
+    request = execution_service_pb2.StartExecutionRequest(
+        workflow=resource_name("workflows", workflow),
+        input=read_input(input_file, input_json),
+        request_id=request_id or new_id(),
+    )
+    async with Services.at(home) as services:
+        started = await services.call(services.executions.StartExecution, request)
+    if wait:
+        return await _watch(started.name, home, json)
+    if json:
+        print_json(as_json(started))
+    else:
+        show(plain(f"{started.name} of {started.workflow_version}"))
+    return 0
+
+
+async def _watch(name: str, home: Path, json: bool) -> int:
+    async with Services.at(home, patience=WATCH_PATIENCE) as services:
+        ended = await follow(services, resource_name("executions", name), console(stderr=True))
+    _print(ended, json)
+    return 0 if ended.state == execution_pb2.WorkflowExecution.STATE_SUCCEEDED else ExitCode.FAILED
+
+
+async def _list(
+    workflow: str, only: ExecutionState | None, limit: int, home: Path, json: bool
+) -> None:
+    request = execution_service_pb2.ListExecutionsRequest()
+    if workflow:
+        request.workflow = resource_name("workflows", workflow)
+    if only is not None:
+        request.state = execution_pb2.WorkflowExecution.State.Value(f"STATE_{only.name}")
+    async with Services.at(home) as services:
+        executions = await services.pages(
+            services.executions.ListExecutions, request, lambda page: page.executions, limit=limit
+        )
+    if json:
+        print_json({"executions": [as_json(each) for each in executions]})
+    else:
+        show(executions_table(executions))
+
+
+async def _show(name: str, home: Path, json: bool) -> None:
+    request = execution_service_pb2.GetExecutionRequest(name=resource_name("executions", name))
+    async with Services.at(home) as services:
+        execution = await services.call(services.executions.GetExecution, request)
+    _print(execution, json)
+
+
+async def _history(name: str, home: Path, json: bool) -> None:
+    request = execution_service_pb2.ListHistoryRequest(parent=resource_name("executions", name))
+    async with Services.at(home) as services:
+        entries = await services.pages(
+            services.executions.ListHistory, request, lambda page: page.entries, limit=_MOST_HISTORY
+        )
+    if json:
+        print_json({"entries": [as_json(each) for each in entries]})
+    else:
+        show(history_table(entries))
+
+
+async def _cancel(name: str, reason: str, home: Path, json: bool) -> None:
+    request = execution_service_pb2.CancelExecutionRequest(
+        name=resource_name("executions", name), reason=reason, request_id=new_id()
+    )
+    async with Services.at(home) as services:
+        execution = await services.call(services.executions.CancelExecution, request)
+    _print(execution, json)
+
+
+def _print(execution: execution_pb2.WorkflowExecution, json: bool) -> None:
+    if json:
+        print_json(as_json(execution))
+    else:
+        show(execution_view(execution))

@@ -1,0 +1,100 @@
+"""How executions look to people: in a line, with their steps, with their history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from google.rpc.status_pb2 import Status
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from brikk.workflow.v1 import execution_pb2
+from brikk_cli.failures import describe
+from brikk_cli.render import between, moment, plain, state, table
+from brikk_shared.status import from_status
+from brikk_shared.structs import from_struct, from_value
+
+
+def executions_table(executions: Iterable[execution_pb2.WorkflowExecution]) -> Table:
+    """A line per execution."""
+    rows = (
+        (
+            each.name,
+            each.workflow_version,
+            _state(each),
+            moment(each.create_time),
+            between(each.create_time, each.end_time),
+            problem(each.error) if each.HasField("error") else "",
+        )
+        for each in executions
+    )
+    return table(("execution", "workflow", "state", "started", "took", "error"), rows)
+
+
+def steps_table(execution: execution_pb2.WorkflowExecution) -> Table:
+    """A line per step: who does it, at which attempt, how long it took."""
+    rows = (
+        (
+            step.step_id,
+            state(execution_pb2.StepRun.State.Name(step.state)),
+            step.capability,
+            step.agent,
+            step.attempts,
+            between(step.start_time, step.end_time),
+            problem(step.error) if step.HasField("error") else "",
+        )
+        for step in execution.steps
+    )
+    return table(("step", "state", "calls", "agent", "attempts", "took", "last error"), rows)
+
+
+def execution_view(execution: execution_pb2.WorkflowExecution) -> Group:
+    """All that is known of one execution but its history."""
+    parts: list[Table | Text] = [
+        Text.assemble(
+            plain(f"{execution.name} of {execution.workflow_version}: "), _state(execution)
+        ),
+        steps_table(execution),
+    ]
+    if execution.HasField("error"):
+        parts.append(plain(f"error: {problem(execution.error)}"))
+    if execution.HasField("output"):
+        parts.append(plain(f"output: {_compact(from_value(execution.output))}"))
+    return Group(*parts)
+
+
+def history_table(entries: Iterable[execution_pb2.HistoryEntry]) -> Table:
+    """A line per fact."""
+    rows = (
+        (each.sequence, moment(each.time), each.type, each.step_id, _attributes(each))
+        for each in entries
+    )
+    return table(("", "time", "what", "step", "particulars"), rows)
+
+
+def history_line(entry: execution_pb2.HistoryEntry) -> Text:
+    """One fact where no table can be redrawn."""
+    parts = (moment(entry.time), entry.type, entry.step_id, _attributes(entry))
+    return plain(" ".join(part for part in parts if part))
+
+
+def problem(status: Status) -> str:
+    """Why something failed, with its reason."""
+    return describe(from_status(status))
+
+
+def _state(execution: execution_pb2.WorkflowExecution) -> Text:
+    shown = state(execution_pb2.WorkflowExecution.State.Name(execution.state))
+    if execution.requested_transition == execution_pb2.WorkflowExecution.TRANSITION_CANCEL:
+        shown.append(", cancel requested")
+    return shown
+
+
+def _attributes(entry: execution_pb2.HistoryEntry) -> str:
+    return _compact(from_struct(entry.attributes)) if entry.attributes.fields else ""
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

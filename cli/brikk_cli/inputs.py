@@ -1,0 +1,51 @@
+"""Inputs of executions on their way from a file, stdin or the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from google.protobuf.struct_pb2 import Struct
+
+from brikk_cli.failures import CommandError, ExitCode, describe
+from brikk_shared.errors import InvalidArgument
+from brikk_shared.structs import to_struct
+
+
+def read_input(file: Path | None, text: str | None) -> Struct:
+    """The input that a file (`-` for stdin) or a text holds; empty when there is neither.
+
+    Raises CommandError when both are given, or what is given is not a JSON object.
+    """
+    if file is not None and text is not None:
+        raise _refused("give --input or --input-json, not both")
+    if file is not None:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return parse_input(content, str(file))
+    if text is not None:
+        return parse_input(os.fsencode(text), "--input-json")
+    return Struct()
+
+
+def parse_input(content: bytes, where: str) -> Struct:
+    """A JSON object as a Struct; `where` names its source in the CommandError raised otherwise."""
+    try:
+        document = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise _refused(f"{where}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise _refused(f"{where}: not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise _refused(f"{where}: the input is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise _refused(f"{where}: the input must be a JSON object")
+    try:
+        return to_struct(document, field="input")
+    except InvalidArgument as error:
+        raise _refused(f"{where}: {describe(error)}") from None
+
+
+def _refused(message: str) -> CommandError:
+    return CommandError(message, exit_code=ExitCode.USAGE)

