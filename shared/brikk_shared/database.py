@@ -1,0 +1,249 @@
+"""The database of a service: transactions and reads, with one meaning on SQLite and on PostgreSQL.
+
+SQLite commits with synchronous=FULL: an acknowledged commit survives the loss of power, not only of
+the process. The price is one fsync per commit, which group commit shares out.
+
+PostgreSQL runs transactions as READ COMMITTED and reads as REPEATABLE READ, so that a read sees one
+moment, as it does on SQLite. A statement ends after 30 s, a wait for a lock after 10 s.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import asyncpg
+from sqlalchemy import Connection, NullPool, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from brikk_shared.audit import AuditEntry
+from brikk_shared.audit_log import insert_entries
+from brikk_shared.batch import Dialect
+from brikk_shared.call import call_under_way
+from brikk_shared.driver_errors import driver_errors
+from brikk_shared.errors import StartError
+from brikk_shared.migrations import upgrade
+
+_POSTGRESQL_CONNECTIONS = 10
+_SQLITE_READERS = 4
+_POOL_TIMEOUT_S = 10.0
+_CONNECT_TIMEOUT_S = 10.0
+# The client gives up after the server should have: for when the network swallows everything.
+_COMMAND_TIMEOUT_S = 45.0
+_SERVER_SETTINGS = {
+    "application_name": "brikk",
+    "timezone": "UTC",
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+# The time now in microseconds since 1970, by the clock of the store. On PostgreSQL not now(): that
+# is when the transaction began, which is stale after a wait for a lock. SQLite knows milliseconds.
+_NOW: dict[Dialect, str] = {
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+    "sqlite": (
+        "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
+        " + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000)"
+    ),
+}
+
+
+class DatabaseInUse(StartError):
+    """Another process has the SQLite file open; only one may."""
+
+
+class Database:
+    """A service's database; an async context manager that opens, migrates and closes it.
+
+    Args:
+        url: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://...` as libpq
+            writes it.
+        migrations: package whose folder `versions` holds the service's own migrations; None for the
+            shared tables only.
+
+    Raises:
+        StartError: the URL names neither store.
+        DatabaseInUse: when entered, another process has the SQLite file open.
+        Unavailable: when entered, the server does not answer.
+    """
+
+    def __init__(self, url: str, *, migrations: str | None) -> None:
+        scheme, _, rest = url.partition("://")
+        if scheme == "sqlite" and rest.startswith("/") and rest.strip("/"):
+            self.dialect: Dialect = "sqlite"
+            self._path = Path(rest[1:])
+        elif scheme in ("postgresql", "postgres"):
+            self.dialect = "postgresql"
+        else:
+            # The URL may hold a password, so it is not repeated here.
+            raise StartError("a database URL is sqlite:///path or postgresql://...")
+        self._url = url
+        self._migrations = migrations
+        self._resources = AsyncExitStack()
+        self._writer: AsyncEngine
+        self._reader: AsyncEngine
+
+    @property
+    def now_sql(self) -> str:
+        """SQL for the time now by the store's clock, in the form of `UtcDateTime`."""
+        return _NOW[self.dialect]
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as resources:
+            if self.dialect == "sqlite":
+                resources.callback(os.close, _lock_file(self._path))
+                self._writer = _sqlite_engine(self._path, writer=True)
+                resources.push_async_callback(self._writer.dispose)
+                self._reader = _sqlite_engine(self._path, writer=False)
+                resources.push_async_callback(self._reader.dispose)
+            else:
+                self._writer = _postgresql_engine(self._url)
+                resources.push_async_callback(self._writer.dispose)
+                self._reader = self._writer.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            await self._migrate()
+            self._resources = resources.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources.aclose()
+
+    async def _migrate(self) -> None:
+        if self.dialect == "sqlite":
+            with driver_errors():
+                await upgrade(self._writer, self._migrations)
+                async with self._writer.begin() as connection:
+                    # The file lock proves that whoever held a lease is gone, so a restart resumes
+                    # at once.
+                    await connection.execute(text("UPDATE lease SET expires_at = 0"))
+            return
+        # A migration may take longer than any statement of the service.
+        engine = _postgresql_engine(self._url, migrating=True)
+        try:
+            with driver_errors():
+                await upgrade(engine, self._migrations)
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, audit: Sequence[AuditEntry] | None = None
+    ) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that writes; it commits when the block ends well.
+
+        The audit entry of the call under way is added to the first transaction of the call, or the
+        entries of `audit` instead, which are read when the block ends. SQLite has one such
+        transaction at a time, in order of arrival.
+
+        Raises:
+            Unavailable: the store does not answer; the transaction may have been committed all the
+                same.
+            Conflict: the store gave the transaction up, so it was not.
+        """
+        with driver_errors():
+            async with self._writer.begin() as connection:
+                yield connection
+                entries = _entry_of_call() if audit is None else audit
+                await insert_entries(connection, entries)
+        for entry in entries:
+            entry.recorded = True
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that sees one moment; it neither blocks writers nor waits for them.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        with driver_errors():
+            async with self._reader.begin() as connection:
+                yield connection
+
+
+def _entry_of_call() -> Sequence[AuditEntry]:
+    call = call_under_way()
+    if call is None or call.audit is None or call.audit.recorded:
+        return ()
+    return (call.audit,)
+
+
+def _lock_file(path: Path) -> int:
+    """Take the file beside the database that one process may hold, until it ends."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise DatabaseInUse(
+            f"{path.absolute()} is open in another process (which holds {path.name}.lock);"
+            " an SQLite database serves one process, PostgreSQL many"
+        ) from None
+    # SQLite gives its WAL and its index the mode of the database.
+    path.touch(mode=0o600)
+    return lock
+
+
+def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        pool_size=1 if writer else _SQLITE_READERS,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        hide_parameters=True,
+    )
+
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        # Without this the driver begins transactions by itself, deferred, and updates are lost.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "busy_timeout = 5000",
+            "foreign_keys = ON",
+            f"query_only = {'OFF' if writer else 'ON'}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", begin)
+    return engine
+
+
+def _postgresql_engine(url: str, *, migrating: bool = False) -> AsyncEngine:
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        # The driver reads the URL itself, with all that libpq understands: ?host=, ?sslmode= and so
+        # on.
+        if migrating:
+            return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
+        return await asyncpg.connect(
+            url,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=_COMMAND_TIMEOUT_S,
+            server_settings=_SERVER_SETTINGS,
+        )
+
+    if migrating:
+        return create_async_engine(
+            "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
+        )
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=_POSTGRESQL_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_S,
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )

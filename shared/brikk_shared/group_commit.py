@@ -1,0 +1,182 @@
+"""Many small writes in one transaction: what lets a durable step cost a fraction of a commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared import faults
+from brikk_shared.audit import AuditEntry
+from brikk_shared.call import call_under_way
+from brikk_shared.database import Database
+from brikk_shared.driver_errors import Conflict
+from brikk_shared.errors import BrikkError, Reason, Unavailable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# A lone item that keeps losing against other transactions fails after so many attempts.
+_CONFLICT_ATTEMPTS = 5
+# How far behind the head of the queue a batch looks for items whose keys are free, in batches.
+_LOOK_AHEAD = 4
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Queued(Generic[Item, Result]):
+    item: Item
+    keys: frozenset[Hashable]
+    order: list[str]
+    audit: AuditEntry | None
+    answer: asyncio.Future[Result]
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Commits at once when idle, and what queued meanwhile as the next batch; there is no timer.
+
+    `write` gets a batch and answers for each item, in the same order: with its result, or with the
+    error that it alone is refused with. A batch holds at most one item per key, so `write` may do
+    it all in set-based statements; count every row that an item touches among its keys. Items of
+    one key are committed in the order in which they came.
+
+    An exception of `write` or of the commit is traced to its item by halving the batch, so that one
+    poisoned item fails alone. When the store does not answer, the whole batch fails as Unavailable:
+    it may have been committed all the same, and halving it could apply it twice.
+
+    Args:
+        write: writes a batch in the transaction it is given.
+        keys: the row keys that an item touches.
+        max_batch: most items in one transaction.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        write: Callable[
+            [AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result | BrikkError]]
+        ],
+        *,
+        keys: Callable[[Item], Collection[Hashable]],
+        max_batch: int = 256,
+    ) -> None:
+        self._database = database
+        self._write = write
+        self._keys = keys
+        self._max_batch = max_batch
+        self._queue: deque[_Queued[Item, Result]] = deque()
+        self._arrived = asyncio.Event()
+        self._stopped = False
+
+    async def submit(self, item: Item) -> Result:
+        """Commit the item together with the audit entry of the call under way, and give its result.
+
+        The item is committed even when the caller is cancelled meanwhile.
+
+        Raises:
+            Unavailable: the store does not answer (the item may have been committed all the same),
+                or the process is
+                shutting down (then it was not).
+            Exception: what `write` refused the item with, or what it raised because of it.
+        """
+        if self._stopped:
+            raise _shutting_down()
+        keys = frozenset(self._keys(item))
+        call = call_under_way()
+        queued: _Queued[Item, Result] = _Queued(
+            item=item,
+            keys=keys,
+            order=sorted(map(str, keys)),
+            audit=None if call is None else call.audit,
+            answer=asyncio.get_running_loop().create_future(),
+        )
+        # A cancelled caller never looks at the answer, which must not be reported as an error
+        # nobody saw.
+        queued.answer.add_done_callback(lambda answer: answer.exception())
+        self._queue.append(queued)
+        self._arrived.set()
+        return await asyncio.shield(queued.answer)
+
+    async def run(self) -> None:
+        """Commit until cancelled; then finish the batch under way and fail what still queues."""
+        self._stopped = False
+        try:
+            while True:
+                await self._arrived.wait()
+                batch = self._next_batch()
+                committing = asyncio.create_task(self._settle(batch))
+                try:
+                    await asyncio.shield(committing)
+                except asyncio.CancelledError:
+                    await committing
+                    raise
+        finally:
+            self._stopped = True
+            while self._queue:
+                self._queue.popleft().answer.set_exception(_shutting_down())
+
+    def _next_batch(self) -> list[_Queued[Item, Result]]:
+        batch: list[_Queued[Item, Result]] = []
+        left: list[_Queued[Item, Result]] = []
+        # Keys of items that stay behind count too: a later item must not overtake them.
+        seen: set[Hashable] = set()
+        for _ in range(min(len(self._queue), _LOOK_AHEAD * self._max_batch)):
+            if len(batch) == self._max_batch:
+                break
+            queued = self._queue.popleft()
+            (batch if seen.isdisjoint(queued.keys) else left).append(queued)
+            seen |= queued.keys
+        self._queue.extendleft(reversed(left))
+        if not self._queue:
+            self._arrived.clear()
+        # Replicas that lock their rows in one order do not deadlock.
+        batch.sort(key=lambda queued: queued.order)
+        return batch
+
+    async def _settle(self, batch: list[_Queued[Item, Result]], attempt: int = 1) -> None:
+        committing = asyncio.ensure_future(self._commit(batch))
+        await asyncio.wait({committing})
+        error = committing.exception()
+        if error is None:
+            for queued, result in zip(batch, committing.result(), strict=True):
+                if isinstance(result, BrikkError):
+                    queued.answer.set_exception(result)
+                else:
+                    queued.answer.set_result(result)
+        elif isinstance(error, Unavailable) and not isinstance(error, Conflict):
+            for queued in batch:
+                queued.answer.set_exception(error)
+        elif len(batch) > 1:
+            middle = len(batch) // 2
+            await self._settle(batch[:middle])
+            await self._settle(batch[middle:])
+        elif isinstance(error, Conflict) and attempt < _CONFLICT_ATTEMPTS:
+            await self._settle(batch, attempt + 1)
+        else:
+            batch[0].answer.set_exception(error)
+
+    async def _commit(
+        self, batch: Sequence[_Queued[Item, Result]]
+    ) -> Sequence[Result | BrikkError]:
+        audit: list[AuditEntry] = []
+        async with self._database.transaction(audit=audit) as connection:
+            results = await self._write(connection, [queued.item for queued in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(batch)} items were written with {len(results)} results")
+            audit.extend(
+                queued.audit
+                for queued, result in zip(batch, results, strict=True)
+                if queued.audit is not None
+                and not queued.audit.recorded
+                and not isinstance(result, BrikkError)
+            )
+            faults.reach("commit.before")
+        faults.reach("commit.after")
+        return results
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable(Reason.SHUTTING_DOWN, "the process is shutting down")

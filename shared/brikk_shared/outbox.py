@@ -1,0 +1,66 @@
+"""The one way out for events: rows written in the transaction of the change that they tell of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk.event.v1.event_pb2 import Event
+from brikk_shared.batch import batch_params, batch_source
+from brikk_shared.database import Database
+
+_COLUMNS = {"place": "bigint", "subject": "text", "payload": "bytes"}
+
+# One shard to begin with. With more, a subject's shard is a hash of its name and must never change
+# while rows lie.
+SHARD: Final = 0
+
+
+class Outbox:
+    """Holds events until every destination has them; a `Relay` per destination carries them there.
+
+    Args:
+        source: the service, as events name it, for instance `brikk.workflow`.
+        destinations: who gets each event, for instance `webhooks` and `monitoring`.
+    """
+
+    def __init__(self, database: Database, *, source: str, destinations: Sequence[str]) -> None:
+        self._source = source
+        self._dialect = database.dialect
+        self._news = {destination: asyncio.Event() for destination in destinations}
+        names = ", ".join(f"('{destination}')" for destination in destinations)
+        # Rows get their numbers in the order of the select, so a subject's events stay in the order
+        # given.
+        self._insert = text(
+            "INSERT INTO outbox (destination, shard, subject, payload)"
+            f" SELECT d.name, {SHARD}, b.subject, b.payload"
+            f" FROM {batch_source(self._dialect, _COLUMNS)}"
+            f" CROSS JOIN (SELECT column1 AS name FROM (VALUES {names}) AS v) AS d ORDER BY b.place"
+        )
+
+    async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
+        """Add events to the transaction under way; call `wake` once it has committed.
+
+        Whoever adds an event of a subject must hold that subject's own row locked: only then do the
+        rows of a subject get their numbers in the order in which they commit.
+        """
+        if not events:
+            return
+        rows = [
+            {"place": place, "subject": event.subject, "payload": event.SerializeToString()}
+            for place, event in enumerate(events)
+        ]
+        await connection.execute(self._insert, batch_params(self._dialect, _COLUMNS, rows))
+
+    def wake(self) -> None:
+        """Tell the relays of this process that there is something to carry."""
+        for news in self._news.values():
+            news.set()
+
+    def news(self, destination: str) -> asyncio.Event:
+        """Give the event that `wake` sets for a destination; its relay clears it."""
+        return self._news[destination]

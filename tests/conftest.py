@@ -1,0 +1,73 @@
+"""Fixtures for every test: real stores, empty, and the servers behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from support import postgres, run, valkey
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the run, in the process that starts the workers or is the only one."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_RUN] = run.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the run: by now every worker has."""
+    folder = config.stash.get(_RUN, None)
+    if folder is not None:
+        postgres.stop(folder)
+        run.end(folder)
+
+
+_RUN = pytest.StashKey[Path]()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of an SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path}/brikk.db"
+
+
+@pytest.fixture
+async def postgres_url() -> AsyncIterator[str]:
+    """URL of an empty PostgreSQL database."""
+    async with postgres.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of an empty database: the test runs once on each store."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/brikk.db"
+    else:
+        async with postgres.fresh_database() as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def _valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    given = valkey.given_url(worker)
+    if given is not None:
+        yield given
+        return
+    server = valkey.ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(_valkey_url: str) -> str:
+    """URL of an empty Valkey database that no other test uses meanwhile."""
+    valkey.empty(_valkey_url)
+    return _valkey_url

