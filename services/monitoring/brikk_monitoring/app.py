@@ -10,6 +10,7 @@ from brikk_monitoring.api.events import EventServicer
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.performance import MonitoringServicer
 from brikk_monitoring.settings import MonitoringSettings
+from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.connection import connect
 from brikk_monitoring.store.intake import Intake
@@ -19,7 +20,8 @@ from brikk_shared.application import Application, run
 async def build(settings: MonitoringSettings, app: Application) -> None:
     """Connect the servicers to the store."""
     redis = await app.enter(connect(settings.redis_url))
-    intake = Intake(redis, series_cap=settings.series_cap, retention=settings.minute_retention)
+    limits = Limits(series_cap=settings.series_cap, retention=settings.minute_retention)
+    intake = Intake(redis, limits)
     metrics = IngestionMetrics(app.telemetry.registry)
     app.mount(
         add_EventServiceServicer_to_server,

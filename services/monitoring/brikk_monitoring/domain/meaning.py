@@ -58,12 +58,9 @@ def measure(event_type: str, members: Members) -> tuple[Measurement, ...] | Brik
     meaning = _MEANINGS.get(event_type)
     if meaning is None:
         return ()
-    duration_ms: float | None = None
-    if meaning.timed:
-        duration = _duration(members, "duration_ms")
-        if isinstance(duration, BrikkError):
-            return duration
-        duration_ms = duration
+    duration_ms = _duration(members, "duration_ms") if meaning.timed else None
+    if isinstance(duration_ms, BrikkError):
+        return duration_ms
     subject = Measurement(series=meaning.series, status=meaning.status, duration_ms=duration_ms)
     if meaning.call is None:
         return (subject,)
@@ -72,10 +69,10 @@ def measure(event_type: str, members: Members) -> tuple[Measurement, ...] | Brik
         return (subject,)
     if not isinstance(agent, str) or len(agent) > _MAX_AGENT_LENGTH or not _AGENT.fullmatch(agent):
         return invalid_field("data.agent", "must be the full name of an agent, or empty")
-    latency = _duration(members, "latency_ms")
-    if isinstance(latency, BrikkError):
-        return latency
-    return subject, Measurement(series=agent, status=meaning.call, duration_ms=latency)
+    latency_ms = _duration(members, "latency_ms")
+    if isinstance(latency_ms, BrikkError):
+        return latency_ms
+    return subject, Measurement(series=agent, status=meaning.call, duration_ms=latency_ms)
 
 
 def _duration(members: Members, name: str) -> float | BrikkError:

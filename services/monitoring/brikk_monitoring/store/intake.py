@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import cache
-from importlib import resources
-from typing import Final
+from datetime import datetime
 
 from redis.asyncio import Redis
 
-from brikk_monitoring.domain.judgement import Judgement, Outcome, tally
-from brikk_monitoring.domain.measurement import AGENT_PREFIX, OTHER_AGENTS, Status
-from brikk_monitoring.domain.window import FUTURE_ALLOWANCE, minute_of, time_to_live
+from brikk_monitoring.domain.judgement import Judgement, Outcome
+from brikk_monitoring.store.apply import MARK_TTL, Limits, call, script
 from brikk_monitoring.store.connection import telling_failures
-from brikk_monitoring.store.keys import Keys, Shard, shard_mark
-
-_MARK_TTL: Final = timedelta(days=30)
-_DEAD_LETTER_TTL: Final = timedelta(days=7)
-_DEAD_LETTERS: Final = 1000
-"""Most refused events kept per organisation."""
-
-
-@cache
-def _script() -> str:
-    return resources.files(__package__).joinpath("apply.lua").read_text(encoding="utf-8")
+from brikk_monitoring.store.keys import Shard, shard_mark
 
 
 class Intake:
@@ -37,10 +22,9 @@ class Intake:
     again, and the organisations that had it skip it.
     """
 
-    def __init__(self, redis: Redis, *, series_cap: int, retention: timedelta) -> None:
+    def __init__(self, redis: Redis, limits: Limits) -> None:
         self._redis = redis
-        self._series_cap = series_cap
-        self._retention = retention
+        self._limits = limits
 
     async def mark(self, shard: Shard) -> int:
         """Return the highest position applied for every organisation; 0 when there is none."""
@@ -53,7 +37,7 @@ class Intake:
         with telling_failures():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.zadd(key, {shard.name: position}, gt=True)
-                pipe.expire(key, _MARK_TTL)
+                pipe.expire(key, MARK_TTL)
                 pipe.zscore(key, shard.name)
                 *_, mark = await pipe.execute()
         return int(mark)
@@ -82,59 +66,7 @@ class Intake:
         with telling_failures():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for organization, items in batches.items():
-                    keys, arguments = self._call(shard, organization, items, now)
+                    keys, arguments = call(shard, organization, items, self._limits, now)
                     # Not EVALSHA: a restarted server knows no digest, and a pipeline cannot react.
-                    pipe.eval(_script(), len(keys), *keys, *arguments)
+                    pipe.eval(script(), len(keys), *keys, *arguments)
                 return [int(mark) for mark in await pipe.execute()]
-
-    def _call(
-        self, shard: Shard, organization: str, items: Sequence[Judgement], now: datetime
-    ) -> tuple[list[str], list[str | bytes | int]]:
-        """Return the keys and arguments of apply.lua."""
-        names = Keys(organization)
-        keys = [names.mark(shard), names.agents, names.dead_letters]
-
-        def number(key: str) -> int:
-            keys.append(key)
-            return len(keys)
-
-        buckets: list[dict[str, object]] = []
-        agents: list[dict[str, object]] = []
-        for (minute, series), bucket in tally(items).items():
-            entry: dict[str, object] = {
-                "key": number(names.bucket(minute, series)),
-                "ttl": time_to_live(minute, self._retention, now),
-                "add": bucket,
-            }
-            if series.startswith(AGENT_PREFIX):
-                entry |= {
-                    "agent": series,
-                    "minute": minute,
-                    "overflow": number(names.bucket(minute, OTHER_AGENTS)),
-                    "calls": number(names.calls(minute)),
-                    "count": sum(bucket.get(status, 0) for status in Status),
-                }
-                agents.append(entry)
-            else:
-                buckets.append(entry)
-        oldest = minute_of(int((now - self._retention).timestamp()))
-        newest = minute_of(int((now + FUTURE_ALLOWANCE).timestamp()))
-        batch = {
-            "first": items[0].position,
-            "last": items[-1].position,
-            "mark_ttl": int(_MARK_TTL.total_seconds()),
-            "buckets": buckets,
-            "agents": agents,
-            "agents_ttl": time_to_live(newest, self._retention, now),
-            "oldest": oldest,
-            "cap": self._series_cap,
-            "overflow": OTHER_AGENTS,
-            "dead_letters": _DEAD_LETTERS,
-            "dead_letter_ttl": int(_DEAD_LETTER_TTL.total_seconds()),
-        }
-        arguments: list[str | bytes | int] = [json.dumps(batch, separators=(",", ":"))]
-        for item in items:
-            if item.refusal is not None:
-                error = item.refusal.error
-                arguments += [item.position, error.reason, error.message, item.refusal.event]
-        return keys, arguments
