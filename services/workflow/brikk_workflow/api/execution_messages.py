@@ -1,0 +1,88 @@
+"""Executions, steps and history as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.rpc import status_pb2
+
+from brikk.workflow.v1 import execution_pb2
+from brikk_shared.status import make_error, to_status
+from brikk_shared.structs import to_struct, to_value
+from brikk_workflow.api.times import to_timestamp
+from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.decision import HistoryEntry
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.record import ExecutionRecord
+from brikk_workflow.domain.state import ExecutionStatus
+
+State = execution_pb2.WorkflowExecution.State
+"""Where an execution stands, as the contract numbers it."""
+
+
+def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
+    """Returns the BASIC view."""
+    state = record.state
+    transition = record.requested_transition if not state.status.terminal else ""
+    return execution_pb2.WorkflowExecution(
+        name=f"executions/{record.execution_id}",
+        workflow_version=f"workflows/{record.workflow_id}/versions/{record.version}",
+        state=State.Value(f"STATE_{state.status.name}"),
+        requested_transition=execution_pb2.WorkflowExecution.Transition.Value(
+            f"TRANSITION_{transition.upper() or 'UNSPECIFIED'}"
+        ),
+        error=_to_error(state.failure),
+        labels=record.labels,
+        sequence=state.sequence,
+        create_time=to_timestamp(record.create_time),
+        end_time=to_timestamp(state.ended_at),
+    )
+
+
+def to_full_execution(
+    record: ExecutionRecord,
+    workflow: CompiledWorkflow,
+    outputs: Mapping[str, Mapping[str, Json]],
+    *,
+    with_input: bool = True,
+) -> execution_pb2.WorkflowExecution:
+    """Returns the FULL view; steps stand in the order of the definition."""
+    execution = to_execution(record)
+    if with_input:
+        execution.input.CopyFrom(to_struct(record.input))
+    if record.state.status is ExecutionStatus.SUCCEEDED:
+        execution.output.CopyFrom(to_value(record.output))
+    for step in workflow.definition.steps:
+        state = record.state.step(step.id)
+        run = execution.steps.add(
+            step_id=step.id,
+            state=execution_pb2.StepRun.State.Value(f"STATE_{state.status.name}"),
+            attempts=state.attempt,
+            agent=state.agent,
+            capability=step.call.capability,
+            error=_to_error(state.failure),
+            start_time=to_timestamp(state.started_at),
+            end_time=to_timestamp(state.ended_at),
+        )
+        if step.id in outputs:
+            run.output.CopyFrom(to_struct(outputs[step.id]))
+    return execution
+
+
+def to_history_entry(entry: HistoryEntry) -> execution_pb2.HistoryEntry:
+    """Returns the message of a history entry."""
+    return execution_pb2.HistoryEntry(
+        sequence=entry.sequence,
+        type=entry.type,
+        step_id=entry.step_id,
+        time=to_timestamp(entry.time),
+        attributes=to_struct(entry.attributes),
+    )
+
+
+def _to_error(failure: Failure | None) -> status_pb2.Status | None:
+    if failure is None:
+        return None
+    error = make_error(failure.code, failure.reason, failure.message, metadata=failure.metadata)
+    return to_status(error)

@@ -1,0 +1,216 @@
+"""WorkflowService: write, validate and read workflows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2, workflow_service_pb2_grpc
+from brikk_shared.call import organization
+from brikk_shared.clock import Clock
+from brikk_shared.database import Database
+from brikk_shared.errors import (
+    Aborted,
+    AlreadyExists,
+    InvalidArgument,
+    Reason,
+    invalid_field,
+    not_found,
+)
+from brikk_shared.pagination import next_token, page_of
+from brikk_workflow.api.definitions import accept_source, read_source, to_message, to_problem
+from brikk_workflow.api.times import to_timestamp
+from brikk_workflow.domain.definition import WorkflowDefinition
+from brikk_workflow.domain.record import VersionRecord, WorkflowRecord
+from brikk_workflow.store import workflows
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
+    """The workflows of the caller's organisation."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def CreateWorkflow(
+        self, request: workflow_service_pb2.CreateWorkflowRequest, context: Context
+    ) -> workflow_pb2.Workflow:
+        """Adds version 1."""
+        definition = accept_source(request.source)
+        async with self._database.transaction() as connection:
+            await workflows.lock(connection, self._database, organization())
+            made = await _made(connection, request.request_id, definition)
+            if made is not None:
+                return made
+            if await workflows.get_workflow(connection, organization(), definition.id) is not None:
+                name = f"workflows/{definition.id}"
+                raise AlreadyExists(
+                    Reason.RESOURCE_EXISTS,
+                    f"{name} exists already: update it",
+                    metadata={"resource": name},
+                )
+            record = _next(None, definition, self._clock.now())
+            if not request.validate_only:
+                await workflows.add_version(
+                    connection, organization(), record, request_id=request.request_id
+                )
+        return _to_workflow(record)
+
+    async def GetWorkflow(
+        self, request: workflow_service_pb2.GetWorkflowRequest, context: Context
+    ) -> workflow_pb2.Workflow:
+        """Reads one."""
+        async with self._database.reading() as connection:
+            record = await workflows.get_workflow(
+                connection, organization(), workflow_id_of(request.name)
+            )
+        if record is None:
+            raise not_found(request.name)
+        return _to_workflow(record)
+
+    async def ListWorkflows(
+        self, request: workflow_service_pb2.ListWorkflowsRequest, context: Context
+    ) -> workflow_service_pb2.ListWorkflowsResponse:
+        """Reads a page."""
+        page = page_of(request)
+        async with self._database.reading() as connection:
+            records = await workflows.list_workflows(
+                connection, organization(), after=page.cursor, limit=page.size + 1
+            )
+        shown = records[: page.size]
+        return workflow_service_pb2.ListWorkflowsResponse(
+            workflows=[_to_workflow(record) for record in shown],
+            next_page_token=(
+                next_token(request, shown[-1].workflow_id) if len(records) > page.size else ""
+            ),
+        )
+
+    async def UpdateWorkflow(
+        self, request: workflow_service_pb2.UpdateWorkflowRequest, context: Context
+    ) -> workflow_pb2.Workflow:
+        """Adds the next version, unless nothing changed."""
+        definition = accept_source(request.source)
+        if definition.id != workflow_id_of(request.name):
+            raise invalid_field("source", f"names {definition.id}, which is not {request.name}")
+        async with self._database.transaction() as connection:
+            await workflows.lock(connection, self._database, organization())
+            made = await _made(connection, request.request_id, definition)
+            if made is not None:
+                return made
+            current = await workflows.get_workflow(connection, organization(), definition.id)
+            if current is None:
+                raise not_found(request.name)
+            if request.etag and request.etag != current.etag:
+                raise Aborted(
+                    Reason.ETAG_MISMATCH,
+                    f"{request.name} is at etag {current.etag}: read it again",
+                    metadata={"resource": request.name, "etag": current.etag},
+                )
+            if definition == current.latest.definition:
+                return _to_workflow(current)
+            record = _next(current, definition, self._clock.now())
+            if not request.validate_only:
+                await workflows.add_version(
+                    connection, organization(), record, request_id=request.request_id
+                )
+        return _to_workflow(record)
+
+    async def ValidateWorkflow(
+        self, request: workflow_service_pb2.ValidateWorkflowRequest, context: Context
+    ) -> workflow_service_pb2.ValidateWorkflowResponse:
+        """Reads a definition and forgets it."""
+        workflow = read_source(request.source)
+        if isinstance(workflow, list):
+            return workflow_service_pb2.ValidateWorkflowResponse(
+                problems=[to_problem(each) for each in workflow]
+            )
+        return workflow_service_pb2.ValidateWorkflowResponse(
+            definition=to_message(workflow.definition)
+        )
+
+    async def ListWorkflowVersions(
+        self, request: workflow_service_pb2.ListWorkflowVersionsRequest, context: Context
+    ) -> workflow_service_pb2.ListWorkflowVersionsResponse:
+        """Reads a page of versions."""
+        page = page_of(request)
+        workflow_id = workflow_id_of(request.parent)
+        async with self._database.reading() as connection:
+            if await workflows.get_workflow(connection, organization(), workflow_id) is None:
+                raise not_found(request.parent)
+            records = await workflows.list_versions(
+                connection,
+                organization(),
+                workflow_id,
+                before=_version_of(page.cursor) if page.cursor else None,
+                limit=page.size + 1,
+            )
+        shown = records[: page.size]
+        return workflow_service_pb2.ListWorkflowVersionsResponse(
+            versions=[_to_version(request.parent, record) for record in shown],
+            next_page_token=(
+                next_token(request, str(shown[-1].version)) if len(records) > page.size else ""
+            ),
+        )
+
+
+def workflow_id_of(name: str) -> str:
+    """Returns the last segment of `workflows/{workflow}`, whose form the contract has checked."""
+    return name.split("/")[1]
+
+
+def _version_of(cursor: str) -> int:
+    # A cursor can be forged; one that is no number is as good as the first page's.
+    return int(cursor) if cursor.isdecimal() and len(cursor) < 10 else 1
+
+
+async def _made(
+    connection: AsyncConnection, request_id: str, definition: WorkflowDefinition
+) -> workflow_pb2.Workflow | None:
+    """Returns what a request made when it was first sent."""
+    if not request_id:
+        return None
+    record = await workflows.get_workflow_by_request(connection, organization(), request_id)
+    if record is None:
+        return None
+    if record.latest.definition != definition:
+        raise InvalidArgument(
+            Reason.REQUEST_ID_REUSED,
+            f"request id {request_id} was used for another definition",
+            metadata={"request_id": request_id},
+        )
+    return _to_workflow(record)
+
+
+def _next(
+    current: WorkflowRecord | None, definition: WorkflowDefinition, now: datetime
+) -> WorkflowRecord:
+    version = 1 if current is None else current.latest.version + 1
+    return WorkflowRecord(
+        workflow_id=definition.id,
+        latest=VersionRecord(version=version, definition=definition, create_time=now),
+        create_time=now if current is None else current.create_time,
+    )
+
+
+def _to_workflow(record: WorkflowRecord) -> workflow_pb2.Workflow:
+    return workflow_pb2.Workflow(
+        name=f"workflows/{record.workflow_id}",
+        latest_version=record.latest.version,
+        definition=to_message(record.latest.definition),
+        etag=record.etag,
+        create_time=to_timestamp(record.create_time),
+        update_time=to_timestamp(record.latest.create_time),
+    )
+
+
+def _to_version(parent: str, record: VersionRecord) -> workflow_pb2.WorkflowVersion:
+    return workflow_pb2.WorkflowVersion(
+        name=f"{parent}/versions/{record.version}",
+        definition=to_message(record.definition),
+        create_time=to_timestamp(record.create_time),
+    )

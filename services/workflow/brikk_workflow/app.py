@@ -1,0 +1,114 @@
+"""The workflow service put together: settings, store, engine, servicers."""
+
+from __future__ import annotations
+
+import random
+from contextlib import aclosing
+
+from aiohttp import web
+
+from brikk.workflow.v1 import execution_service_pb2, workflow_service_pb2
+from brikk.workflow.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
+from brikk.workflow.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
+from brikk_shared.application import Application, run
+from brikk_shared.audit_log import AuditLog
+from brikk_shared.database import Database
+from brikk_shared.group_commit import GroupCommit
+from brikk_shared.ids import new_id
+from brikk_shared.leases import Leases
+from brikk_shared.outbox import Outbox
+from brikk_shared.signing import TokenSigner
+from brikk_workflow.api.executions import ExecutionServicer
+from brikk_workflow.api.workflows import WorkflowServicer
+from brikk_workflow.clients.agents import AgentCaller
+from brikk_workflow.clients.directory import AgentDirectory, resolve_over
+from brikk_workflow.runtime.changes import Changes
+from brikk_workflow.runtime.definitions import Definitions
+from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.replica import Replica
+from brikk_workflow.runtime.run import Engine
+from brikk_workflow.runtime.timers import Timers
+from brikk_workflow.runtime.waiting import WaitingRoom
+from brikk_workflow.settings import WorkflowSettings
+from brikk_workflow.store.ownership import REPLICA
+from brikk_workflow.store.transitions import SOURCE, TransitionWriter, keys
+
+
+async def build(settings: WorkflowSettings, app: Application) -> None:
+    """Puts the service together."""
+    database = await app.enter(
+        Database(settings.database_url, migrations="brikk_workflow.store.migrations")
+    )
+    app.audit(AuditLog(database))
+    replica_id = new_id()
+    leases = Leases(database, replica_id, app.clock)
+
+    signer = TokenSigner.from_file(settings.call_key, clock=app.clock)
+
+    async def jwks(_: web.Request) -> web.Response:
+        return web.json_response(signer.jwks())
+
+    app.http("/.well-known/jwks.json", jwks)
+    caller = await app.enter(aclosing(AgentCaller(signer=signer, clock=app.clock)))
+    directory = AgentDirectory(
+        resolve_over(app.channel(settings.discovery_address)),
+        ttl=settings.resolution_ttl,
+        clock=app.clock,
+    )
+
+    metrics = Metrics(app.telemetry.registry)
+    outbox = Outbox(database, source=SOURCE, destinations=("webhooks", "monitoring"))
+    writer = TransitionWriter(database=database, outbox=outbox, observe=metrics.batch_size.observe)
+    commits = GroupCommit(database, writer.write, keys=keys)
+    changes = Changes()
+    definitions = Definitions(database)
+    engine = Engine(
+        replica=f"{REPLICA}{replica_id}",
+        clock=app.clock,
+        random=random.SystemRandom().random,
+        database=database,
+        outbox=outbox,
+        commits=commits,
+        directory=directory,
+        caller=caller,
+        timers=Timers(app.clock),
+        waiting=WaitingRoom(directory.available, interval=settings.resolution_ttl, clock=app.clock),
+        changes=changes,
+        metrics=metrics,
+    )
+    replica = Replica(
+        engine,
+        definitions,
+        leases,
+        lease_duration=settings.replica_lease,
+        claim_interval=settings.claim_interval,
+        inbox_interval=settings.inbox_interval,
+        max_owned=settings.max_owned,
+    )
+    app.loop("commits", commits.run)
+    app.loop("timers", engine.timers.run)
+    app.loop("waiting room", engine.waiting.run)
+    app.loop("replica", replica.run)
+    app.loop("inbox", replica.watch_inbox)
+    app.loop("resting", replica.rest)
+    app.on_drain(replica.drain)
+
+    app.mount(
+        add_WorkflowServiceServicer_to_server,
+        WorkflowServicer(database, app.clock),
+        workflow_service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
+    )
+    app.mount(
+        add_ExecutionServiceServicer_to_server,
+        ExecutionServicer(database, app.clock, definitions, replica, changes),
+        execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+    )
+
+
+def main() -> None:
+    """The process `brikk-workflow`."""
+    run(WorkflowSettings, build)
+
+
+if __name__ == "__main__":
+    main()

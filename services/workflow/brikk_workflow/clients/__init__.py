@@ -1,0 +1,1 @@
+"""Outgoing calls: to discovery for agents, to agents for work."""

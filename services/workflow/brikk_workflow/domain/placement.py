@@ -1,0 +1,58 @@
+"""Which agent each ordered call goes to, written into the decision before it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from brikk_workflow.domain.decision import Call, Decision
+
+
+def unplaced(decision: Decision, placed: Collection[str]) -> list[Call]:
+    """Returns the ordered calls whose token is not among those placed."""
+    return [
+        each for each in decision.commands if isinstance(each, Call) and each.token not in placed
+    ]
+
+
+def place(decision: Decision, agents: Mapping[str, str]) -> Decision:
+    """Returns the decision with the agent of each call, by token, in its state and history."""
+    steps = dict(decision.state.steps)
+    started: dict[str, str] = {}
+    for command in decision.commands:
+        if isinstance(command, Call):
+            started[command.step_id] = agent = agents[command.token]
+            steps[command.step_id] = replace(steps[command.step_id], agent=agent)
+    if not started:
+        return decision
+    newest: set[str] = set()
+    history = list(decision.history)
+    for index in range(len(history) - 1, -1, -1):
+        entry = history[index]
+        if entry.type != "step.attempt_started" or entry.step_id in newest:
+            continue
+        newest.add(entry.step_id)
+        if agent := started.get(entry.step_id, ""):
+            history[index] = replace(entry, attributes={**entry.attributes, "agent": agent})
+    return replace(decision, state=replace(decision.state, steps=steps), history=tuple(history))
+
+
+def merge(first: Decision, then: Decision) -> Decision:
+    """Returns two decisions, the second made on the state of the first, as one.
+
+    A call of the first whose step the second moved on is no longer ordered.
+    """
+    wanted = {(step_id, step.token) for step_id, step in then.state.steps.items() if step.token}
+    kept = [
+        each
+        for each in first.commands
+        if not isinstance(each, Call) or (each.step_id, each.token) in wanted
+    ]
+    return Decision(
+        state=then.state,
+        history=(*first.history, *then.history),
+        commands=(*kept, *then.commands),
+        announcements=(*first.announcements, *then.announcements),
+        outputs={**first.outputs, **then.outputs},
+        output=then.output if then.state.status.terminal else first.output,
+    )

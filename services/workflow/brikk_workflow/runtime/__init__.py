@@ -1,0 +1,1 @@
+"""The engine: what claims, commits, calls and wakes executions."""

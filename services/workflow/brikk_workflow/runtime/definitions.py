@@ -1,0 +1,39 @@
+"""Workflow versions made ready to run: compiled once, kept because they never change."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from brikk_shared.database import Database
+from brikk_shared.errors import not_found
+from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
+from brikk_workflow.store.workflows import get_version
+
+KEPT = 1000
+
+
+class Definitions:
+    """The versions used last, at most `KEPT`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._compiled: OrderedDict[tuple[str, str, int], CompiledWorkflow] = OrderedDict()
+
+    async def get(self, organization: str, workflow_id: str, version: int) -> CompiledWorkflow:
+        """Returns a version.
+
+        Raises:
+            NotFound: the organisation has no such version.
+        """
+        key = (organization, workflow_id, version)
+        workflow = self._compiled.get(key)
+        if workflow is None:
+            async with self._database.reading() as connection:
+                record = await get_version(connection, organization, workflow_id, version)
+            if record is None:
+                raise not_found(f"workflows/{workflow_id}/versions/{version}")
+            workflow = self._compiled[key] = compile_workflow(record.definition, version=version)
+            if len(self._compiled) > KEPT:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
+        return workflow

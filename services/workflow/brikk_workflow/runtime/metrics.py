@@ -1,0 +1,44 @@
+"""What the engine counts for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """`brikk_workflow_*`; no organisation, workflow or agent is ever a label."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.executions = Counter(
+            "brikk_workflow_executions",
+            "Executions by what they came to: started, succeeded, failed, cancelled.",
+            ["state"],
+            registry=registry,
+        )
+        for state in ("started", "succeeded", "failed", "cancelled"):
+            self.executions.labels(state)
+        self.calls = Counter(
+            "brikk_workflow_agent_calls",
+            "Calls to agents, by result.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("succeeded", "failed"):
+            self.calls.labels(result)
+        self.call_seconds = Histogram(
+            "brikk_workflow_agent_call_seconds", "How long agents took.", registry=registry
+        )
+        self.claims = Counter(
+            "brikk_workflow_claims",
+            "Executions taken over from nobody or from another replica.",
+            registry=registry,
+        )
+        self.held = Gauge(
+            "brikk_workflow_executions_held", "Executions in memory here.", registry=registry
+        )
+        self.batch_size = Histogram(
+            "brikk_workflow_commit_batch_size",
+            "Transitions per commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=registry,
+        )

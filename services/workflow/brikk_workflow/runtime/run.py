@@ -1,0 +1,344 @@
+"""One execution held in memory: its events are folded, committed, and then carried out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from brikk_shared.clock import Clock
+from brikk_shared.database import Database
+from brikk_shared.errors import Unavailable
+from brikk_shared.group_commit import GroupCommit
+from brikk_shared.outbox import Outbox
+from brikk_workflow.clients.agents import AgentCaller, Answered, Work
+from brikk_workflow.clients.directory import AgentDirectory, Candidate
+from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.decider import calls_in_flight, decide
+from brikk_workflow.domain.decision import (
+    AgentAvailable,
+    AgentMissing,
+    AttemptFailed,
+    AttemptSucceeded,
+    Call,
+    CancelCall,
+    CancelRequested,
+    Command,
+    Decision,
+    Event,
+    TimerFired,
+    Values,
+)
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.record import ExecutionRecord, Wish
+from brikk_workflow.domain.state import ExecutionState, StepStatus, next_wake
+from brikk_workflow.runtime.changes import Changes
+from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.placing import place_calls
+from brikk_workflow.runtime.timers import Timers
+from brikk_workflow.runtime.waiting import WaitingRoom
+from brikk_workflow.store import transitions
+from brikk_workflow.store.executions import get_execution, get_outputs
+from brikk_workflow.store.transitions import Move, Write, Written
+
+log = structlog.get_logger()
+
+STORE_PAUSE = timedelta(seconds=1)
+"""How long to wait before a store that did not answer is asked again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """What all executions of a replica are run with. `replica` is how the store knows it."""
+
+    replica: str
+    clock: Clock
+    random: Callable[[], float]
+    database: Database
+    outbox: Outbox
+    commits: GroupCommit[Write, Written]
+    directory: AgentDirectory
+    caller: AgentCaller
+    timers: Timers
+    waiting: WaitingRoom
+    changes: Changes
+    metrics: Metrics
+
+
+class Run:
+    """An execution that this replica holds, from its claim to its end.
+
+    Only `follow` changes it: everything else posts an event. Calls are made after the commit that
+    records them, so a crash leaves at most calls that are made again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        workflow: CompiledWorkflow,
+        record: ExecutionRecord,
+        outputs: Mapping[str, Json],
+    ) -> None:
+        self._engine = engine
+        self._workflow = workflow
+        self._record = record
+        self._state = record.state
+        self._outputs = dict(outputs)
+        self._folded = record.inbox_folded
+        self._wishes_read = record.inbox_folded
+        self._events: list[Event | Wish] = []
+        self._woken = asyncio.Event()
+        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._draining = False
+        self._lost = False
+
+    @property
+    def execution_id(self) -> str:
+        """Last segment of its name."""
+        return self._record.execution_id
+
+    @property
+    def wishes_read(self) -> int:
+        """How far its inbox was read."""
+        return self._wishes_read
+
+    @property
+    def calling(self) -> bool:
+        """Whether calls are in flight."""
+        return bool(self._calls)
+
+    def post(self, event: Event) -> None:
+        """Queues something that happened."""
+        self._events.append(event)
+        self._woken.set()
+
+    def post_wishes(self, wishes: Sequence[Wish]) -> None:
+        """Queues what was read from the inbox, once each."""
+        for wish in wishes:
+            if wish.inbox_seq > self._wishes_read:
+                self._wishes_read = wish.inbox_seq
+                self._events.append(wish)
+        self._woken.set()
+
+    def drain(self) -> None:
+        """Makes no further call; `follow` returns once those in flight have been recorded."""
+        self._draining = True
+        self._woken.set()
+
+    async def follow(
+        self, commands: Sequence[Command], candidates: Mapping[str, Candidate]
+    ) -> None:
+        """Runs the execution until it ends, is lost to another replica, or is drained.
+
+        `commands` are what the decision ordered that was just committed, and `candidates` where
+        its calls go.
+        """
+        async with asyncio.TaskGroup() as group:
+            self._carry_out(group, commands, candidates)
+            while not (self._lost or self._state.status.terminal):
+                if self._draining and not self._calls and not self._events:
+                    break
+                await self._woken.wait()
+                self._woken.clear()
+                if self._events:
+                    await self._fold(group)
+            for call in self._calls.values():
+                call.cancel()
+        self._engine.timers.drop(self.execution_id)
+
+    async def _fold(self, group: asyncio.TaskGroup) -> None:
+        posted, self._events = self._events, []
+        events = [_as_event(each) for each in posted]
+        folded = max(
+            (each.inbox_seq for each in posted if isinstance(each, Wish)), default=self._folded
+        )
+        decision, candidates, now = await self._decide(events)
+        if not decision.history and folded == self._folded:
+            return
+        try:
+            written = await self._engine.commits.submit(self._move(decision, folded, now))
+        except Unavailable as error:
+            log.warning("store does not answer", execution=self.execution_id, reason=error.reason)
+            written = transitions.NOT_APPLIED
+        if not written.applied:
+            # Not ours any more, or our own commit succeeded and its reply was lost: the row tells.
+            self._events[:0] = posted
+            await self._read_again(group)
+            return
+        self._state = decision.state
+        self._outputs.update(decision.outputs)
+        self._folded = folded
+        self._engine.outbox.wake()
+        self._engine.changes.notify(self.execution_id)
+        if self._state.status.terminal:
+            self._engine.metrics.executions.labels(self._state.status).inc()
+        self._carry_out(group, decision.commands, candidates)
+
+    async def _decide(
+        self, events: Sequence[Event]
+    ) -> tuple[Decision, Mapping[str, Candidate], datetime]:
+        values, now = self._values(), self._engine.clock.now()
+
+        def follow(state: ExecutionState, events: Sequence[Event]) -> Decision:
+            return decide(
+                self._workflow, state, events, values=values, now=now, random=self._engine.random
+            )
+
+        decision, candidates = await place_calls(
+            follow(self._state, events),
+            directory=self._engine.directory,
+            organization=self._record.organization,
+            follow=follow,
+        )
+        return decision, candidates, now
+
+    def _move(self, decision: Decision, folded: int, now: datetime) -> Move:
+        state = decision.state
+        return Move(
+            changes=transitions.Changes(
+                execution_id=self.execution_id,
+                state=state,
+                owner=None if state.status.terminal else self._engine.replica,
+                wake_at=next_wake(state),
+                output=decision.output,
+                outputs=decision.outputs,
+                history=decision.history,
+                organization=self._record.organization,
+                traceparent=self._record.traceparent,
+                announcements=decision.announcements,
+                time=now,
+            ),
+            epoch=self._record.epoch,
+            sequence=self._state.sequence,
+            inbox_folded=folded,
+        )
+
+    async def _read_again(self, group: asyncio.TaskGroup) -> None:
+        """Takes what is stored for the truth, and makes the calls it records and we did not."""
+        stored, outputs = await self._stored()
+        if (
+            stored is None
+            or stored.owner != self._engine.replica
+            or stored.epoch != self._record.epoch
+        ):
+            log.info("execution is held elsewhere", execution=self.execution_id)
+            self._lost = not (stored and stored.state.status.terminal)
+            self._state = stored.state if stored else self._state
+            return
+        self._state, self._outputs = stored.state, dict(outputs)
+        self._folded = stored.inbox_folded
+        self._events = [
+            each
+            for each in self._events
+            if not isinstance(each, Wish) or each.inbox_seq > stored.inbox_folded
+        ]
+        self._woken.set()
+        orders = calls_in_flight(self._workflow, self._state, self._values())
+        unsent = [each for each in orders if each.token not in self._calls]
+        candidates: dict[str, Candidate] = {}
+        for order in unsent:
+            candidate = await self._engine.directory.choose(
+                self._record.organization, order.capability
+            )
+            if candidate is None:
+                self.post(AgentMissing(step_id=order.step_id, token=order.token))
+            else:
+                candidates[order.token] = candidate
+        self._carry_out(group, [each for each in unsent if each.token in candidates], candidates)
+
+    async def _stored(self) -> tuple[ExecutionRecord | None, Mapping[str, Json]]:
+        while True:
+            try:
+                async with self._engine.database.reading() as connection:
+                    stored = await get_execution(
+                        connection, self._record.organization, self.execution_id
+                    )
+                    outputs = await get_outputs(connection, [self.execution_id])
+            except Unavailable:
+                await self._engine.clock.sleep(STORE_PAUSE)
+            else:
+                return stored, outputs[self.execution_id]
+
+    def _carry_out(
+        self,
+        group: asyncio.TaskGroup,
+        commands: Sequence[Command],
+        candidates: Mapping[str, Candidate],
+    ) -> None:
+        """Does what the committed state asks for: calls, cancels, waits, the next wake-up."""
+        for command in commands:
+            if isinstance(command, CancelCall):
+                if call := self._calls.get(command.token):
+                    call.cancel()
+            elif not self._draining:
+                task = group.create_task(self._call(command, candidates[command.token]))
+                self._calls[command.token] = task
+        for step_id, step in self._state.steps.items():
+            if step.status is StepStatus.WAITING:
+                self._wait_for_agent(self._workflow.steps[step_id].step.call.capability)
+        if wake := next_wake(self._state):
+            self._engine.timers.set(self.execution_id, wake, lambda: self.post(TimerFired()))
+
+    def _wait_for_agent(self, capability: str) -> None:
+        self._engine.waiting.enter(
+            self._record.organization,
+            capability,
+            self.execution_id,
+            lambda: self.post(AgentAvailable(capability=capability)),
+        )
+
+    async def _call(self, order: Call, candidate: Candidate) -> None:
+        execution = f"executions/{self.execution_id}"
+        work = Work(
+            capability=order.capability,
+            input=order.input,
+            execution=execution,
+            step=order.step_id,
+            attempt=order.attempt,
+            idempotency_key=f"{execution}/{order.step_id}",
+            attempt_token=order.token,
+            traceparent=self._record.traceparent,
+            timeout=order.timeout,
+        )
+        self._engine.directory.began(candidate.agent)
+        try:
+            outcome = await self._engine.caller.call(candidate.agent, candidate.endpoint, work)
+        finally:
+            self._engine.directory.ended(candidate.agent)
+            del self._calls[order.token]
+            self._woken.set()
+        self._engine.metrics.call_seconds.observe(outcome.latency.total_seconds())
+        if isinstance(outcome, Answered):
+            self._engine.metrics.calls.labels("succeeded").inc()
+            self.post(
+                AttemptSucceeded(
+                    step_id=order.step_id,
+                    token=order.token,
+                    agent=candidate.agent,
+                    latency=outcome.latency,
+                    output=outcome.output,
+                )
+            )
+        else:
+            self._engine.metrics.calls.labels("failed").inc()
+            self.post(
+                AttemptFailed(
+                    step_id=order.step_id,
+                    token=order.token,
+                    agent=candidate.agent,
+                    latency=outcome.latency,
+                    failure=outcome.failure,
+                )
+            )
+
+    def _values(self) -> Values:
+        return Values(execution=self.execution_id, input=self._record.input, outputs=self._outputs)
+
+
+def _as_event(posted: Event | Wish) -> Event:
+    if isinstance(posted, Wish):
+        return CancelRequested(reason=str(posted.attributes.get("reason", "")))
+    return posted

@@ -1,0 +1,52 @@
+"""Every knob of the workflow service; the only place that reads its environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from brikk_shared.settings import CommonSettings, SqlSettings
+
+
+class WorkflowSettings(SqlSettings, CommonSettings):
+    """Read from `BRIKK_WORKFLOW_*`; see `brikk_shared.settings` for what all services share."""
+
+    model_config = SettingsConfigDict(env_prefix="BRIKK_WORKFLOW_", extra="forbid")
+
+    listen: str = Field("127.0.0.1:7412", description="Where gRPC listens: host:port.")
+    http_listen: str = Field(
+        "127.0.0.1:7422", description="Where /metrics and the JWKS of call tokens are served."
+    )
+    database_url: str = Field(
+        "sqlite:///brikk-workflow.db", description="sqlite:///PATH or postgresql://USER@HOST/DB."
+    )
+    call_key: Path = Field(
+        description="Signing key file of the tokens that agents receive with their calls."
+    )
+    discovery_address: str = Field("127.0.0.1:7411", description="gRPC address of discovery.")
+    webhooks_address: str | None = Field(
+        None, description="gRPC address of webhooks; unset, it is told nothing."
+    )
+    monitoring_address: str | None = Field(
+        None, description="gRPC address of monitoring; unset, it is told nothing."
+    )
+    max_owned: int = Field(
+        2000, ge=1, description="Executions that one replica holds in memory at once."
+    )
+    replica_lease: timedelta = Field(
+        timedelta(seconds=10),
+        description="How long a silent replica keeps its executions before others take them.",
+    )
+    claim_interval: timedelta = Field(
+        timedelta(seconds=1), description="How often a replica looks for executions nobody runs."
+    )
+    inbox_interval: timedelta = Field(
+        timedelta(milliseconds=250),
+        description="How often a replica looks for wishes that other replicas recorded.",
+    )
+    resolution_ttl: timedelta = Field(
+        timedelta(seconds=1), description="How long an answer of discovery is used."
+    )

@@ -1,0 +1,1 @@
+"""Rows and queries; what differs between SQLite and PostgreSQL stays in here."""

@@ -1,0 +1,103 @@
+"""The tables of the workflow service."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+
+from brikk_shared.types import JsonText, UtcDateTime
+
+METADATA = MetaData()
+
+WORKFLOW = Table(
+    "workflow",
+    METADATA,
+    Column("organization", Text, primary_key=True),
+    Column("workflow_id", Text, primary_key=True),
+    Column("latest_version", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+# Never changed: an update of a workflow adds a row.
+WORKFLOW_VERSION = Table(
+    "workflow_version",
+    METADATA,
+    Column("organization", Text, primary_key=True),
+    Column("workflow_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("definition", JsonText, nullable=False),
+    Column("request_id", Text),
+    Column("create_time", UtcDateTime, nullable=False),
+    Index("workflow_version_by_request", "organization", "request_id", unique=True),
+)
+
+EXECUTION = Table(
+    "execution",
+    METADATA,
+    Column("execution_id", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("requested_transition", Text, nullable=False),
+    # Position of the newest history row. Every transition moves it, which guards against a second.
+    Column("seq", BigInteger, nullable=False),
+    # The replica that holds it in memory, and the fencing token that grows with each change of it.
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False),
+    # When somebody has to look at it if nobody holds it.
+    Column("wake_at", UtcDateTime),
+    # Wishes recorded in the inbox, and how many of them were folded.
+    Column("inbox_seq", BigInteger, nullable=False),
+    Column("inbox_folded", BigInteger, nullable=False),
+    Column("snapshot", JsonText, nullable=False),
+    Column("input", JsonText, nullable=False),
+    Column("output", JsonText),
+    Column("labels", JsonText, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("request_id", Text),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("end_time", UtcDateTime),
+    Index("execution_by_organization", "organization", "execution_id"),
+    Index("execution_by_workflow", "organization", "workflow_id", "execution_id"),
+    Index("execution_by_request", "organization", "request_id", unique=True),
+    Index(
+        "execution_open",
+        "owner",
+        "wake_at",
+        postgresql_where=text("end_time IS NULL"),
+        sqlite_where=text("end_time IS NULL"),
+    ),
+)
+
+# What steps returned: apart from the snapshot, so that a transition never rewrites payloads.
+STEP_OUTPUT = Table(
+    "step_output",
+    METADATA,
+    Column("execution_id", Text, primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("output", JsonText, nullable=False),
+)
+
+HISTORY = Table(
+    "history",
+    METADATA,
+    Column("execution_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("step_id", Text, nullable=False),
+    Column("attributes", JsonText, nullable=False),
+)
+
+# Wishes of people and programs on their way to the replica that holds the execution.
+EXECUTION_INBOX = Table(
+    "execution_inbox",
+    METADATA,
+    Column("execution_id", Text, primary_key=True),
+    Column("inbox_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("attributes", JsonText, nullable=False),
+    Column("request_id", Text),
+    Column("create_time", UtcDateTime, nullable=False),
+    Index("execution_inbox_by_request", "execution_id", "request_id", unique=True),
+)

@@ -1,0 +1,270 @@
+"""The workflow service as it is, with agents and a registry that do what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import duration_pb2
+
+from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
+from brikk.agent.v1.agent_runtime_service_pb2_grpc import (
+    AgentRuntimeServiceServicer,
+    add_AgentRuntimeServiceServicer_to_server,
+)
+from brikk.discovery.v1 import discovery_service_pb2 as discovery_pb
+from brikk.workflow.v1 import execution_pb2, execution_service_pb2, workflow_service_pb2
+from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from brikk_shared.application import running
+from brikk_shared.structs import Json, from_struct, to_struct
+from brikk_shared.testing import Tokens, bearer
+from brikk_workflow.app import build
+from brikk_workflow.settings import WorkflowSettings
+from support.processes import ServiceProcess, service_process
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Work = Callable[[agent_pb.ExecuteRequest], Awaitable[Mapping[str, Json]]]
+State = execution_pb2.WorkflowExecution.State
+
+
+class AgentError(Exception):
+    """What a scripted agent fails with."""
+
+    def __init__(self, code: grpc.StatusCode, message: str = "as the test says") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ScriptedAgent(AgentRuntimeServiceServicer):
+    """An agent on a real socket; `calls` counts what reached it, by capability."""
+
+    def __init__(self, name: str, work: Mapping[str, Work]) -> None:
+        self.name = name
+        self.work = work
+        self.requests: list[agent_pb.ExecuteRequest] = []
+        self.endpoint = ""
+        self._arrived = asyncio.Condition()
+
+    @property
+    def calls(self) -> Counter[str]:
+        return Counter(request.capability for request in self.requests)
+
+    async def until(self, condition: Callable[[ScriptedAgent], bool]) -> None:
+        """Waits until calls that arrived make the condition true."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: condition(self))
+
+    async def Execute(
+        self, request: agent_pb.ExecuteRequest, context: Context
+    ) -> agent_pb.ExecuteResponse:
+        self.requests.append(request)
+        async with self._arrived:
+            self._arrived.notify_all()
+        try:
+            output = await self.work[request.capability](request)
+        except AgentError as error:
+            await context.abort(error.code, str(error))
+        return agent_pb.ExecuteResponse(output=to_struct(output))
+
+
+class Registry:
+    """Answers ResolveCapability with the agents that are live now."""
+
+    def __init__(self) -> None:
+        self.agents: list[ScriptedAgent] = []
+
+    async def ResolveCapability(
+        self, request: discovery_pb.ResolveCapabilityRequest, context: Context
+    ) -> discovery_pb.ResolveCapabilityResponse:
+        return discovery_pb.ResolveCapabilityResponse(
+            candidates=[
+                discovery_pb.Candidate(agent=agent.name, endpoint=agent.endpoint)
+                for agent in self.agents
+                if request.capability in agent.work
+            ]
+        )
+
+
+class World:
+    """A workflow service, its database, and everything around it."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.tokens = Tokens(folder)
+        self.database_url = database_url
+        self.registry = Registry()
+        self._discovery = ""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[World]:
+        """Serves the registry."""
+        server = grpc.aio.server()
+        handler = grpc.unary_unary_rpc_method_handler(
+            self.registry.ResolveCapability,
+            request_deserializer=discovery_pb.ResolveCapabilityRequest.FromString,
+            response_serializer=discovery_pb.ResolveCapabilityResponse.SerializeToString,
+        )
+        methods = {"ResolveCapability": handler}
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("brikk.discovery.v1.DiscoveryService", methods),)
+        )
+        self._discovery = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        try:
+            yield self
+        finally:
+            await server.stop(None)
+
+    @asynccontextmanager
+    async def agent(self, name: str = "agents/one", **work: Work) -> AsyncIterator[ScriptedAgent]:
+        """Serves an agent and registers it; in names of capabilities `__` stands for a dot."""
+        agent = ScriptedAgent(name, {key.replace("__", "."): each for key, each in work.items()})
+        server = grpc.aio.server()
+        add_AgentRuntimeServiceServicer_to_server(agent, server)
+        agent.endpoint = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        self.registry.agents.append(agent)
+        try:
+            yield agent
+        finally:
+            self.registry.agents.remove(agent)
+            await server.stop(None)
+
+    def settings(self, **overrides: object) -> WorkflowSettings:
+        """What the service is told, with intervals short enough to wait for."""
+        given: dict[str, object] = {
+            "listen": "127.0.0.1:0",
+            "http_listen": "127.0.0.1:0",
+            "database_url": self.database_url,
+            "issuers": self.tokens.issuers,
+            "service_key": self.tokens.service_key,
+            "call_key": self.tokens.service_key,
+            "discovery_address": self._discovery,
+            "resolution_ttl": timedelta(milliseconds=50),
+            "claim_interval": timedelta(milliseconds=50),
+            "inbox_interval": timedelta(milliseconds=50),
+            "drain_grace": timedelta(seconds=5),
+        }
+        return WorkflowSettings.model_validate({**given, **overrides})
+
+    @asynccontextmanager
+    async def process(self, **overrides: object) -> AsyncIterator[WorkflowProcess]:
+        """Runs the service as a process and gives it with a client of `acme`."""
+        settings = self.settings(**overrides).model_dump(mode="json")
+        async with (
+            service_process("workflow", settings) as process,
+            WorkflowClient(process.address, self.tokens, "acme") as client,
+        ):
+            yield WorkflowProcess(process=process, client=client)
+
+    @asynccontextmanager
+    async def service(
+        self, *, organization: str = "acme", **overrides: object
+    ) -> AsyncIterator[WorkflowClient]:
+        """Runs the service and gives a client of an organisation."""
+        async with (
+            running(self.settings(**overrides), build) as service,
+            WorkflowClient(service.address, self.tokens, organization) as client,
+        ):
+            yield client
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowProcess:
+    """A process of the service, and a client of it."""
+
+    process: ServiceProcess
+    client: WorkflowClient
+
+
+class WorkflowClient:
+    """Calls the service over a socket, as one organisation."""
+
+    def __init__(self, address: str, tokens: Tokens, organization: str) -> None:
+        self.address = address
+        self.metadata = bearer(tokens.user(organization, "workflow.read", "workflow.write"))
+        self._channel = grpc.aio.insecure_channel(address)
+        self.workflows = WorkflowServiceStub(self._channel)
+        self.executions = ExecutionServiceStub(self._channel)
+
+    async def __aenter__(self) -> WorkflowClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def create(self, yaml: str) -> None:
+        """Creates a workflow."""
+        await self.workflows.CreateWorkflow(
+            workflow_service_pb2.CreateWorkflowRequest(
+                source=workflow_service_pb2.DefinitionSource(yaml=yaml)
+            ),
+            metadata=self.metadata,
+            timeout=20,
+        )
+
+    async def start(
+        self, workflow: str, given: Mapping[str, Json] | None = None, *, request_id: str = ""
+    ) -> str:
+        """Starts an execution and gives its name."""
+        execution = await self.executions.StartExecution(
+            execution_service_pb2.StartExecutionRequest(
+                workflow=f"workflows/{workflow}",
+                input=to_struct(given or {}),
+                request_id=request_id,
+            ),
+            metadata=self.metadata,
+            timeout=20,
+        )
+        return execution.name
+
+    async def wait(self, name: str, *, seconds: int = 30) -> execution_pb2.WorkflowExecution:
+        """Waits for the end of an execution."""
+        execution = await self.executions.WaitExecution(
+            execution_service_pb2.WaitExecutionRequest(
+                name=name, timeout=duration_pb2.Duration(seconds=seconds)
+            ),
+            metadata=self.metadata,
+            timeout=seconds + 10,
+        )
+        assert execution.state != State.STATE_RUNNING, execution
+        return execution
+
+    async def run(
+        self, workflow: str, given: Mapping[str, Json] | None = None
+    ) -> execution_pb2.WorkflowExecution:
+        """Starts an execution and waits for its end."""
+        return await self.wait(await self.start(workflow, given))
+
+    async def cancel(self, name: str) -> None:
+        """Records the wish to cancel."""
+        await self.executions.CancelExecution(
+            execution_service_pb2.CancelExecutionRequest(name=name),
+            metadata=self.metadata,
+            timeout=20,
+        )
+
+    async def history(self, name: str) -> list[execution_pb2.HistoryEntry]:
+        """Reads the whole history of an execution."""
+        answer = await self.executions.ListHistory(
+            execution_service_pb2.ListHistoryRequest(parent=name, page_size=1000),
+            metadata=self.metadata,
+            timeout=20,
+        )
+        return list(answer.entries)
+
+
+def echo(**more: Json) -> Work:
+    """Work that returns its input and something more."""
+
+    async def work(request: agent_pb.ExecuteRequest) -> Mapping[str, Json]:
+        return {**from_struct(request.input), **more}
+
+    return work
