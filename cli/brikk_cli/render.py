@@ -46,6 +46,7 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(document: Mapping[str, object]) -> None:
     """Prints the one JSON document of a command."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()  # the command may go on for hours
 
 
 def as_json(message: Message) -> dict[str, Any]:

@@ -70,7 +70,7 @@ async def run_demo(home: Path, examples: Examples, progress: DemoProgress) -> Ou
             Suite(
                 home / "suite",
                 ports=Ports.free(),
-                log=lambda name, line: print(f"{name:<12}", line, file=logs),  # noqa: T201
+                log=lambda name, line: print(f"{name:<12}", line, file=logs),
                 log_level="warning",
             )
         )

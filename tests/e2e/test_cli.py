@@ -1,0 +1,292 @@
+"""Each command against a suite that runs, as a person or a script uses it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.command import Up, brikk, environment_of, up
+
+GREETER = """
+from brikk_agent import Agent, NotRetryable
+
+agent = Agent("greeter")
+
+
+@agent.capability("text.greet")
+def greet(name: str) -> dict[str, str]:
+    if not name:
+        raise NotRetryable("NOBODY", "there is nobody to greet")
+    return {"greeting": f"Hello, {name}!"}
+
+
+agent.run()
+"""
+
+GREETING = """
+name: greeting
+description: Greets somebody twice.
+input_schema: {type: object, required: [name], properties: {name: {type: string}}}
+steps:
+  - id: first
+    call: {capability: text.greet, input: {name: "${input.name}"}}
+  - id: second
+    call: {capability: text.greet, input: {name: "${steps.first.output.greeting}"}}
+output: "${steps.second.output.greeting}"
+"""
+
+LONELY = """
+name: lonely
+steps:
+  - id: wait
+    call: {capability: nobody.does}
+"""
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("cli")
+    with up(folder / "home") as running:
+        (folder / "greeter.py").write_text(GREETER)
+        with (folder / "greeter.log").open("wb") as log:
+            agent = subprocess.Popen(
+                [sys.executable, folder / "greeter.py"],
+                env=environment_of(running.home, None),
+                stdout=log,
+                stderr=log,
+            )
+        for definition in (GREETING, LONELY):
+            applied = brikk("workflow", "apply", "-", home=running.home, stdin=definition)
+            assert applied.code == 0, applied.err
+        yield running
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(60)
+
+
+@pytest.fixture(scope="module")
+def home(suite: Up) -> Path:
+    return suite.home
+
+
+@pytest.fixture(scope="module")
+def greeted(home: Path) -> str:
+    """An execution that has succeeded; it waited for the agent to register."""
+    options = ("--input-json", '{"name": "Ada"}', "--wait", "--json")
+    ran = brikk("execution", "start", "greeting", *options, home=home)
+    assert ran.code == 0, ran.err
+    name: str = ran.json["name"]
+    return name
+
+
+def test_a_valid_definition_is_shown_as_it_is_understood(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "greeting.yaml"
+    file.write_text(GREETING)
+    checked = brikk("workflow", "validate", str(file), home=home)
+    assert (checked.code, checked.out) == (0, f"{file}: ok: greeting, 2 steps\n")
+    checked = brikk("workflow", "validate", str(file), "--json", home=home)
+    assert checked.json["problems"] == []
+    assert checked.json["definition"]["workflow_id"] == "greeting"
+
+
+@pytest.mark.parametrize("command", ["validate", "apply"])
+def test_problems_have_line_and_column(home: Path, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(GREETING.replace("capability: text.greet", "capability: Text Greet", 1))
+    refused = brikk("workflow", command, str(file), "--json", home=home)
+    assert refused.code == 1
+    [problem] = refused.json["problems"]
+    assert (problem["line"], problem["column"]) == (7, 24)
+    assert problem["path"] == "steps[0].call.capability"
+    assert refused.err == f"{file}:7:24: {problem['path']}: {problem['message']}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b"name: [", "1:8"),
+        (b"name: x\nsteps: \x00", "2:8"),
+        (b'name: "\\ud800"\nsteps: []', "1:7"),
+        (b"", "1:1"),
+    ],
+)
+def test_malformed_yaml_is_refused_where_it_is_malformed(
+    home: Path, content: bytes, where: str
+) -> None:
+    refused = brikk("workflow", "validate", "-", home=home, stdin=content)
+    assert refused.code == 1
+    assert refused.err.startswith(f"-:{where}: "), refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_applying_creates_then_changes_nothing_then_updates(home: Path) -> None:
+    definition = GREETING.replace("name: greeting", "name: changing")
+    changed = definition.replace("twice", "two times")
+    outcomes = [
+        brikk("workflow", "apply", "-", home=home, stdin=each).out
+        for each in (definition, definition, changed)
+    ]
+    assert outcomes == [
+        "workflows/changing: created, version 1\n",
+        "workflows/changing: unchanged, version 1\n",
+        "workflows/changing: updated, version 2\n",
+    ]
+
+
+def test_workflows_are_listed_and_shown(home: Path) -> None:
+    listed = brikk("workflow", "list", "--json", home=home).json["workflows"]
+    assert {"workflows/greeting", "workflows/lonely"} <= {each["name"] for each in listed}
+    assert len(brikk("workflow", "list", "--limit=1", "--json", home=home).json["workflows"]) == 1
+    shown = brikk("workflow", "show", "greeting", home=home)
+    assert shown.code == 0
+    assert "Greets somebody twice." in shown.out
+    [second] = [line for line in shown.out.splitlines() if line.startswith("second")]
+    assert second.split() == ["second", "text.greet", "first"]
+    assert brikk("workflow", "show", "workflows/greeting", "--json", home=home).json["etag"]
+
+
+def test_an_execution_is_followed_to_its_end(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "input.json"
+    file.write_text('{"name": "Grace"}')
+    ran = brikk("execution", "start", "greeting", f"--input={file}", "--wait", home=home)
+    assert ran.code == 0, ran.err
+    assert 'output: "Hello, Hello, Grace!!"' in ran.out
+    [second] = [line for line in ran.out.splitlines() if line.startswith("second ")]
+    assert second.split()[1:3] == ["succeeded", "text.greet"]
+    assert second.split()[3].startswith("agents/greeter-")
+    assert len(ran.err.splitlines()) > 4  # what happened, fact by fact, as there is no terminal
+
+
+def test_a_failed_execution_exits_with_one_and_says_why(home: Path) -> None:
+    ran = brikk(
+        "execution", "start", "greeting", "--input=-", "--wait", home=home, stdin='{"name": ""}'
+    )
+    assert ran.code == 1
+    assert "there is nobody to greet" in ran.out
+
+
+def test_the_same_request_id_starts_once(home: Path) -> None:
+    start = ("execution", "start", "lonely", "--request-id=once", "--json")
+    first, second = brikk(*start, home=home), brikk(*start, home=home)
+    assert first.json["name"] == second.json["name"]
+
+
+def test_an_execution_is_shown_and_watched_after_its_end(home: Path, greeted: str) -> None:
+    shown = brikk("execution", "show", greeted.removeprefix("executions/"), "--json", home=home)
+    assert shown.json["state"] == "STATE_SUCCEEDED"
+    assert shown.json["input"] == {"name": "Ada"}
+    assert shown.json["output"] == "Hello, Hello, Ada!!"
+    assert [step["attempts"] for step in shown.json["steps"]] == [1, 1]
+    watched = brikk("execution", "watch", greeted, "--json", home=home)
+    assert (watched.code, watched.json) == (0, shown.json)
+
+
+def test_history_is_complete_and_in_order(home: Path, greeted: str) -> None:
+    entries = brikk("execution", "show", greeted, "--history", "--json", home=home).json["entries"]
+    assert [int(each["sequence"]) for each in entries] == list(range(1, len(entries) + 1))
+    table = brikk("execution", "show", greeted, "--history", home=home).out
+    assert len(table.splitlines()) == len(entries) + 1
+
+
+def test_executions_are_listed_by_state_and_workflow(home: Path, greeted: str) -> None:
+    options = ("--workflow=greeting", "--state=succeeded", "--limit=500", "--json")
+    listed = brikk("execution", "list", *options, home=home).json["executions"]
+    assert greeted in {each["name"] for each in listed}
+    assert {each["state"] for each in listed} == {"STATE_SUCCEEDED"}
+    assert greeted in brikk("execution", "list", "--limit=500", home=home).out
+
+
+def test_an_execution_is_cancelled(home: Path) -> None:
+    started = brikk("execution", "start", "lonely", "--json", home=home).json["name"]
+    cancelled = brikk("execution", "cancel", started, "--reason=enough", "--json", home=home)
+    assert cancelled.code == 0
+    ended = brikk("execution", "watch", started, "--json", home=home)
+    assert (ended.code, ended.json["state"]) == (1, "STATE_CANCELLED")
+
+
+def test_agents_are_listed_by_capability(home: Path, greeted: str) -> None:
+    assert greeted
+    [agent] = brikk("agent", "list", "--capability=text.greet", "--json", home=home).json["agents"]
+    assert agent["display_name"] == "greeter"
+    assert brikk("agent", "list", "--capability=no.such", "--json", home=home).json["agents"] == []
+    assert "text.greet" in brikk("agent", "list", home=home).out
+
+
+def test_a_webhook_shows_its_secret_once(home: Path, greeted: str) -> None:
+    url = "http://127.0.0.1:9/"  # nobody listens there
+    created = brikk(
+        "webhook", "create", url, "--event=brikk.execution.*", "--id=hook", "--json", home=home
+    )
+    assert created.json["secret"].startswith("whsec_")
+    listed = brikk("webhook", "list", "--json", home=home)
+    [webhook] = listed.json["webhooks"]
+    assert (webhook["name"], webhook["secret"]) == ("webhooks/hook", "")
+    assert created.json["secret"] not in listed.out
+    assert url in brikk("webhook", "list", home=home).out
+    assert brikk("webhook", "deliveries", "hook", "--json", home=home).json == {"deliveries": []}
+    options = ("--state=pending", "--limit=5")
+    assert brikk("webhook", "deliveries", "webhooks/hook", *options, home=home).code == 0
+
+
+def test_a_token_says_who_for_whom_and_what(home: Path) -> None:
+    own = brikk("token", "--scopes=workflow.read", home=home).out.strip()
+    foreign = brikk("token", "--organization=other", "--json", home=home).json["token"]
+    seen = brikk("workflow", "list", "--json", home=home, environment={"BRIKK_TOKEN": own})
+    assert seen.json["workflows"]
+    seen = brikk("workflow", "list", "--json", home=home, environment={"BRIKK_TOKEN": foreign})
+    assert seen.json["workflows"] == []
+    refused = brikk("execution", "start", "greeting", home=home, environment={"BRIKK_TOKEN": own})
+    assert refused.code == 4
+    assert "SCOPE_MISSING" in refused.err
+    refused = brikk("workflow", "list", "--json", home=home, environment={"BRIKK_TOKEN": "junk"})
+    assert refused.code == 4
+    assert refused.json["error"]["reason"] == "TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("workflow", "show", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "watch", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "cancel", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "start", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("webhook", "deliveries", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("workflow", "show", "No Such"), 1, "INVALID_FIELD"),
+        (("execution", "start", "greeting"), 1, "INVALID_INPUT"),
+        (("webhook", "create", "ftp://x", "--event=*"), 1, "webhook.url"),
+        (("webhook", "create", "http://x", "--event=No!"), 1, "webhook.event_types[0]"),
+        (("webhook", "create", "http://x"), 2, "--event"),
+        (("execution", "start", "greeting", "--input-json={"), 2, "--input-json:1:2: not JSON"),
+        (("execution", "start", "greeting", "--input=/no/such"), 2, "/no/such"),
+        (("execution", "list", "--state=paused"), 2, "paused"),
+        (("workflow", "list", "--limit=0"), 2, "--limit"),
+        (("token", "--lifetime=soon"), 2, "soon"),
+        (("no-such-command",), 2, "no-such-command"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_with_an_exit_code(
+    home: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    refused = brikk(*arguments, home=home)
+    assert (refused.code, refused.out) == (code, "")
+    assert message in refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_without_a_suite_one_is_told_what_to_do(tmp_path: Path) -> None:
+    lost = brikk("agent", "list", home=tmp_path)
+    assert lost.code == 5
+    assert "Run `brikk up`" in lost.err
+    assert brikk("token", home=tmp_path).code == 1
+
+
+def test_the_version_is_printed() -> None:
+    assert brikk("--version").out.startswith("brikk ")
+
+
+def test_exit_codes_are_documented() -> None:
+    assert "5 a service did not answer" in " ".join(brikk("--help").out.split())

@@ -1,0 +1,67 @@
+"""The demonstration keeps its promise, also when a process dies in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from support.command import BRIKK, TIMEOUT, brikk, environment_of
+
+
+def check(summary: dict[str, Any]) -> None:
+    started = summary["executions"]["started"]
+    assert started >= 20
+    assert summary["executions"] == {"started": started, "succeeded": started, "failed": 0}
+    assert summary["steps"]["completed"] > started
+    assert summary["steps"]["retried"] >= 1
+    assert len(summary["agents"]) >= 3
+    assert all(calls > 0 for calls in summary["agents"].values())
+    assert summary["deliveries"] == {
+        "delivered": 2 * started,
+        "verified": 2 * started,
+        "failed": 0,
+    }
+    assert summary["metrics"] == {"executions_recorded": started}
+    assert summary["seconds"] > 0
+
+
+def test_the_summary_is_one_json_object_and_all_of_it_is_right(tmp_path: Path) -> None:
+    shown = brikk("demo", "--json", environment={"TMPDIR": str(tmp_path)})
+    assert shown.code == 0, shown.err
+    check(shown.json)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_see_steps_agents_deliveries_and_metrics(tmp_path: Path) -> None:
+    shown = brikk("demo", "--keep", environment={"TMPDIR": str(tmp_path)})
+    assert shown.code == 0, shown.err
+    for promised in ("attempts", "agents/", "p95", "with a verified signature", "recorded"):
+        assert promised in shown.out
+    [folder] = tmp_path.iterdir()
+    assert f"kept {folder}" in shown.err
+
+
+def test_a_workflow_process_that_is_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [BRIKK, "demo", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment_of(None, {"TMPDIR": str(tmp_path)}),
+        text=True,
+    )
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if "executing" in line:
+            break
+    [home] = tmp_path.glob("brikk-demo-*/suite")
+    running = brikk("execution", "list", "--state=running", "--limit=1", "--json", home=home)
+    while not running.json["executions"]:
+        running = brikk("execution", "list", "--state=running", "--limit=1", "--json", home=home)
+    os.kill(json.loads((home / "processes.json").read_text())["workflow"], signal.SIGKILL)
+    out, err = demo.communicate(timeout=2 * TIMEOUT)
+    assert demo.returncode == 0, err
+    check(json.loads(out))
