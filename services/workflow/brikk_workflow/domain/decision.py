@@ -14,7 +14,7 @@ from brikk_workflow.domain.state import ExecutionState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Values:
-    """The payloads that expressions may read: the input and the outputs of SUCCEEDED steps."""
+    """What expressions may read: the execution's id, its input, the outputs of SUCCEEDED steps."""
 
     execution: str
     input: Mapping[str, Json]
@@ -125,7 +125,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Announcement:
-    """A fact for other services: `type` without `brikk.` and `.v1`; sequence of its history entry."""
+    """A fact for other services; `type` lacks `brikk.` and `.v1`, `sequence` is its entry's."""
 
     sequence: int
     type: str

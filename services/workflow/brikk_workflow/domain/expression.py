@@ -1,30 +1,296 @@
-"""Expressions of the workflow language."""
+"""Expressions of the workflow language, in CEL; the one place that knows which CEL runtime it is.
+
+Hazards of cel-expr-python 0.1.3 that shape this file: on Python 3.11 `.value()` of a null drops a
+reference to None and ends the process after enough of them; a variable is converted whole on each
+evaluation; errors at run time come back as values; memory has no bound (see `growth`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import NoReturn, TypeAlias
 
-from brikk_workflow.domain.payload import Json
+from cel_expr_python import cel
+from cel_expr_python.ext.ext_math import ExtMath
+from cel_expr_python.ext.ext_optional import ExtOptional
+from cel_expr_python.ext.ext_strings import ExtStrings
+
+from brikk_shared.errors import FailedPrecondition, Reason
+from brikk_workflow.domain.growth import MAX_LIST, excesses
+from brikk_workflow.domain.payload import LARGEST_INTEGER, Json, scrub, unstorable
+from brikk_workflow.domain.scope import VARIABLES, NoSuchValue, Scope, kind_of, plain_path
+from brikk_workflow.domain.tokens import Kind, Reference, Token, is_sign, references, tokenize
+
+MAX_LENGTH = 4096
+MAX_VALUES = 10_000
+MAX_TEXT = 1 << 18
+MAX_RESULT_VALUES = 100_000
+MAX_RESULT_TEXT = 1 << 20
+
+_Shape: TypeAlias = "dict[str, _Shape]"
+"""The members to convert of a value; an empty one stands for the whole value."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scope:
-    """What expressions may read."""
+class ExpressionInvalid(Exception):
+    """An expression that is not accepted; each problem says what to write instead."""
 
-    input: Mapping[str, Json]
-    steps: Mapping[str, Json]
-    execution: Mapping[str, Json]
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class ExpressionFailed(FailedPrecondition):
+    """An expression failed on the values of one execution."""
+
+    def __init__(self, expression: str, problem: str) -> None:
+        super().__init__(
+            Reason.EXPRESSION_FAILED,
+            scrub(f"`{expression}` failed: {problem}"),
+            metadata={"expression": expression},
+        )
 
 
 class Expression:
-    """A compiled expression."""
+    """A compiled expression. `steps` are the ids it reads; `type` is `DYN` when it is not known."""
+
+    __slots__ = ("_path", "_program", "_shape", "steps", "text", "type")
+
+    def __init__(self, text: str, program: cel.Expression, tokens: list[Token]) -> None:
+        paths = [variable.path for variable in _variables(tokens)]
+        self.text = text
+        self.type: str = program.return_type().name().partition("<")[0]
+        self.steps = tuple({path[1]: None for path in paths if path[0] == "steps"})
+        self._path = plain_path(tokens)
+        self._program = program
+        self._shape = _shape(paths)
 
     def evaluate(self, scope: Scope) -> Json:
-        """Return the value."""
-        raise NotImplementedError
+        """Return the value, numbers as floats. Raises ExpressionFailed."""
+        if self._path is not None:
+            try:
+                return scope.look_up(self._path)
+            except NoSuchValue as error:
+                raise ExpressionFailed(self.text, str(error)) from error
+        reading = _Reading(self.text)
+        data = reading.data(self._shape, scope)
+        try:
+            value = self._program.eval(data=data)
+        except RuntimeError as error:  # how the runtime says that its iteration budget is spent
+            raise ExpressionFailed(self.text, _plainly(str(error))) from error
+        return reading.result(value)
+
+    def holds(self, scope: Scope) -> bool:
+        """Return the value of a condition. Raises ExpressionFailed unless it is a boolean."""
+        value = self.evaluate(scope)
+        if not isinstance(value, bool):
+            raise ExpressionFailed(self.text, f"the condition is {kind_of(value)}, not a boolean")
+        return value
 
 
 def compile_expression(text: str) -> Expression:
-    """Compile."""
-    raise NotImplementedError
+    """Compile an expression. Raises ExpressionInvalid with every problem found."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionInvalid([f"is longer than {MAX_LENGTH} characters"])
+    if unstorable(text):
+        raise ExpressionInvalid(["holds a NUL or half a surrogate pair"])
+    tokens = list(tokenize(text))
+    try:
+        program = _environment().compile(text)
+    except RuntimeError as error:
+        raise ExpressionInvalid(_compile_problems(str(error))) from error
+    variables = _variables(tokens)
+    problems = [*_step_problems(variables), *_number_problems(tokens, variables)]
+    problems += excesses(tokens, variables)
+    if program.return_type().name().startswith("optional_type"):
+        problems.append("is optional: end it with `.orValue(...)`")
+    if problems:
+        raise ExpressionInvalid(problems)
+    return Expression(text, program, tokens)
+
+
+@cache
+def _environment() -> cel.Env:
+    return cel.NewEnv(
+        variables=dict.fromkeys(VARIABLES, cel.Type.DYN),
+        extensions=[ExtStrings(), ExtMath(), ExtOptional()],
+    )
+
+
+def _variables(tokens: list[Token]) -> list[Reference]:
+    return [found for found in references(tokens) if found.path[0] in VARIABLES]
+
+
+def _shape(paths: list[tuple[str, ...]]) -> _Shape:
+    """Return the least that must be converted for an expression that reads these paths."""
+    shape: _Shape = {}
+    for path in sorted(paths, key=len, reverse=True):
+        members = shape
+        for part in path[:-1]:
+            members = members.setdefault(part, {})
+        members[path[-1]] = {}  # shorter paths come later and take in the longer ones
+    return shape
+
+
+class _Reading:
+    """What goes into one evaluation and comes out of it, within bounds."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._values = MAX_VALUES
+        self._characters = MAX_TEXT
+
+    def data(self, shape: _Shape, scope: Scope) -> dict[str, Json]:
+        """Return the variables with only the members that the expression names."""
+        data: dict[str, Json] = {}
+        if "input" in shape:
+            data["input"] = self._part(shape["input"], scope.input)
+        if "execution" in shape:
+            data["execution"] = self._part(shape["execution"], scope.execution)
+        if "steps" in shape:
+            data["steps"] = {
+                step: {"output": self._part(members["output"], scope.outputs[step])}
+                for step, members in shape["steps"].items()
+            }
+        return data
+
+    def result(self, value: cel.Value) -> Json:
+        """Return the plain value."""
+        self._values, self._characters = MAX_RESULT_VALUES, MAX_RESULT_TEXT
+        return self._plain(value)
+
+    def _part(self, shape: _Shape, value: Json) -> Json:
+        if shape and isinstance(value, Mapping):
+            return {
+                name: self._part(members, value[name])
+                for name, members in shape.items()
+                if name in value
+            }
+        self._spend(value)
+        return value
+
+    def _spend(self, root: Json) -> None:
+        """Count a value that is about to be converted."""
+        rest = [root]
+        while rest:
+            value = rest.pop()
+            self._count(value)
+            if isinstance(value, Mapping):
+                rest.extend(value.values())
+                self._characters -= sum(map(len, value))
+            elif isinstance(value, Sequence) and not isinstance(value, str):
+                if len(value) > MAX_LIST:
+                    self._fail(f"it reads a list of {len(value)} items; at most {MAX_LIST} can be")
+                rest.extend(value)
+
+    def _count(self, value: Json) -> None:
+        self._values -= 1
+        if isinstance(value, str):
+            self._characters -= len(value)
+        if self._values < 0 or self._characters < 0:
+            self._fail("it handles more data than one expression may")
+
+    def _plain(self, value: cel.Value) -> Json:
+        plain = self._json(value)
+        self._count(plain)
+        if isinstance(plain, float) and not math.isfinite(plain):
+            self._fail("the result is not a finite number")
+        return plain
+
+    def _json(self, value: cel.Value) -> Json:
+        try:
+            kind = value.type().name().partition("<")[0]
+            if kind == "NULL":  # before .value(): see the hazards above
+                return None
+            content = value.value()
+        except TypeError:  # how an optional, which has no Python form, answers
+            self._fail("the result is optional: end it with `.orValue(...)`")
+        match kind:
+            case "BOOL":
+                return bool(content)
+            case "STRING":
+                return str(content)
+            case "DOUBLE":
+                return float(content)
+            case "INT" | "UINT":
+                if abs(content) > LARGEST_INTEGER:
+                    self._fail(f"{content} is beyond 2^53")
+                return float(content)
+            case "LIST":
+                return [self._plain(item) for item in content]
+            case "MAP":
+                if not all(isinstance(key, str) for key in content):
+                    self._fail("the keys of an object must be strings")
+                return {key: self._plain(item) for key, item in content.items()}
+            case "TIMESTAMP":
+                time: datetime = content
+                return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            case "DURATION":
+                duration: timedelta = content
+                return f"{duration.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
+            case "ERROR":
+                self._fail(_plainly(str(content)))
+            case _:
+                self._fail(f"the result is of type {kind.lower()}, which is no JSON")
+
+    def _fail(self, problem: str) -> NoReturn:
+        raise ExpressionFailed(self._text, problem)
+
+
+def _step_problems(variables: list[Reference]) -> list[str]:
+    return [
+        f"`{'.'.join(variable.path)}` is not readable: write `steps.<id>.output`"
+        for variable in variables
+        if variable.path[0] == "steps" and variable.path[2:3] != ("output",)
+    ]
+
+
+def _number_problems(tokens: list[Token], variables: list[Reference]) -> list[str]:
+    """Find arithmetic of data with a whole number, for which CEL has no operator."""
+    problems = []
+    for variable in variables:
+        name = ".".join(variable.path)
+        after, before = variable.last + 1, variable.first - 1
+        called = any(is_sign(tokens, after, sign) for sign in ".[(")
+        for sign, number in ((after, after + 1), (before, before - 1)):
+            if not _is_operation(tokens, sign, number) or (sign == before and called):
+                continue
+            whole = tokens[number].text
+            fix = f"`int({name})`" if tokens[sign].text == "%" else f"`{whole}.0`, not `{whole}`"
+            problems.append(f"`{name}` is a double, like every number in data: write {fix}")
+    return problems
+
+
+def _is_operation(tokens: list[Token], sign: int, number: int) -> bool:
+    """Tell whether a whole number stands at `number`, joined by the operator at `sign`."""
+    return (
+        0 <= number < len(tokens)
+        and tokens[number].kind is Kind.INTEGER
+        and tokens[sign].kind is Kind.SIGN
+        and tokens[sign].text in "+-*/%"
+    )
+
+
+def _compile_problems(report: str) -> list[str]:
+    """Return the runtime's complaints without its drawing of the place."""
+    found = re.findall(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)", report)
+    return [
+        _plainly(message) if int(column) < 1 else f"at character {column}: {_plainly(message)}"
+        for _, column, message in found
+    ] or [_plainly(report)]
+
+
+def _plainly(message: str) -> str:
+    """Return a message of the runtime in words that help the author of the expression."""
+    message = re.sub(r"^[A-Z_]+: ", "", message).removeprefix("Syntax error: ")
+    message = re.sub(r" \[[A-Z_]+\]$| \(in container ''\)| expecting \{.*", "", message)
+    if undeclared := re.fullmatch(r"undeclared reference to '([^'.]+).*'", message):
+        return f"there is no `{undeclared[1]}`; expressions read input, steps and execution"
+    if message.startswith("No matching overloads found") and "int64" in message:
+        message += " (numbers in data are doubles: write 1.0 instead of 1)"
+    if message == "Iteration budget exceeded":
+        message = "its list macros take too many turns; at most 9,999 are possible"
+    return message

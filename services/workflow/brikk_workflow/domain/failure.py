@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from brikk_shared.errors import Reason
+from brikk_shared.errors import BrikkError, Reason
+from brikk_workflow.domain.duration import format_duration
+from brikk_workflow.domain.payload import scrub
+
+MAX_METADATA = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A failure as it is stored and shown.
+    """A failure as it is stored and shown; its texts are scrubbed, whoever wrote them.
 
-    `code` is the canonical gRPC code name. `metadata` holds what `brikk.error.v1.ErrorReason`
-    promises for the reason; a reason that the agent itself gave is under `agent_reason`.
-    `retryable` is what the agent said about another attempt, None when it said nothing.
+    `code` is the canonical gRPC code. `metadata` holds what `brikk.error.v1.ErrorReason` promises
+    for the reason; a reason that the agent itself gave stands there as `agent_reason`.
+    `retryable` is what the agent said about another attempt, None if it said nothing.
     """
 
     code: str
@@ -22,3 +27,60 @@ class Failure:
     message: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     retryable: bool | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", scrub(self.message))
+        metadata = list(self.metadata.items())[:MAX_METADATA]
+        object.__setattr__(self, "metadata", {scrub(key): scrub(text) for key, text in metadata})
+
+    @classmethod
+    def of(cls, error: BrikkError) -> Failure:
+        """Return the failure that an error stands for."""
+        return cls(
+            code=error.code, reason=error.reason, message=error.message, metadata=error.metadata
+        )
+
+
+def step_failed(step_id: str, failure: Failure) -> Failure:
+    """An execution fails because a step did."""
+    return Failure(
+        code=failure.code,
+        reason=Reason.STEP_FAILED,
+        message=f"Step {step_id} failed: {failure.message}",
+        metadata={"step": step_id},
+    )
+
+
+def step_timeout(name: str, limit: timedelta) -> Failure:
+    """A step ran into its timeout of this name: `start_to_close` or `schedule_to_close`."""
+    return Failure(
+        code="DEADLINE_EXCEEDED",
+        reason=Reason.STEP_TIMEOUT,
+        message=f"The step did not end within its {name} of {format_duration(limit)}",
+        metadata={"timeout": name},
+    )
+
+
+def no_agent(capability: str, limit: timedelta) -> Failure:
+    """A step waited for an agent until schedule_to_start."""
+    return Failure(
+        code="UNAVAILABLE",
+        reason=Reason.NO_AGENT,
+        message=f"No live agent offered {capability} within {format_duration(limit)}",
+        metadata={"capability": capability},
+    )
+
+
+def execution_timeout(limit: timedelta) -> Failure:
+    """An execution ran into its workflow's timeout."""
+    return Failure(
+        code="DEADLINE_EXCEEDED",
+        reason=Reason.EXECUTION_TIMEOUT,
+        message=f"The execution did not end within {format_duration(limit)}",
+    )
+
+
+def cancelled(reason: str) -> Failure:
+    """An execution was cancelled by someone who may have said why."""
+    message = reason or "The execution was cancelled"
+    return Failure(code="CANCELLED", reason=Reason.CANCELLED, message=message)

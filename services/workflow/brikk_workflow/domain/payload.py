@@ -2,12 +2,116 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+from brikk_shared.errors import InvalidArgument, Reason
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+MAX_ERROR_BYTES = 4096
+LARGEST_INTEGER = 1 << 53
+"""Beyond it a double, which every number of a payload is, no longer tells integers apart."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def check(value: Json) -> None:
-    """Refuse."""
-    raise NotImplementedError
+class PayloadRefused(InvalidArgument):
+    """A value that must not be stored or sent; `path` leads to the culprit inside it."""
+
+    def __init__(self, reason: Reason, problem: str) -> None:
+        super().__init__(reason, problem)
+        self.path = ""
+
+
+def check(
+    value: Json, path: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
+) -> None:
+    """Raise PayloadRefused unless the value can be stored and sent; `path` names it in the error.
+
+    The size is that of the encoded protobuf Value, for that is what travels. A Struct of scalars
+    has depth 1. The walk ends as soon as the value has proved too large.
+    """
+    try:
+        _within(_size(value, max_depth, max_bytes), max_bytes)
+    except PayloadRefused as refusal:
+        refusal.path = scrub(path + refusal.path)
+        refusal.message = f"{refusal.path} {refusal.message}"
+        if refusal.reason is Reason.PAYLOAD_TOO_LARGE:
+            refusal.metadata = {"limit": f"{max_bytes} bytes, {max_depth} levels"}
+        raise
+
+
+def scrub(text: str) -> str:
+    r"""Return error text that can be stored anywhere: NUL and surrogates as \x00, at most 4 KiB."""
+    text = _UNSTORABLE.sub(lambda found: ascii(found[0])[1:-1], text[:MAX_ERROR_BYTES])
+    encoded = text.encode()
+    if len(encoded) <= MAX_ERROR_BYTES:
+        return text
+    return encoded[: MAX_ERROR_BYTES - 3].decode(errors="ignore") + "…"
+
+
+def unstorable(text: str) -> re.Match[str] | None:
+    """Return the first NUL or lone surrogate: UTF-8, PostgreSQL or both have no place for it."""
+    return _UNSTORABLE.search(text)
+
+
+def _size(value: Json, depth: int, budget: int) -> int:
+    """Return the encoded size of a protobuf Value, in bytes."""
+    if isinstance(value, str):
+        return 1 + _framed(_text_size(value))
+    if value is None or isinstance(value, bool):
+        return 2
+    if isinstance(value, float | int):
+        _check_number(value)
+        return 9
+    if depth == 0:
+        raise PayloadRefused(Reason.PAYLOAD_TOO_LARGE, "is nested too deeply")
+    total = 0
+    step: str | int = 0
+    try:
+        if isinstance(value, Mapping):
+            for step, item in value.items():
+                entry = 2 + _framed(_text_size(step)) + _framed(_size(item, depth - 1, budget))
+                total = _within(total + 1 + _framed(entry), budget)
+        else:
+            for step in range(len(value)):
+                entry = _size(value[step], depth - 1, budget)
+                total = _within(total + 1 + _framed(entry), budget)
+    except PayloadRefused as refusal:
+        if refusal.reason is not Reason.PAYLOAD_TOO_LARGE:
+            refusal.path = (f"[{step}]" if isinstance(step, int) else f".{step}") + refusal.path
+        raise
+    return 1 + _framed(total)
+
+
+def _text_size(text: str) -> int:
+    if text.isascii() and "\0" not in text:
+        return len(text)
+    if _UNSTORABLE.search(text):
+        raise PayloadRefused(Reason.INVALID_FIELD, "holds a NUL or half a surrogate pair")
+    return len(text.encode())
+
+
+def _check_number(number: float) -> None:
+    if not math.isfinite(number):
+        raise PayloadRefused(Reason.INVALID_FIELD, "is not a finite number")
+    if isinstance(number, int) and abs(number) > LARGEST_INTEGER:
+        raise PayloadRefused(
+            Reason.INVALID_FIELD, "is an integer beyond 2^53: write it as a string"
+        )
+
+
+def _within(size: int, budget: int) -> int:
+    if size > budget:
+        raise PayloadRefused(Reason.PAYLOAD_TOO_LARGE, "is too large")
+    return size
+
+
+def _framed(size: int) -> int:
+    """Return the size with that of its length prefix, a varint of seven bits a byte."""
+    return size + (1 if size < 128 else (size.bit_length() + 6) // 7)

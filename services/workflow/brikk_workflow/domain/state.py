@@ -148,3 +148,103 @@ class StateJson(TypedDict):
     ended_at: int | None
     failure: FailureJson | None
     steps: Mapping[str, _StepJson]
+
+
+def state_to_json(state: ExecutionState) -> StateJson:
+    """Return the stored form, which leaves out what is at its default."""
+    return StateJson(
+        status=state.status.value,
+        sequence=state.sequence,
+        dispatches=state.dispatches,
+        started_at=_to_stamp(state.started_at),
+        deadline=_to_stamp(state.deadline),
+        ended_at=None if state.ended_at is None else _to_stamp(state.ended_at),
+        failure=None if state.failure is None else _failure_to_json(state.failure),
+        steps={step_id: _step_to_json(step) for step_id, step in state.steps.items()},
+    )
+
+
+def state_from_json(stored: StateJson) -> ExecutionState:
+    """Return the snapshot that `state_to_json` was given."""
+    failure, ended_at = stored["failure"], stored["ended_at"]
+    return ExecutionState(
+        status=ExecutionStatus(stored["status"]),
+        sequence=stored["sequence"],
+        dispatches=stored["dispatches"],
+        started_at=_from_stamp(stored["started_at"]),
+        deadline=_from_stamp(stored["deadline"]),
+        ended_at=None if ended_at is None else _from_stamp(ended_at),
+        failure=None if failure is None else _failure_from_json(failure),
+        steps={step_id: _step_from_json(step) for step_id, step in stored["steps"].items()},
+    )
+
+
+def _step_to_json(step: StepState) -> _StepJson:
+    stored = _StepJson(status=step.status.value)
+    if step.attempt:
+        stored["attempt"] = step.attempt
+    if step.token:
+        stored["token"] = step.token
+    if step.agent:
+        stored["agent"] = step.agent
+    if step.failure is not None:
+        stored["failure"] = _failure_to_json(step.failure)
+    if step.started_at is not None:
+        stored["started_at"] = _to_stamp(step.started_at)
+    if step.attempt_at is not None:
+        stored["attempt_at"] = _to_stamp(step.attempt_at)
+    if step.due_at is not None:
+        stored["due_at"] = _to_stamp(step.due_at)
+    if step.close_by is not None:
+        stored["close_by"] = _to_stamp(step.close_by)
+    if step.ended_at is not None:
+        stored["ended_at"] = _to_stamp(step.ended_at)
+    return stored
+
+
+def _step_from_json(stored: _StepJson) -> StepState:
+    failure = stored.get("failure")
+    return StepState(
+        status=StepStatus(stored["status"]),
+        attempt=stored.get("attempt", 0),
+        token=stored.get("token", ""),
+        agent=stored.get("agent", ""),
+        failure=None if failure is None else _failure_from_json(failure),
+        started_at=_from_optional_stamp(stored.get("started_at")),
+        attempt_at=_from_optional_stamp(stored.get("attempt_at")),
+        due_at=_from_optional_stamp(stored.get("due_at")),
+        close_by=_from_optional_stamp(stored.get("close_by")),
+        ended_at=_from_optional_stamp(stored.get("ended_at")),
+    )
+
+
+def _failure_to_json(failure: Failure) -> FailureJson:
+    return FailureJson(
+        code=failure.code,
+        reason=failure.reason.value,
+        message=failure.message,
+        metadata=failure.metadata,
+        retryable=failure.retryable,
+    )
+
+
+def _failure_from_json(stored: FailureJson) -> Failure:
+    return Failure(
+        code=stored["code"],
+        reason=Reason(stored["reason"]),
+        message=stored["message"],
+        metadata=stored["metadata"],
+        retryable=stored["retryable"],
+    )
+
+
+def _to_stamp(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _from_stamp(stamp: int) -> datetime:
+    return _EPOCH + stamp * _MICROSECOND
+
+
+def _from_optional_stamp(stamp: int | None) -> datetime | None:
+    return None if stamp is None else _from_stamp(stamp)

@@ -1,0 +1,139 @@
+"""What is written into the history, and announced to other services, for each turn of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.decision import Announcement, HistoryEntry
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepState
+
+
+class Journal:
+    """The entries and announcements of one decision; the state's `sequence` is where they go on."""
+
+    def __init__(self, workflow: CompiledWorkflow, state: ExecutionState, now: datetime) -> None:
+        self.entries: list[HistoryEntry] = []
+        self.announcements: list[Announcement] = []
+        self.sequence = state.sequence
+        self._workflow = workflow
+        self._started_at = state.started_at
+        self._now = now
+
+    def started(self) -> None:
+        """Record the beginning of the execution."""
+        self._record("execution.started", "", self._version())
+        self._announce("execution.started", self._version())
+
+    def attempt_started(self, step_id: str, step: StepState) -> None:
+        """Record that a call was ordered."""
+        self._record("step.attempt_started", step_id, _attempt(step))
+
+    def attempt_lost(self, step_id: str, step: StepState) -> None:
+        """Record that nobody waits for a call any more."""
+        self._record("step.attempt_lost", step_id, _attempt(step))
+
+    def waiting(self, step_id: str, step: StepState) -> None:
+        """Record that no agent was there for the call."""
+        self._record("step.waiting", step_id, _attempt(step))
+
+    def late_result(self, step_id: str, token: str) -> None:
+        """Record a result that nobody waits for."""
+        self._record("step.late_result", step_id, {"token": token})
+
+    def attempt_failed(
+        self, step_id: str, step: StepState, latency: timedelta, delay: timedelta | None
+    ) -> None:
+        """Record a failed attempt; with a delay it is followed by another one."""
+        facts = _why(step.failure) | {"attempt": step.attempt, "agent": step.agent}
+        facts["latency_ms"] = _milliseconds(latency)
+        if delay is not None:
+            facts["delay_ms"] = _milliseconds(delay)
+        self._record("step.attempt_failed", step_id, facts | _code(step.failure))
+        if delay is not None:
+            self._announce("step.retrying", self._called(step_id) | facts)
+
+    def step_succeeded(self, step_id: str, step: StepState, latency: timedelta) -> None:
+        """Record a success."""
+        facts = self._summary(step, latency)
+        self._record("step.succeeded", step_id, facts)
+        self._announce("step.succeeded", self._called(step_id) | facts)
+
+    def step_failed(self, step_id: str, step: StepState, latency: timedelta) -> None:
+        """Record a failure for good."""
+        facts = self._summary(step, latency) | _why(step.failure)
+        self._record("step.failed", step_id, facts | _code(step.failure))
+        self._announce("step.failed", self._called(step_id) | facts)
+
+    def step_skipped(self, step_id: str) -> None:
+        """Record that a condition was false."""
+        self._record("step.skipped", step_id, {})
+        self._announce("step.skipped", self._named(step_id))
+
+    def step_cancelled(self, step_id: str) -> None:
+        """Record that a step ended because its execution did."""
+        self._record("step.cancelled", step_id, {})
+        self._announce("step.cancelled", self._named(step_id))
+
+    def ended(self, status: ExecutionStatus, failure: Failure | None) -> None:
+        """Record the end of the execution."""
+        facts = self._version()
+        facts["duration_ms"] = _milliseconds(self._now - self._started_at)
+        if failure is not None and status is ExecutionStatus.CANCELLED:
+            facts["reason"] = failure.message
+        elif failure is not None:
+            facts |= _why(failure)
+            if "step" in failure.metadata:
+                facts["step"] = failure.metadata["step"]
+        self._record(f"execution.{status}", "", facts | _code(failure))
+        self._announce(f"execution.{status}", facts)
+
+    def _record(self, kind: str, step_id: str, facts: Mapping[str, Json]) -> None:
+        self.sequence += 1
+        self.entries.append(
+            HistoryEntry(
+                sequence=self.sequence, type=kind, step_id=step_id, time=self._now, attributes=facts
+            )
+        )
+
+    def _announce(self, kind: str, facts: Mapping[str, Json]) -> None:
+        """Announce the newest entry: each entry has at most one announcement."""
+        self.announcements.append(Announcement(sequence=self.sequence, type=kind, data=facts))
+
+    def _version(self) -> dict[str, Json]:
+        return {"workflow": self._workflow.definition.id, "version": self._workflow.version}
+
+    def _named(self, step_id: str) -> dict[str, Json]:
+        return {"workflow": self._workflow.definition.id, "step": step_id}
+
+    def _called(self, step_id: str) -> dict[str, Json]:
+        capability = self._workflow.steps[step_id].step.call.capability
+        return self._named(step_id) | {"capability": capability}
+
+    def _summary(self, step: StepState, latency: timedelta) -> dict[str, Json]:
+        """Return what is told of a step that was called: `latency` is that of its last call."""
+        return {
+            "agent": step.agent,
+            "attempts": step.attempt,
+            "duration_ms": _milliseconds(self._now - (step.started_at or self._now)),
+            "latency_ms": _milliseconds(latency),
+        }
+
+
+def _attempt(step: StepState) -> dict[str, Json]:
+    return {"attempt": step.attempt, "token": step.token}
+
+
+def _why(failure: Failure | None) -> dict[str, Json]:
+    return {} if failure is None else {"reason": failure.reason.value, "message": failure.message}
+
+
+def _code(failure: Failure | None) -> dict[str, Json]:
+    return {} if failure is None else {"code": failure.code}
+
+
+def _milliseconds(duration: timedelta) -> float:
+    return duration / timedelta(milliseconds=1)
