@@ -48,6 +48,8 @@ class Outbox:
         Whoever adds an event of a subject must hold that subject's own row locked: only then do the
         rows of a subject get their numbers in the order in which they commit.
         """
+        if any(event.source != self._source for event in events):
+            raise ValueError(f"an event of another source than {self._source}")
         if not events:
             return
         rows = [
