@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_cli.client import Services
 from brikk_cli.failures import CommandError, ExitCode
+from brikk_cli.inputs import read_file
 from brikk_shared.errors import NotFound
 from brikk_shared.ids import new_id
 
@@ -16,8 +16,8 @@ Outcome = Literal["created", "updated", "unchanged"]
 
 
 def read_definition(file: Path) -> str:
-    """The YAML text of a file, or of stdin for `-`; CommandError when it is not UTF-8."""
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    """The YAML text of a file; CommandError when it cannot be read or is not UTF-8."""
+    content = read_file(file)
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Inputs of executions on their way from a file, stdin or the command line."""
+"""What users hand to commands: files, stdin, and JSON inputs of executions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from brikk_shared.errors import InvalidArgument
 from brikk_shared.structs import to_struct
 
 
+def read_file(file: Path) -> bytes:
+    """The content of a file, or of stdin for `-`; CommandError when it cannot be read."""
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _refused(f"{file}: {error.strerror}") from None
+
+
 def read_input(file: Path | None, text: str | None) -> Struct:
     """The input that a file (`-` for stdin) or a text holds; empty when there is neither.
 
@@ -22,8 +32,7 @@ def read_input(file: Path | None, text: str | None) -> Struct:
     if file is not None and text is not None:
         raise _refused("give --input or --input-json, not both")
     if file is not None:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        return parse_input(content, str(file))
+        return parse_input(read_file(file), str(file))
     if text is not None:
         return parse_input(os.fsencode(text), "--input-json")
     return Struct()

@@ -50,10 +50,7 @@ def start(
         str, typer.Argument(help="ID of the workflow; workflows/ID/versions/N for one version.")
     ],
     input_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--input", exists=True, dir_okay=False, allow_dash=True, help="JSON file; - is stdin."
-        ),
+        Path | None, typer.Option("--input", metavar="FILE", help="JSON file; - is stdin.")
     ] = None,
     input_json: Annotated[str | None, typer.Option(help="The input itself, as JSON.")] = None,
     request_id: Annotated[

@@ -24,12 +24,7 @@ from brikk_cli.session import perform
 
 app = typer.Typer(no_args_is_help=True, help="Write workflows and read them.")
 
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", exists=True, dir_okay=False, allow_dash=True, help="YAML file; - is stdin."
-    ),
-]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file; - is stdin.")]
 
 
 @app.command()
@@ -63,8 +58,9 @@ def show_(
 
 
 async def _validate(file: Path, home: Path, json: bool) -> int:
+    text = read_definition(file)
     async with Services.at(home) as services:
-        answer = await check(services, read_definition(file))
+        answer = await check(services, text)
     if json:
         print_json(as_json(answer))
     elif not answer.problems:

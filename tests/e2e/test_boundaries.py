@@ -1,0 +1,179 @@
+"""Who may see what, on every RPC of a running suite: nobody without a token, no stranger."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2
+
+from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
+from brikk.event.v1 import event_service_pb2
+from brikk.monitoring.v1 import monitoring_service_pb2
+from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
+from brikk.workflow.v1 import execution_pb2, execution_service_pb2, workflow_service_pb2
+from brikk_cli.ports import Ports
+from brikk_cli.suite import Suite
+from brikk_shared.testing import bearer
+
+SERVICES = {
+    "discovery": [discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"]],
+    "workflow": [
+        workflow_service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
+        execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+    ],
+    "webhooks": [
+        webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
+        event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
+    ],
+    "monitoring": [
+        monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"],
+        event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
+    ],
+}
+METHODS = [
+    (service, method)
+    for service, descriptors in SERVICES.items()
+    for descriptor in descriptors
+    for method in descriptor.methods
+]
+THEIR_OWN = ("RegisterAgent", "CreateWorkflow", "ValidateWorkflow", "CreateWebhook")
+"""Methods that only make or check something of the caller's own."""
+CANARY = b"canary"
+YAML = """
+name: canary-flow
+steps:
+  - id: only
+    call: {capability: canary.nobody}
+"""
+
+
+def requests(execution: str, delivery: str) -> Mapping[str, Message]:
+    """A request for each method that names what the other organisation owns."""
+    discovery, workflow = discovery_service_pb2, workflow_service_pb2
+    executions, webhooks = execution_service_pb2, webhook_service_pb2
+    source = workflow.DefinitionSource(yaml=YAML)
+    flow, hook, agent = "workflows/canary-flow", "webhooks/canary-hook", "agents/canary-agent"
+    named: list[Message] = [
+        registration(),
+        discovery.HeartbeatRequest(beats=[discovery.Beat(agent=agent, epoch=1)]),
+        discovery.DeregisterAgentRequest(agent=agent, epoch=1),
+        discovery.GetAgentRequest(name=agent),
+        discovery.ListAgentsRequest(),
+        discovery.ResolveCapabilityRequest(capability="canary.echo"),
+        workflow.CreateWorkflowRequest(source=source, validate_only=True),
+        workflow.GetWorkflowRequest(name=flow),
+        workflow.ListWorkflowsRequest(),
+        workflow.UpdateWorkflowRequest(name=flow, source=source),
+        workflow.ValidateWorkflowRequest(source=source),
+        workflow.ListWorkflowVersionsRequest(parent=flow),
+        executions.StartExecutionRequest(workflow=flow),
+        executions.GetExecutionRequest(name=execution),
+        executions.ListExecutionsRequest(),
+        executions.WatchExecutionRequest(name=execution),
+        executions.WaitExecutionRequest(name=execution),
+        executions.CancelExecutionRequest(name=execution),
+        executions.ListHistoryRequest(parent=execution),
+        webhook_request(),
+        webhooks.GetWebhookRequest(name=hook),
+        webhooks.ListWebhooksRequest(),
+        webhooks.DeleteWebhookRequest(name=hook),
+        webhooks.ListDeliveriesRequest(parent=hook),
+        webhooks.ListAttemptsRequest(parent=delivery),
+        event_service_pb2.PublishRequest(producer="canary", generation=str(uuid.uuid4())),
+        monitoring_service_pb2.GetCoordinationSummaryRequest(),
+        monitoring_service_pb2.GetAgentPerformanceRequest(),
+    ]
+    return {request.DESCRIPTOR.full_name: request for request in named}
+
+
+def registration() -> discovery_service_pb2.RegisterAgentRequest:
+    capability = agent_pb2.AgentCapability(capability="canary.echo")
+    service = agent_pb2.AgentService(service_id="canary", capabilities=[capability])
+    return discovery_service_pb2.RegisterAgentRequest(
+        agent_id="canary-agent",
+        agent=agent_pb2.Agent(endpoint="127.0.0.1:1", services=[service]),
+        incarnation=str(uuid.uuid4()),
+    )
+
+
+def webhook_request() -> webhook_service_pb2.CreateWebhookRequest:
+    webhook = webhook_pb2.Webhook(url="http://127.0.0.1:9/canary", event_types=["*"])
+    return webhook_service_pb2.CreateWebhookRequest(webhook_id="canary-hook", webhook=webhook)
+
+
+async def call(
+    suite: Suite, service: str, method: MethodDescriptor, request: Message, token: str | None
+) -> Message | grpc.StatusCode:
+    """Calls a method and gives its (first) answer, or the code it was refused with."""
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    answer_type = GetMessageClass(method.output_type)
+    metadata = bearer(token) if token else ()
+    async with grpc.aio.insecure_channel(suite.addresses[service]) as channel:
+        try:
+            if method.server_streaming:
+                stream = channel.unary_stream(
+                    path, type(request).SerializeToString, answer_type.FromString
+                )
+                async for message in stream(request, metadata=metadata, timeout=10):
+                    return message
+                return grpc.StatusCode.OK
+            unary = channel.unary_unary(
+                path, type(request).SerializeToString, answer_type.FromString
+            )
+            return await unary(request, metadata=metadata, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+
+
+def method_of(name: str) -> tuple[str, MethodDescriptor]:
+    return next((service, method) for service, method in METHODS if method.name == name)
+
+
+@pytest.fixture
+async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
+    async with Suite(tmp_path / "home", ports=Ports.free(), log_level="WARNING") as suite:
+        yield suite
+
+
+async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) -> None:
+    mine, theirs = suite.token(), suite.token(organization="other")
+    source = workflow_service_pb2.DefinitionSource(yaml=YAML)
+    for request in (
+        registration(),
+        webhook_request(),
+        workflow_service_pb2.CreateWorkflowRequest(source=source),
+    ):
+        service, method = method_of(request.DESCRIPTOR.name.removesuffix("Request"))
+        assert isinstance(await call(suite, service, method, request, mine), Message)
+    started = await call(
+        suite,
+        *method_of("StartExecution"),
+        execution_service_pb2.StartExecutionRequest(workflow="workflows/canary-flow"),
+        mine,
+    )
+    assert isinstance(started, execution_pb2.WorkflowExecution)
+
+    asked = requests(started.name, "webhooks/canary-hook/deliveries/canary")
+    for service, method in METHODS:
+        where = f"{service}: {method.full_name}"
+        request = asked[method.input_type.full_name]
+        answer = await call(suite, service, method, request, None)
+        assert answer is grpc.StatusCode.UNAUTHENTICATED, where
+        if method.name in THEIR_OWN:
+            continue
+        answer = await call(suite, service, method, request, theirs)
+        if isinstance(answer, discovery_service_pb2.HeartbeatResponse):
+            # It repeats the name that was asked about.
+            assert [each.status.code for each in answer.results] == [code_pb2.NOT_FOUND]
+        elif isinstance(answer, Message):
+            assert CANARY not in answer.SerializeToString(), where
+        else:
+            refusals = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED)
+            assert answer in refusals, where
