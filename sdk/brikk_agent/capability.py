@@ -65,7 +65,7 @@ class Capability:
             tags=tuple(tags),
             handler=handler,
             is_async=inspect.iscoroutinefunction(handler),
-            input=record(members),
+            input=record(members, closed=True),
             output_schema=_output_schema(hints.get("return", inspect.Parameter.empty), name),
             context_parameter=context_parameter,
         )

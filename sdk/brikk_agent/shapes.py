@@ -74,15 +74,18 @@ def shape_of(hint: object, within: tuple[object, ...] = ()) -> Shape:
     raise TypeError(f"{_name(hint)} has no counterpart in JSON")
 
 
-def record(members: Mapping[str, Field]) -> Shape:
-    """The shape of an object with these members and no others; it reads into a dict."""
+def record(members: Mapping[str, Field], *, closed: bool = False) -> Shape:
+    """The shape of an object with these members; it reads into a dict.
+
+    Other members are refused when it is `closed`, and ignored when not: what one agent adds to its
+    output must not break those who read it.
+    """
 
     def read(value: Json, path: str) -> object:
         if not isinstance(value, dict):
             raise InvalidInput(path, f"must be an object, not {_kind(value)}")
-        for name in value:
-            if name not in members:
-                raise InvalidInput(_join(path, name), "is not known here")
+        if closed and (unknown := value.keys() - members):
+            raise InvalidInput(_join(path, min(unknown)), "is not known here")
         found: dict[str, object] = {}
         for name, field in members.items():
             if name in value:
@@ -94,8 +97,9 @@ def record(members: Mapping[str, Field]) -> Shape:
     schema: dict[str, Json] = {
         "type": "object",
         "properties": {name: field.shape.schema for name, field in members.items()},
-        "additionalProperties": False,
     }
+    if closed:
+        schema["additionalProperties"] = False
     if required := [name for name, field in members.items() if field.required]:
         schema["required"] = list(required)
     return Shape(schema=schema, read=read)
