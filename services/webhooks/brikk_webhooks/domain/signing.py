@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 
 PREFIX = "whsec_"
@@ -16,12 +15,16 @@ def format_secret(key: bytes) -> str:
 
 
 def parse_secret(secret: str) -> bytes | None:
-    """Read the signing key of a secret: `whsec_` and 24 to 64 bytes in base64; else None."""
+    """Read the signing key of a secret; None unless it is `whsec_` and 24 to 64 bytes in base64.
+
+    Padding may be left out, as verifiers allow.
+    """
     if not secret.startswith(PREFIX):
         return None
+    encoded = secret.removeprefix(PREFIX).rstrip("=")
     try:
-        key = base64.b64decode(secret[len(PREFIX) :], validate=True)
-    except (binascii.Error, ValueError):
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
         return None
     return key if len(key) in KEY_BYTES else None
 
