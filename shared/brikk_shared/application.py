@@ -8,6 +8,7 @@ hooks what is in flight -> loops -> listeners -> resources, the last entered fir
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -86,8 +87,10 @@ class Application:
         self.supervisor.add(name, run)
 
     def on_drain(self, hook: Run) -> None:
-        """Have this called when the process is to stop, to take on nothing more and to finish what
-        is in flight. It is cancelled after the grace; only then are the loops."""
+        """Call this when the process is to stop, while the loops still run.
+
+        It takes on nothing more and finishes what is in flight; it is cancelled after the grace.
+        """
         self._drain_hooks.append(hook)
 
     def mount(
@@ -159,16 +162,20 @@ class Application:
             burst=self.settings.rate_burst,
             max_calls=self.settings.max_concurrent_calls,
         )
+        if self._audit_sink is None and any(each.audited for each in self._methods.values()):
+            raise ValueError("methods are mounted that are audited, but there is no audit sink")
         audit = AuditTrail(self.clock, self._audit_sink)
         parts = Parts(verifier=verifier, limits=limits, audit=audit)
         return Pipeline(self._methods, parts, CallMetrics(self.telemetry.registry))
 
     async def _drain(self, server: Server) -> None:
         await server.drain()
-        async with asyncio.TaskGroup() as stopping:
-            stopping.create_task(server.stop())
-            for hook in self._drain_hooks:
-                stopping.create_task(self._finish(hook))
+        finished = await asyncio.gather(
+            server.stop(), *map(self._finish, self._drain_hooks), return_exceptions=True
+        )
+        for error in finished:
+            if error is not None:
+                _log.error("drain_failed", exc_info=error)
 
     async def _finish(self, hook: Run) -> None:
         try:
@@ -234,7 +241,8 @@ def _load(settings_type: type[S]) -> S:
     try:
         return settings_type()
     except SettingsError as error:
-        _exit(2, str(error))
+        field = re.search(r'field "(\w+)"', str(error))
+        _exit(2, f"{prefix}{field[1].upper() if field else '*'}: not valid JSON")
     except ValidationError as error:
         problems = (
             f"{prefix}{'.'.join(map(str, each['loc'])).upper() or '*'}: {each['msg']}"

@@ -93,8 +93,13 @@ class ServiceToken:
 def open_channel(address: str, settings: CommonSettings, token: ServiceToken) -> grpc.aio.Channel:
     """A channel to `host:port` or `dns:///host:port`.
 
-    StartError when it would be plaintext off loopback, or the authority cannot be read.
+    StartError when it is none of these, would be plaintext off loopback, or the authority cannot
+    be read.
     """
+    try:
+        local = is_loopback(address)
+    except ValueError as error:
+        raise StartError(f"no channel: {error}") from error
     options = (
         ("grpc.service_config", _SERVICE_CONFIG),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -112,7 +117,7 @@ def open_channel(address: str, settings: CommonSettings, token: ServiceToken) ->
             raise StartError(f"cannot read {error.filename}: {error.strerror}") from error
         credentials = grpc.ssl_channel_credentials(authority)
         return grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
-    if not settings.allow_plaintext and not is_loopback(address):
+    if not settings.allow_plaintext and not local:
         raise StartError(
             f"calls to {address} would be plaintext off loopback: "
             "set tls_authority, or allow_plaintext"

@@ -94,7 +94,9 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Identity:
         """The identity behind a token. Unauthenticated when it is not valid here and now."""
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        if len(token) > _MAX_TOKEN or not token.isascii():
+            raise _invalid("is not a JSON Web Token")
+        digest = hashlib.sha256(token.encode()).digest()
         now = self._clock.now().timestamp()
         if (known := self._verified.get(digest)) is not None and now < known[1]:
             return known[0]
@@ -106,8 +108,6 @@ class TokenVerifier:
         return identity
 
     async def _check(self, token: str, now: float) -> tuple[Identity, float]:
-        if len(token) > _MAX_TOKEN:
-            raise _invalid("is too long")
         try:
             header = jwt.get_unverified_header(token)
             unverified = jwt.decode(token, options={"verify_signature": False})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import grpc
-from google.protobuf import duration_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from brikk_shared import errors
 from brikk_shared.errors import BrikkError, FieldViolation, Reason
+
+_M = TypeVar("_M", bound=Message)
 
 DOMAIN = "brikk.dev"
 """`google.rpc.ErrorInfo.domain` of our errors."""
@@ -19,10 +21,8 @@ DOMAIN = "brikk.dev"
 STATUS_KEY = "grpc-status-details-bin"
 """Trailing metadata that carries the encoded `google.rpc.Status`."""
 
-# A status travels in trailers, of which a peer with gRPC's defaults takes 8 KiB, base64 included.
-_MAX_MESSAGE = 1_000
-_MAX_VIOLATIONS_BYTES = 3_000
-_MAX_METADATA_VALUE = 300
+_LONGEST_RETRY_S = 86_400.0
+"""Whoever asks for more patience than this gets this."""
 
 _CLASSES: Mapping[str, type[BrikkError]] = {
     each.code: each
@@ -62,72 +62,75 @@ _REASON_OF_CODE: Mapping[str, Reason] = {
 }
 
 
-def to_status(error: BrikkError) -> status_pb2.Status:
-    """Encode an error: ErrorInfo always; BadRequest, RetryInfo and ResourceInfo where they apply.
-
-    Long texts are cut and violations past about 3 KB dropped, so that it fits into trailers.
-    """
-    status = status_pb2.Status(
-        code=code_pb2.Code.Value(error.code), message=error.message[:_MAX_MESSAGE]
+def make_error(
+    code: str,
+    reason: Reason,
+    message: str,
+    *,
+    metadata: Mapping[str, str],
+    violations: Sequence[FieldViolation] = (),
+    retry_after: timedelta | None = None,
+) -> BrikkError:
+    """The error of a canonical code; UNKNOWN when there is no such code."""
+    return _CLASSES.get(code, errors.Unknown)(
+        reason, message, metadata=metadata, violations=violations, retry_after=retry_after
     )
-    metadata = {key: value[:_MAX_METADATA_VALUE] for key, value in error.metadata.items()}
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+
+
+def to_status(error: BrikkError) -> status_pb2.Status:
+    """Encode an error: always ErrorInfo; BadRequest, RetryInfo, ResourceInfo where they apply."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
     if error.violations:
-        status.details.add().Pack(_bad_request(error.violations))
+        bad_request = error_details_pb2.BadRequest()
+        for each in error.violations:
+            bad_request.field_violations.add(field=each.field, description=each.description)
+        status.details.add().Pack(bad_request)
     if error.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromTimedelta(error.retry_after)
-        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
-    if error.code == "NOT_FOUND" and "resource" in metadata:
-        status.details.add().Pack(
-            error_details_pb2.ResourceInfo(resource_name=metadata["resource"])
-        )
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(error.retry_after)
+        status.details.add().Pack(retry)
+    if error.code == "NOT_FOUND" and "resource" in error.metadata:
+        resource = error_details_pb2.ResourceInfo(resource_name=error.metadata["resource"])
+        status.details.add().Pack(resource)
     return status
-
-
-def make_error(
-    code: str, reason: Reason, message: str, *, metadata: Mapping[str, str]
-) -> BrikkError:
-    """Makes the error of a canonical code; an unknown code is UNKNOWN."""
-    return _CLASSES.get(code, errors.Unknown)(reason, message, metadata=metadata)
 
 
 def from_status(status: status_pb2.Status) -> BrikkError:
     """Decode an error, whoever made it.
 
     A reason that is not ours becomes the nearest of ours by the code and stays in the metadata.
+    Details that are broken are passed over, and NUL, which no store keeps, is replaced.
     """
-    try:
-        code = code_pb2.Code.Name(status.code)
-    except ValueError:
-        code = "UNKNOWN"
+    known = status.code in code_pb2.Code.values()
+    code = code_pb2.Code.Name(status.code) if known else "UNKNOWN"
     reason = _REASON_OF_CODE.get(code, Reason.INTERNAL)
     metadata: dict[str, str] = {}
     violations: list[FieldViolation] = []
     retry_after: timedelta | None = None
     for detail in status.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            info = error_details_pb2.ErrorInfo()
-            detail.Unpack(info)
-            metadata.update(info.metadata)
+        if (info := _unpack(detail, error_details_pb2.ErrorInfo)) is not None:
+            metadata |= {_text(key): _text(value) for key, value in info.metadata.items()}
             if info.domain == DOMAIN and info.reason in Reason.__members__:
                 reason = Reason(info.reason)
             elif info.reason:
-                metadata.setdefault("reason", info.reason)
-        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-            bad_request = error_details_pb2.BadRequest()
-            detail.Unpack(bad_request)
-            violations.extend(
-                FieldViolation(each.field, each.description)
+                metadata.setdefault("reason", _text(info.reason))
+        elif (bad_request := _unpack(detail, error_details_pb2.BadRequest)) is not None:
+            violations += [
+                FieldViolation(_text(each.field), _text(each.description))
                 for each in bad_request.field_violations
-            )
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry = error_details_pb2.RetryInfo()
-            detail.Unpack(retry)
-            retry_after = retry.retry_delay.ToTimedelta()
-    return _CLASSES.get(code, errors.Unknown)(
-        reason, status.message, metadata=metadata, violations=violations, retry_after=retry_after
+            ]
+        elif (retry := _unpack(detail, error_details_pb2.RetryInfo)) is not None:
+            seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+            retry_after = timedelta(seconds=min(max(seconds, 0.0), _LONGEST_RETRY_S))
+    return make_error(
+        code,
+        reason,
+        _text(status.message),
+        metadata=metadata,
+        violations=violations,
+        retry_after=retry_after,
     )
 
 
@@ -148,12 +151,14 @@ def from_rpc_error(error: grpc.RpcError) -> BrikkError:
     return from_status(status_pb2.Status(code=code, message=error.details() or ""))
 
 
-def _bad_request(violations: Iterable[FieldViolation]) -> error_details_pb2.BadRequest:
-    bad_request = error_details_pb2.BadRequest()
-    room = _MAX_VIOLATIONS_BYTES
-    for violation in violations:
-        room -= len(violation.field.encode()) + len(violation.description.encode()) + 8
-        if room < 0:
-            break
-        bad_request.field_violations.add(field=violation.field, description=violation.description)
-    return bad_request
+def _unpack(detail: Any, kind: type[_M]) -> _M | None:
+    """The message in a `google.protobuf.Any`, or None when it is another, or broken."""
+    message = kind()
+    try:
+        return message if detail.Unpack(message) else None
+    except DecodeError:
+        return None
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")

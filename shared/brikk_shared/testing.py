@@ -59,9 +59,14 @@ class ManualClock:
         self._changed.set()
         await sleeper
 
+    @property
+    def sleepers(self) -> int:
+        """How many sleep on this clock."""
+        return sum(not sleeper.done() for _, _, sleeper in self._sleepers)
+
     async def sleeping(self, count: int = 1) -> None:
         """Wait until so many sleep on this clock, so that moving it wakes them."""
-        while sum(not sleeper.done() for _, _, sleeper in self._sleepers) < count:
+        while self.sleepers < count:
             self._changed.clear()
             await self._changed.wait()
 

@@ -21,7 +21,7 @@ class AuditTrail:
     """Opens and closes entries."""
 
     def __init__(self, clock: Clock, sink: AuditSink | None) -> None:
-        """Without a sink nothing is kept: for a service that keeps no state in SQL."""
+        """Only a server whose methods are all unaudited goes without a sink."""
         self._clock = clock
         self._sink = sink
 

@@ -12,6 +12,7 @@ from brikk_shared.errors import (
     BrikkError,
     Cancelled,
     DeadlineExceeded,
+    FieldViolation,
     Internal,
     Reason,
     Unimplemented,
@@ -21,6 +22,13 @@ from brikk_shared.metadata import REQUEST_ID_KEY
 from brikk_shared.status import STATUS_KEY, from_status, to_status
 
 _CODES = {code.name: code for code in grpc.StatusCode}
+
+# A status travels in trailers, of which a peer with gRPC's defaults takes 8 KiB. There the message
+# is written twice, once percent-encoded and once, like all the rest, in base64.
+_MAX_MESSAGE = 500
+_MAX_METADATA = 8
+_MAX_VALUE = 200
+_MAX_VIOLATIONS = 1_800
 
 
 def as_error(
@@ -43,9 +51,37 @@ def as_error(
 
 async def abort(context: Context, error: BrikkError, request_id: str) -> NoReturn:
     """End the call with the error's status."""
-    status = to_status(error)
+    status = to_status(fitted(error))
     await context.abort(
         _CODES[error.code],
         status.message,
         ((STATUS_KEY, status.SerializeToString()), (REQUEST_ID_KEY, request_id)),
     )
+
+
+def fitted(error: BrikkError) -> BrikkError:
+    """The error, cut where it would not fit into the trailers of an answer."""
+    violations = []
+    room = _MAX_VIOLATIONS
+    for each in error.violations:
+        cut = FieldViolation(_cut(each.field, _MAX_VALUE), _cut(each.description, _MAX_VALUE))
+        room -= len(cut.field.encode()) + len(cut.description.encode())
+        if room < 0:
+            break
+        violations.append(cut)
+    metadata = list(error.metadata.items())[:_MAX_METADATA]
+    return type(error)(
+        error.reason,
+        _cut(error.message, _MAX_MESSAGE),
+        metadata={key: _cut(value, _MAX_VALUE) for key, value in metadata},
+        violations=violations,
+        retry_after=error.retry_after,
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so many bytes of it; what is not Unicode is replaced."""
+    content = text.encode(errors="replace")
+    if len(content) > most:
+        content = content[: most - 3] + b"..."
+    return content.decode(errors="ignore")

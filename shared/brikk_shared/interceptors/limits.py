@@ -9,7 +9,7 @@ from brikk_shared.clock import Clock
 from brikk_shared.errors import Reason, ResourceExhausted
 from brikk_shared.identity import Identity
 
-_MAX_BUCKETS = 10_000
+MAX_BUCKETS = 10_000
 _BUSY_PAUSE = timedelta(seconds=1)
 
 
@@ -62,5 +62,5 @@ class Limits:
             )
         self._buckets[key] = (left - 1.0, now)
         self._buckets.move_to_end(key)
-        if len(self._buckets) > _MAX_BUCKETS:
+        if len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)

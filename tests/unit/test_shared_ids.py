@@ -1,0 +1,24 @@
+"""Ids sort by time and are names that every contract accepts."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from brikk_shared.ids import new_id
+
+
+def test_ids_sort_in_the_order_they_were_made() -> None:
+    ids = [new_id() for _ in range(10_000)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_threads_never_make_the_same_id() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: new_id(), range(20_000)))
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_id_is_a_resource_id() -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9]{25}", new_id())
