@@ -19,7 +19,7 @@ from brikk_agent.connection import Connection, NotConnected
 from brikk_agent.errors import CannotStart
 from brikk_agent.registration import Registration
 from brikk_agent.runtime import Runtime
-from brikk_agent.serving import Serving
+from brikk_agent.serving import Serving, begin_to_serve
 from brikk_agent.tokens import CallTokens
 
 log = logging.getLogger(__name__)
@@ -156,31 +156,26 @@ class Agent:
 
     async def start(self) -> None:
         """Begins to serve, and to register in the background; `stop` ends it."""
-        connection = self._connect()
-        tokens = None
-        if not self._insecure:
-            if not connection.call_jwks:
-                raise CannotStart(
-                    "it does not know the keys that calls are signed with; run `brikk up`, set "
-                    "BRIKK_CALL_JWKS, or let anybody call it with BRIKK_AGENT_INSECURE=1"
-                )
-            tokens = CallTokens(connection.call_jwks, self.name)
+        if self._serving is not None:
+            raise RuntimeError("the agent runs already")
         if not self._capabilities:
             raise CannotStart("it has no capability; decorate a function with @agent.capability")
         runtime = Runtime(
             domain=self._display_name,
             capabilities=self._capabilities,
             capacity=self._capacity,
-            tokens=tokens,
+            tokens=self._tokens(self._connect()),
         )
-        serving = Serving(runtime, listen=self._listen, advertise=self._advertise)
-        registration = Registration(
-            self._request(serving.endpoint),
-            connect=self._connect,
-            in_flight=lambda: runtime.in_flight,
+        self._serving = await begin_to_serve(
+            runtime,
+            listen=self._listen,
+            advertise=self._advertise,
+            register=lambda endpoint: Registration(
+                self._request(endpoint),
+                connect=self._connect,
+                in_flight=lambda: runtime.in_flight,
+            ),
         )
-        await serving.start(registration)
-        self._serving = serving
 
     async def registered(self) -> None:
         """Returns once the registry knows the running agent; raises CannotStart if it refuses."""
@@ -193,6 +188,7 @@ class Agent:
         """
         if self._serving is None:
             return True
+        log.info("%s stops", self.name)
         serving, self._serving = self._serving, None
         serving.ask_to_stop()
         return await serving.drain(self._grace)
@@ -211,16 +207,25 @@ class Agent:
             loop.add_signal_handler(number, signalled)
         try:
             await serving.until_stopped()
-        except CannotStart:
-            await self.stop()
-            raise
-        log.info("%s stops", self.name)
-        return await self.stop()
+        finally:
+            drained = await self.stop()
+        return drained
 
     def _running(self) -> Serving:
         if self._serving is None:
             raise RuntimeError("the agent does not run")
         return self._serving
+
+    def _tokens(self, connection: Connection) -> CallTokens | None:
+        if self._insecure:
+            log.warning("%s checks no tokens: anybody may call it", self.name)
+            return None
+        if not connection.call_jwks:
+            raise CannotStart(
+                "it does not know the keys that calls are signed with; run `brikk up`, set "
+                "BRIKK_CALL_JWKS, or let anybody call it with BRIKK_AGENT_INSECURE=1"
+            )
+        return CallTokens(connection.call_jwks, self.name)
 
     def _connect(self) -> Connection:
         return self._connection or Connection.load()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 import grpc
@@ -23,35 +24,24 @@ _EVERY_ADDRESS = ("", "0.0.0.0", "[::]")  # noqa: S104
 
 
 class Serving:
-    """A listening agent, from its first call to its last.
+    """A listening agent, from its first call to its last."""
 
-    It is bound when it is made, so that `endpoint` (`host:port`) can be registered. Raises
-    CannotStart when it cannot listen, or when nobody could tell where it is reached.
-    """
-
-    def __init__(self, runtime: Runtime, *, listen: str, advertise: str) -> None:
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        server: grpc.aio.Server,
+        health: health_aio.HealthServicer,
+        runtime: Runtime,
+        registration: Registration,
+    ) -> None:
+        self.endpoint = endpoint
+        self._server = server
+        self._health = health
         self._runtime = runtime
-        # Without SO_REUSEPORT a taken port is an error, not two agents that share its calls.
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        self._health = health_aio.HealthServicer()
-        add_AgentRuntimeServiceServicer_to_server(runtime, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        try:
-            port = self._server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise CannotStart(f"it cannot listen on {listen}") from error
-        self.endpoint = _endpoint(listen, advertise, port)
-        self._registering: asyncio.Task[None] | None = None
-        self._registration: Registration | None = None
-        self._asked_to_stop = asyncio.Event()
-
-    async def start(self, registration: Registration) -> None:
-        """Begins to serve, and to register in the background."""
-        for service in ("", _SERVICE):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        await self._server.start()
         self._registration = registration
         self._registering = asyncio.create_task(registration.run(), name="registration")
+        self._asked_to_stop = asyncio.Event()
 
     def ask_to_stop(self) -> None:
         """Makes `until_stopped` return."""
@@ -59,7 +49,6 @@ class Serving:
 
     async def until_registered(self) -> None:
         """Waits until the registry knows the agent; raises CannotStart when it refuses it."""
-        assert self._registration is not None
         await self._watch(self._registration.held)
 
     async def until_stopped(self) -> None:
@@ -67,7 +56,6 @@ class Serving:
         await self._watch(self._asked_to_stop)
 
     async def _watch(self, event: asyncio.Event) -> None:
-        assert self._registering is not None
         waiting = asyncio.create_task(event.wait())
         try:
             await asyncio.wait({waiting, self._registering}, return_when="FIRST_COMPLETED")
@@ -81,8 +69,6 @@ class Serving:
 
         Returns whether all of them did within the grace.
         """
-        assert self._registering is not None
-        assert self._registration is not None
         await self._health.enter_graceful_shutdown()
         self._registering.cancel()
         await asyncio.wait({self._registering})
@@ -98,6 +84,39 @@ class Serving:
             await stopping
             self._runtime.close()
         return True
+
+
+async def begin_to_serve(
+    runtime: Runtime,
+    *,
+    listen: str,
+    advertise: str,
+    register: Callable[[str], Registration],
+) -> Serving:
+    """Listens, and registers in the background what `register` makes of the endpoint.
+
+    Raises CannotStart when it cannot listen, or when nobody could tell where it is reached.
+    """
+    # Without SO_REUSEPORT a taken port is an error, not two agents that share its calls.
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    health = health_aio.HealthServicer()
+    add_AgentRuntimeServiceServicer_to_server(runtime, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise CannotStart(f"it cannot listen on {listen}") from error
+    endpoint = _endpoint(listen, advertise, port)
+    for service in ("", _SERVICE):
+        await health.set(service, health_pb2.HealthCheckResponse.SERVING)
+    await server.start()
+    return Serving(
+        endpoint=endpoint,
+        server=server,
+        health=health,
+        runtime=runtime,
+        registration=register(endpoint),
+    )
 
 
 def _endpoint(listen: str, advertise: str, port: int) -> str:

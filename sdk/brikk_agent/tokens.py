@@ -78,7 +78,7 @@ class CallTokens:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": ["aud", "exp"]},
             )
-        except jwt.InvalidTokenError as error:
+        except jwt.PyJWTError as error:
             raise _refused("TOKEN_INVALID", f"The token is refused: {error}") from error
         return float(claims["exp"]) - time.time()
 

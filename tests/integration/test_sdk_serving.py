@@ -291,8 +291,10 @@ async def test_an_agent_that_could_not_work_does_not_start(registry: str) -> Non
 
         return made
 
+    keyless = Agent("worker", connection=connection_to(registry))
+    keyless.capability("math.none")(nothing)
     with pytest.raises(CannotStart, match="BRIKK_CALL_JWKS"):
-        await Agent("worker", connection=connection_to(registry)).start()
+        await keyless.start()
     with pytest.raises(CannotStart, match="no capability"):
         await open_agent(registry).start()
     with pytest.raises(CannotStart, match="BRIKK_AGENT_ADVERTISE"):
@@ -321,7 +323,8 @@ async def test_stopping_what_does_not_run_is_fine(registry: str) -> None:
     agent.capability("math.none")(nothing)
     assert await agent.stop()
     async with running(agent):
-        pass
+        with pytest.raises(RuntimeError, match="runs already"):
+            await agent.start()
     assert await agent.stop()
     with pytest.raises(RuntimeError, match="does not run"):
         _ = agent.endpoint
