@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from brikk_shared.database import Database
 from support import postgres, run, valkey
 
 
@@ -49,6 +50,13 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     else:
         async with postgres.fresh_database() as url:
             yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database with the tables of brikk_shared only, on each store."""
+    async with Database(database_url, migrations=None) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -35,9 +35,8 @@ _POOL_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 10.0
 # The client gives up after the server should have: for when the network swallows everything.
 _COMMAND_TIMEOUT_S = 45.0
-_SERVER_SETTINGS = {
-    "application_name": "brikk",
-    "timezone": "UTC",
+_IDENTITY = {"application_name": "brikk", "timezone": "UTC"}
+_TIMEOUTS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
@@ -68,7 +67,7 @@ class Database:
             shared tables only.
 
     Raises:
-        StartError: the URL names neither store.
+        StartError: the URL names neither store; when entered, the server refuses us.
         DatabaseInUse: when entered, another process has the SQLite file open.
         Unavailable: when entered, the server does not answer.
     """
@@ -124,8 +123,7 @@ class Database:
                     # at once.
                     await connection.execute(text("UPDATE lease SET expires_at = 0"))
             return
-        # A migration may take longer than any statement of the service.
-        engine = _postgresql_engine(self._url, migrating=True)
+        engine = _starting_engine(self._url)
         try:
             with driver_errors():
                 await upgrade(engine, self._migrations)
@@ -221,23 +219,10 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     return engine
 
 
-def _postgresql_engine(url: str, *, migrating: bool = False) -> AsyncEngine:
+def _postgresql_engine(url: str) -> AsyncEngine:
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        # The driver reads the URL itself, with all that libpq understands: ?host=, ?sslmode= and so
-        # on.
-        if migrating:
-            return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
-        return await asyncpg.connect(
-            url,
-            timeout=_CONNECT_TIMEOUT_S,
-            command_timeout=_COMMAND_TIMEOUT_S,
-            server_settings=_SERVER_SETTINGS,
-        )
+        return await _connect(url, settings=_IDENTITY | _TIMEOUTS, timeout=_COMMAND_TIMEOUT_S)
 
-    if migrating:
-        return create_async_engine(
-            "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
-        )
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
@@ -247,3 +232,33 @@ def _postgresql_engine(url: str, *, migrating: bool = False) -> AsyncEngine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
+
+
+def _starting_engine(url: str) -> AsyncEngine:
+    """Give the engine of a start: migrations may take long, and refusals are the operator's."""
+
+    async def connect() -> asyncpg.Connection[asyncpg.Record]:
+        try:
+            return await _connect(url, settings=_IDENTITY, timeout=None)
+        except (
+            asyncpg.InvalidAuthorizationSpecificationError,
+            asyncpg.InvalidCatalogNameError,
+            ValueError,  # the URL cannot be read
+        ) as error:
+            raise StartError(f"cannot use the database: {error}") from error
+
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
+    )
+
+
+async def _connect(
+    url: str, *, settings: dict[str, str], timeout: float | None
+) -> asyncpg.Connection[asyncpg.Record]:
+    # The driver reads the URL, with all that libpq understands: ?host=, ?sslmode= and so on.
+    try:
+        return await asyncpg.connect(
+            url, timeout=_CONNECT_TIMEOUT_S, command_timeout=timeout, server_settings=settings
+        )
+    except OSError as error:
+        raise ConnectionError("PostgreSQL cannot be reached") from error

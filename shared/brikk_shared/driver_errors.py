@@ -13,10 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from brikk_shared.errors import Reason, Unavailable
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources,
-# intervention (shutdown, statement timeout), system; then a lock timeout, and a server that has
-# become a standby.
-_UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, credentials, catalogue
+# name, resources, intervention (shutdown, statement timeout), system; then a lock timeout, and a
+# server that has become a standby.
+_UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57", "58")
 _UNAVAILABLE_STATES = frozenset({"55P03", "25006"})
 _CONFLICT_STATES = frozenset({"40001", "40P01"})
 # https://www.sqlite.org/rescode.html: primary codes.

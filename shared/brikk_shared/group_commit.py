@@ -78,8 +78,7 @@ class GroupCommit(Generic[Item, Result]):
 
         Raises:
             Unavailable: the store does not answer (the item may have been committed all the same),
-                or the process is
-                shutting down (then it was not).
+                or the process is shutting down (then it was not).
             Exception: what `write` refused the item with, or what it raised because of it.
         """
         if self._stopped:

@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """A shard, and its recorded batch; the rows of the batch have the positions up to `position`."""
+    """A shard and its recorded batch, whose rows have the positions up to `position`."""
 
     generation: str
     position: int
