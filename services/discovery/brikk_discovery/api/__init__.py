@@ -1,0 +1,1 @@
+"""What discovery answers over gRPC."""

@@ -1,0 +1,120 @@
+"""What an agent says of itself when it registers, and what must hold of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
+
+
+class AgentKey(NamedTuple):
+    """Which agent of which organisation; nothing in the registry is found by less."""
+
+    organization: str
+    agent_id: str
+
+    @property
+    def name(self) -> str:
+        """The agent's resource name."""
+        return f"agents/{self.agent_id}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capability:
+    """One thing that a service can do. Schemas are JSON texts, so that unused ones cost little."""
+
+    name: str
+    description: str = ""
+    input_schema: str | None = None
+    output_schema: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """A named offer of an agent."""
+
+    service_id: str
+    description: str = ""
+    capabilities: tuple[Capability, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definition:
+    """Everything that an agent says of itself; a registration replaces it as a whole."""
+
+    display_name: str = ""
+    endpoint: str
+    zone: str = ""
+    version: str = ""
+    labels: Mapping[str, str]
+    services: tuple[Service, ...]
+    capacity: int = 0
+    """Most calls it takes at once; 0 when it did not say."""
+
+    def capability_names(self) -> list[str]:
+        """What it can do, each name once, sorted."""
+        return sorted({item.name for service in self.services for item in service.capabilities})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """How busy an agent is, as its last heartbeat said."""
+
+    in_flight: int = 0
+    draining: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agent:
+    """A registered agent instance with its lease. Times are by the store's clock."""
+
+    key: AgentKey
+    incarnation: str
+    epoch: int
+    """Fencing token: grows with each incarnation, also across removals."""
+    revision: int
+    """The registry's revision at which this registration last changed."""
+    definition: Definition
+    load: Load
+    register_time: datetime
+    beat_time: datetime
+    expire_time: datetime
+
+
+def check(definition: Definition) -> None:
+    """Refuse what the contract's field limits cannot express.
+
+    Raises:
+        InvalidArgument: INVALID_FIELD with every violation.
+    """
+    violations = list(_violations(definition))
+    if violations:
+        raise InvalidArgument(
+            Reason.INVALID_FIELD,
+            "; ".join(f"{item.field} {item.description}" for item in violations),
+            metadata={"field": violations[0].field},
+            violations=violations,
+        )
+
+
+def _violations(definition: Definition) -> Iterator[FieldViolation]:
+    port = int(definition.endpoint.rpartition(":")[2])
+    if not 1 <= port <= 65535:
+        yield FieldViolation("agent.endpoint", f"must have a port from 1 to 65535, not {port}")
+    services: set[str] = set()
+    for at, service in enumerate(definition.services):
+        path = f"agent.services[{at}]"
+        if service.service_id in services:
+            yield FieldViolation(f"{path}.service_id", f"repeats {service.service_id!r}")
+        services.add(service.service_id)
+        capabilities: set[str] = set()
+        for position, item in enumerate(service.capabilities):
+            if item.name in capabilities:
+                yield FieldViolation(
+                    f"{path}.capabilities[{position}].capability", f"repeats {item.name!r}"
+                )
+            capabilities.add(item.name)

@@ -1,0 +1,46 @@
+"""What the registry tells its operators."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from brikk_discovery.domain.ranking import State
+from brikk_discovery.runtime.registry import Registry
+
+
+class Metrics:
+    """The metrics of discovery. No organisation and no agent is ever a label."""
+
+    def __init__(self, collector: CollectorRegistry) -> None:
+        self._agents = Gauge(
+            "brikk_discovery_agents", "Live agents by state.", ["state"], registry=collector
+        )
+        self.registrations = Counter(
+            "brikk_discovery_registrations",
+            "Registrations accepted, repeated ones included.",
+            registry=collector,
+        )
+        self.beats = Counter(
+            "brikk_discovery_beats",
+            "Heartbeats by what became of them: renewed, or refused because the lease is gone.",
+            ["result"],
+            registry=collector,
+        )
+        self.expired = Counter(
+            "brikk_discovery_expired",
+            "Agents removed because their heartbeats were missing.",
+            registry=collector,
+        )
+        self.resolutions = Counter(
+            "brikk_discovery_resolutions",
+            "Questions for a capability by answer: found, or empty when nobody offers it.",
+            ["result"],
+            registry=collector,
+        )
+
+    def watch(self, registry: Registry[object]) -> None:
+        """Count the registry's agents at each scrape."""
+        for state in State:
+            self._agents.labels(state).set_function(partial(registry.count, state))

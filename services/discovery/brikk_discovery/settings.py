@@ -1,0 +1,73 @@
+"""Every knob of the discovery service; the only place that reads its environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Self
+
+from pydantic import Field, PositiveInt, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from brikk_discovery.domain.lease import Terms
+from brikk_shared.settings import CommonSettings, Duration, SqlSettings
+
+
+class DiscoverySettings(SqlSettings, CommonSettings):
+    """Read from `BRIKK_DISCOVERY_*`; see `brikk_shared.settings` for what all services share."""
+
+    model_config = SettingsConfigDict(env_prefix="BRIKK_DISCOVERY_", extra="forbid")
+
+    listen: str = Field("127.0.0.1:7411", description="Where gRPC listens: host:port.")
+    http_listen: str = Field("127.0.0.1:7421", description="Where /metrics is served: host:port.")
+    database_url: str = Field(
+        "sqlite:///brikk-discovery.db", description="sqlite:///PATH or postgresql://USER@HOST/DB."
+    )
+    heartbeat_interval: Duration = Field(
+        timedelta(seconds=10), description="How long agents wait between heartbeats."
+    )
+    suspect_after: Duration = Field(
+        timedelta(seconds=25),
+        description="Silence after which an agent gets work only when nobody else is left.",
+    )
+    expire_after: Duration = Field(
+        timedelta(seconds=40), description="Silence after which an agent is removed."
+    )
+    checkpoint_interval: Duration = Field(
+        timedelta(seconds=1), description="How often gathered heartbeats are written to the store."
+    )
+    sweep_interval: Duration = Field(
+        timedelta(seconds=1), description="How often agents that fell silent are looked for."
+    )
+    max_agents: PositiveInt = Field(
+        5000, description="Most agents that an organisation may have registered at once."
+    )
+    webhooks_address: str | None = Field(
+        None, description="gRPC address of webhooks; unset, it is told nothing."
+    )
+    monitoring_address: str | None = Field(
+        None, description="gRPC address of monitoring; unset, it is told nothing."
+    )
+
+    @property
+    def terms(self) -> Terms:
+        """The intervals of leases."""
+        return Terms(
+            heartbeat_interval=self.heartbeat_interval,
+            suspect_after=self.suspect_after,
+            expire_after=self.expire_after,
+            checkpoint_interval=self.checkpoint_interval,
+        )
+
+    @model_validator(mode="after")
+    def _check_intervals(self) -> Self:
+        for name in ("heartbeat_interval", "checkpoint_interval", "sweep_interval"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must be longer than nothing")
+        # One lost heartbeat, and the jitter of the next, must not make an agent suspect.
+        if self.suspect_after < 2.2 * self.heartbeat_interval:
+            raise ValueError("suspect_after must be at least 2.2 times heartbeat_interval")
+        if self.expire_after < self.suspect_after + self.heartbeat_interval:
+            raise ValueError("expire_after must be suspect_after and a heartbeat_interval at least")
+        if self.checkpoint_interval > self.heartbeat_interval:
+            raise ValueError("checkpoint_interval must not be longer than heartbeat_interval")
+        return self

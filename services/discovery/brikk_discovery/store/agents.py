@@ -1,0 +1,217 @@
+"""The registered agents in the store. Every statement is for many rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, delete, func, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Load
+from brikk_discovery.store.tables import AGENT, REGISTRY
+from brikk_shared.batch import Dialect, batch_params, batch_source
+from brikk_shared.clock import Clock
+from brikk_shared.types import from_microseconds
+
+_KEY = {"organization": "text", "agent_id": "text"}
+_RENEWAL = _KEY | {
+    "epoch": "bigint",
+    "in_flight": "bigint",
+    "draining": "bool",
+    "beat_time": "timestamp",
+    "expire_time": "timestamp",
+}
+_AGENT = _RENEWAL | {
+    "incarnation": "text",
+    "revision": "bigint",
+    "definition": "text",
+    "register_time": "timestamp",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Renewal:
+    """What a heartbeat changes in the store."""
+
+    key: AgentKey
+    epoch: int
+    load: Load
+    beat_time: datetime
+    expire_time: datetime
+
+
+class AgentStore:
+    """Statements on the registry's tables; a transaction that writes calls `advance` first."""
+
+    def __init__(self, dialect: Dialect, clock: Clock) -> None:
+        self._dialect = dialect
+        self._clock = clock
+        self._definitions = TypeAdapter(Definition)
+        keys, renewals = batch_source(dialect, _KEY), batch_source(dialect, _RENEWAL)
+        same = "agent.organization = b.organization AND agent.agent_id = b.agent_id"
+        names = ", ".join(_AGENT)
+        replaced = ", ".join(f"{name} = excluded.{name}" for name in _AGENT if name not in _KEY)
+        columns = ", ".join(f"agent.{column.name}" for column in AGENT.c)
+        self._read = text(f"SELECT {columns} FROM {keys} JOIN agent ON {same}").columns(*AGENT.c)
+        self._save = text(
+            f"INSERT INTO agent ({names}, graces)"
+            f" SELECT {names}, 0 FROM {batch_source(dialect, _AGENT)} WHERE true"
+            f" ON CONFLICT (organization, agent_id) DO UPDATE SET {replaced}, graces = 0"
+        )
+        self._delete = text(
+            "DELETE FROM agent WHERE (organization, agent_id) IN"
+            f" (SELECT organization, agent_id FROM {keys})"
+        )
+        # A heartbeat that a slower replica brings later than a newer one must not set it back.
+        self._renew = text(
+            "UPDATE agent SET in_flight = b.in_flight, draining = b.draining,"
+            " beat_time = b.beat_time, expire_time = b.expire_time, graces = 0"
+            f" FROM {renewals} WHERE {same}"
+            " AND agent.epoch = b.epoch AND agent.beat_time <= b.beat_time"
+        )
+
+    async def now(self, connection: AsyncConnection) -> datetime:
+        """Tell the store's time. A file belongs to one process, so there it is that process's."""
+        if self._dialect == "sqlite":
+            return self._clock.now()
+        row = await connection.execute(
+            text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+        )
+        return from_microseconds(cast(int, row.scalar_one()))
+
+    async def advance(self, connection: AsyncConnection, changes: int = 0) -> tuple[int, datetime]:
+        """Lock the registry until the transaction ends, and take revisions for so many changes.
+
+        Returns the last of those revisions, and the store's time, read after the lock was had.
+        """
+        row = await connection.execute(
+            update(REGISTRY)
+            .values(revision=REGISTRY.c.revision + changes)
+            .returning(REGISTRY.c.revision)
+        )
+        return cast(int, row.scalar_one()), await self.now(connection)
+
+    async def read_all(self, connection: AsyncConnection) -> list[Agent]:
+        """Read the whole registry."""
+        return [self._agent(row) for row in await connection.execute(select(AGENT))]
+
+    async def read(
+        self, connection: AsyncConnection, keys: Iterable[AgentKey]
+    ) -> dict[AgentKey, Agent]:
+        """Read some agents; those that do not exist are left out."""
+        params = batch_params(self._dialect, _KEY, [key._asdict() for key in keys])
+        agents = [self._agent(row) for row in await connection.execute(self._read, params)]
+        return {agent.key: agent for agent in agents}
+
+    async def count(
+        self, connection: AsyncConnection, organizations: Collection[str]
+    ) -> dict[str, int]:
+        """Count the agents of each organisation that has some."""
+        if not organizations:
+            return {}
+        rows = await connection.execute(
+            select(AGENT.c.organization, func.count().label("agents"))
+            .where(AGENT.c.organization.in_(organizations))
+            .group_by(AGENT.c.organization)
+        )
+        return {row.organization: row.agents for row in rows}
+
+    async def save(self, connection: AsyncConnection, agents: Sequence[Agent]) -> None:
+        """Insert agents, or replace those of the same keys."""
+        if not agents:
+            return
+        rows = [
+            _renewal(agent)
+            | {
+                "incarnation": agent.incarnation,
+                "revision": agent.revision,
+                "definition": self._definitions.dump_json(
+                    agent.definition, exclude_defaults=True
+                ).decode(),
+                "register_time": agent.register_time,
+            }
+            for agent in agents
+        ]
+        await connection.execute(self._save, batch_params(self._dialect, _AGENT, rows))
+
+    async def delete(self, connection: AsyncConnection, keys: Collection[AgentKey]) -> None:
+        """Delete agents; those that do not exist are no error."""
+        if not keys:
+            return
+        params = batch_params(self._dialect, _KEY, [key._asdict() for key in keys])
+        await connection.execute(self._delete, params)
+
+    async def renew(self, connection: AsyncConnection, renewals: Iterable[Renewal]) -> None:
+        """Write heartbeats. Those of leases that are gone or superseded change nothing."""
+        rows = [_renewal(item) for item in renewals]
+        await connection.execute(self._renew, batch_params(self._dialect, _RENEWAL, rows))
+
+    async def extend(
+        self,
+        connection: AsyncConnection,
+        until: datetime,
+        *,
+        unheard_since: datetime,
+        at_most: int,
+    ) -> list[AgentKey]:
+        """Let leases of agents unheard since a moment last until another, and return their keys.
+
+        That is done at most so many times in a row, and never shortens a lease.
+        """
+        rows = await connection.execute(
+            update(AGENT)
+            .where(
+                AGENT.c.beat_time <= unheard_since,
+                AGENT.c.expire_time < until,
+                AGENT.c.graces < at_most,
+            )
+            .values(expire_time=until, graces=AGENT.c.graces + 1)
+            .returning(AGENT.c.organization, AGENT.c.agent_id)
+        )
+        return [AgentKey(organization, agent_id) for organization, agent_id in rows]
+
+    async def take_expired(
+        self, connection: AsyncConnection, *, before: datetime, limit: int
+    ) -> list[Agent]:
+        """Delete agents whose leases ended before then, the oldest first, and return them."""
+        ended = (
+            select(AGENT.c.organization, AGENT.c.agent_id)
+            .where(AGENT.c.expire_time < before)
+            .order_by(AGENT.c.expire_time)
+            .limit(limit)
+        )
+        rows = await connection.execute(
+            delete(AGENT)
+            .where(tuple_(AGENT.c.organization, AGENT.c.agent_id).in_(ended))
+            .returning(*AGENT.c)
+        )
+        return [self._agent(row) for row in rows]
+
+    def _agent(self, row: Row[Any]) -> Agent:
+        return Agent(
+            key=AgentKey(row.organization, row.agent_id),
+            incarnation=row.incarnation,
+            epoch=row.epoch,
+            revision=row.revision,
+            definition=self._definitions.validate_json(row.definition),
+            load=Load(in_flight=row.in_flight, draining=row.draining),
+            register_time=row.register_time,
+            beat_time=row.beat_time,
+            expire_time=row.expire_time,
+        )
+
+
+def _renewal(item: Agent | Renewal) -> dict[str, object]:
+    return {
+        "organization": item.key.organization,
+        "agent_id": item.key.agent_id,
+        "epoch": item.epoch,
+        "in_flight": item.load.in_flight,
+        "draining": item.load.draining,
+        "beat_time": item.beat_time,
+        "expire_time": item.expire_time,
+    }

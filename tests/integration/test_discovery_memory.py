@@ -1,0 +1,172 @@
+"""What the registry holds in memory and what the store holds never drift apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from brikk_discovery.clients.events import Announcer
+from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Load, Service
+from brikk_discovery.domain.lease import Registration, Terms
+from brikk_discovery.runtime.beats import Beats
+from brikk_discovery.runtime.changes import Changes
+from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.tables import METADATA
+from brikk_shared.call import Call, enter_call
+from brikk_shared.clock import SystemClock
+from brikk_shared.database import Database
+from brikk_shared.errors import Unavailable
+from brikk_shared.identity import Identity
+from brikk_shared.migrations import compare
+from support.discovery import until
+
+KEY = AgentKey("acme", "writer")
+DEFINITION = Definition(
+    endpoint="127.0.0.1:9000",
+    labels={"team": "press"},
+    services=(Service(service_id="main", capabilities=(Capability(name="text.write"),)),),
+)
+TERMS = Terms(
+    heartbeat_interval=timedelta(seconds=10),
+    suspect_after=timedelta(seconds=25),
+    expire_after=timedelta(seconds=40),
+    checkpoint_interval=timedelta(seconds=1),
+)
+
+
+def agent(epoch: int) -> Agent:
+    now = datetime.now(UTC)
+    return Agent(
+        key=KEY,
+        incarnation="one",
+        epoch=epoch,
+        revision=epoch,
+        definition=DEFINITION,
+        load=Load(),
+        register_time=now,
+        beat_time=now,
+        expire_time=now + TERMS.expire_after,
+    )
+
+
+class Parts:
+    """The service below its servicers, on a real store."""
+
+    def __init__(self, database: Database) -> None:
+        clock, metrics = SystemClock(), Metrics(CollectorRegistry())
+        self.database = database
+        self.store = AgentStore(database.dialect, clock)
+        self.registry: Registry[str] = Registry(TERMS, clock, lambda agent, _: agent.key.agent_id)
+        self.beats = Beats(
+            database=database,
+            store=self.store,
+            registry=self.registry,
+            terms=TERMS,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.changes = Changes(
+            database=database,
+            store=self.store,
+            registry=self.registry,
+            announcer=Announcer(None),
+            terms=TERMS,
+            max_agents=5,
+            clock=clock,
+            metrics=metrics,
+        )
+
+    async def save(self, agent: Agent) -> None:
+        async with self.database.transaction() as connection:
+            await self.store.advance(connection)
+            await self.store.save(connection, [agent])
+
+    async def stored(self) -> Agent | None:
+        async with self.database.reading() as connection:
+            return (await self.store.read(connection, [KEY])).get(KEY)
+
+
+@pytest.fixture
+async def parts(database_url: str) -> AsyncIterator[Parts]:
+    async with Database(database_url, migrations="brikk_discovery.store.migrations") as database:
+        yield Parts(database)
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_the_tables_are_those_that_the_migrations_make(parts: Parts) -> None:
+    async with parts.database.reading() as connection:
+        assert await compare(connection, METADATA) == []
+
+
+async def test_agents_come_back_from_the_store_as_they_were(parts: Parts) -> None:
+    await parts.save(agent(1))
+    held = await parts.stored()
+    assert held is not None
+    assert held.definition == DEFINITION
+    async with parts.database.reading() as connection:
+        assert await parts.store.read_all(connection) == [held]
+
+
+async def test_a_heartbeat_that_comes_during_a_checkpoint_is_not_lost(parts: Parts) -> None:
+    await parts.save(agent(1))
+    parts.registry.put(agent(1))
+    assert parts.beats.take(KEY, 1, Load(in_flight=1))
+    async with parts.database.transaction() as connection:
+        await parts.store.advance(connection)  # the checkpoint waits for this lock
+        checkpoint = asyncio.create_task(parts.beats.checkpoint())
+        await asyncio.sleep(0)
+        assert parts.beats.take(KEY, 1, Load(in_flight=2))
+    await checkpoint
+    written = await parts.stored()
+    assert written is not None
+    assert written.load.in_flight == 1
+    await parts.beats.checkpoint()
+    written = await parts.stored()
+    assert written is not None
+    assert written.load.in_flight == 2
+
+
+async def test_heartbeats_of_a_superseded_lease_change_nothing(parts: Parts) -> None:
+    parts.registry.put(agent(1))
+    assert parts.beats.take(KEY, 1, Load(draining=True))
+    await parts.save(agent(2))
+    before = await parts.stored()
+    await parts.beats.checkpoint()
+    assert await parts.stored() == before
+
+
+async def test_what_was_committed_without_an_answer_is_read_again(parts: Parts) -> None:
+    enter_call(
+        Call(
+            method="/test",
+            identity=Identity(subject="a", organization="acme", scopes=frozenset()),
+            request_id="r",
+        )
+    )
+    committing = asyncio.create_task(parts.changes.commit())
+    await asyncio.sleep(0)
+    await cancelled(committing)
+    with pytest.raises(Unavailable):
+        await parts.changes.register(
+            Registration(key=KEY, incarnation="one", definition=DEFINITION)
+        )
+    await parts.save(agent(1))
+    settling = asyncio.create_task(parts.changes.settle_doubts())
+
+    async def found() -> bool:
+        return parts.registry.resolve("acme", "text.write", limit=1) == ["writer"]
+
+    await until(found)
+    await cancelled(settling)

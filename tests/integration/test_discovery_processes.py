@@ -1,0 +1,77 @@
+"""The registry survives the process that keeps it: killed, restarted, stopped."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import asyncpg
+
+from brikk_shared.testing import Tokens
+from support.discovery import refusal, until
+from support.discovery_process import started
+
+ONE = "11111111-1111-4111-8111-111111111111"
+QUICK = {
+    "heartbeat_interval": "500ms",
+    "suspect_after": "1.5s",
+    "expire_after": "3s",
+    "checkpoint_interval": "100ms",
+    "sweep_interval": "100ms",
+}
+
+
+async def let_leases_end(database_url: str) -> None:
+    """Do to the store of a stopped registry what an hour of time does."""
+    hour = 3_600_000_000
+    statement = (
+        f"UPDATE agent SET beat_time = beat_time - {hour}, expire_time = expire_time - {hour}"
+    )
+    if database_url.startswith("sqlite"):
+        connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+        with connection:
+            connection.execute(statement)
+        connection.close()
+    else:
+        session = await asyncpg.connect(database_url)
+        await session.execute(statement)
+        await session.close()
+
+
+async def test_a_killed_registry_comes_back_with_everyone(
+    database_url: str, tmp_path: Path
+) -> None:
+    tokens = Tokens(tmp_path)
+    async with started(database_url, tokens, **QUICK) as discovery:
+        living = await discovery.caller.register("living", incarnation=ONE)
+        await discovery.caller.register("dead")
+        await discovery.kill()
+    await let_leases_end(database_url)
+    async with started(database_url, tokens, **QUICK) as discovery:
+        caller = discovery.caller
+        assert sorted(await caller.resolve()) == ["dead", "living"]
+
+        async def dead_left() -> bool:
+            assert await caller.beat("living", living.epoch) is None
+            return [item.name for item in (await caller.page()).agents] == ["agents/living"]
+
+        await until(dead_left)
+        again = await caller.register("living", incarnation=ONE)
+        assert again.epoch == living.epoch
+        discovery.process.terminate()
+        assert await discovery.process.wait() == 0
+
+
+async def test_a_registration_is_kept_when_the_answer_is_lost(
+    database_url: str, tmp_path: Path
+) -> None:
+    tokens = Tokens(tmp_path)
+    async with started(database_url, tokens, fault="commit.after") as discovery:
+        error = await refusal(discovery.caller.register("writer", incarnation=ONE))
+        assert error.code == "UNAVAILABLE"
+        assert await discovery.process.wait() == -9
+    async with started(database_url, tokens) as discovery:
+        kept = await discovery.caller.get("writer")
+        again = await discovery.caller.register("writer", incarnation=ONE)
+        assert again.agent.register_time == kept.register_time
+        assert await discovery.caller.beat("writer", again.epoch) is None
