@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 from cel_expr_python import cel
 from cel_expr_python.ext.ext_math import ExtMath
@@ -183,7 +183,9 @@ class _Reading:
                 self._characters -= sum(map(len, value))
             elif isinstance(value, Sequence) and not isinstance(value, str):
                 if len(value) > MAX_LIST:
-                    self._fail(f"it reads a list of {len(value)} items; at most {MAX_LIST} can be")
+                    raise self._failed(
+                        f"it reads a list of {len(value)} items; at most {MAX_LIST} can be"
+                    )
                 rest.extend(value)
 
     def _count(self, value: Json) -> None:
@@ -191,13 +193,13 @@ class _Reading:
         if isinstance(value, str):
             self._characters -= len(value)
         if self._values < 0 or self._characters < 0:
-            self._fail("it handles more data than one expression may")
+            raise self._failed("it handles more data than one expression may")
 
     def _plain(self, value: cel.Value) -> Json:
         plain = self._json(value)
         self._count(plain)
         if isinstance(plain, float) and not math.isfinite(plain):
-            self._fail("the result is not a finite number")
+            raise self._failed("the result is not a finite number")
         return plain
 
     def _json(self, value: cel.Value) -> Json:
@@ -206,8 +208,9 @@ class _Reading:
             if kind == "NULL":  # before .value(): see the hazards above
                 return None
             content = value.value()
-        except TypeError:  # how an optional, which has no Python form, answers
-            self._fail("the result is optional: end it with `.orValue(...)`")
+        except TypeError as error:  # how an optional, which has no Python form, answers
+            problem = "the result is optional: end it with `.orValue(...)`"
+            raise self._failed(problem) from error
         match kind:
             case "BOOL":
                 return bool(content)
@@ -217,13 +220,13 @@ class _Reading:
                 return float(content)
             case "INT" | "UINT":
                 if abs(content) > LARGEST_INTEGER:
-                    self._fail(f"{content} is beyond 2^53")
+                    raise self._failed(f"{content} is beyond 2^53")
                 return float(content)
             case "LIST":
                 return [self._plain(item) for item in content]
             case "MAP":
                 if not all(isinstance(key, str) for key in content):
-                    self._fail("the keys of an object must be strings")
+                    raise self._failed("the keys of an object must be strings")
                 return {key: self._plain(item) for key, item in content.items()}
             case "TIMESTAMP":
                 time: datetime = content
@@ -232,12 +235,12 @@ class _Reading:
                 duration: timedelta = content
                 return f"{duration.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
             case "ERROR":
-                self._fail(_plainly(str(content)))
+                raise self._failed(_plainly(str(content)))
             case _:
-                self._fail(f"the result is of type {kind.lower()}, which is no JSON")
+                raise self._failed(f"the result is of type {kind.lower()}, which is no JSON")
 
-    def _fail(self, problem: str) -> NoReturn:
-        raise ExpressionFailed(self._text, problem)
+    def _failed(self, problem: str) -> ExpressionFailed:
+        return ExpressionFailed(self._text, problem)
 
 
 def _step_problems(variables: list[Reference]) -> list[str]:
@@ -291,6 +294,8 @@ def _plainly(message: str) -> str:
         return f"there is no `{undeclared[1]}`; expressions read input, steps and execution"
     if message.startswith("No matching overloads found") and "int64" in message:
         message += " (numbers in data are doubles: write 1.0 instead of 1)"
+    if message == "mismatched input '<EOF>'":
+        message = "it ends too early"
     if message == "Iteration budget exceeded":
         message = "its list macros take too many turns; at most 9,999 are possible"
     return message

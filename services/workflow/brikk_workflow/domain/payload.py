@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from brikk_shared.errors import InvalidArgument, Reason
+from brikk_workflow.domain.path import Path, written
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -25,13 +26,14 @@ class PayloadRefused(InvalidArgument):
 
     def __init__(self, reason: Reason, problem: str) -> None:
         super().__init__(reason, problem)
-        self.path = ""
+        self.problem = problem
+        self.path: Path = ()
 
 
 def check(
-    value: Json, path: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
+    value: Json, name: str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
 ) -> None:
-    """Raise PayloadRefused unless the value can be stored and sent; `path` names it in the error.
+    """Raise PayloadRefused unless the value can be stored and sent; errors call it by `name`.
 
     The size is that of the encoded protobuf Value, for that is what travels. A Struct of scalars
     has depth 1. The walk ends as soon as the value has proved too large.
@@ -39,8 +41,7 @@ def check(
     try:
         _within(_size(value, max_depth, max_bytes), max_bytes)
     except PayloadRefused as refusal:
-        refusal.path = scrub(path + refusal.path)
-        refusal.message = f"{refusal.path} {refusal.message}"
+        refusal.message = scrub(f"{written((name, *refusal.path))} {refusal.problem}")
         if refusal.reason is Reason.PAYLOAD_TOO_LARGE:
             refusal.metadata = {"limit": f"{max_bytes} bytes, {max_depth} levels"}
         raise
@@ -84,7 +85,7 @@ def _size(value: Json, depth: int, budget: int) -> int:
                 total = _within(total + 1 + _framed(entry), budget)
     except PayloadRefused as refusal:
         if refusal.reason is not Reason.PAYLOAD_TOO_LARGE:
-            refusal.path = (f"[{step}]" if isinstance(step, int) else f".{step}") + refusal.path
+            refusal.path = (step, *refusal.path)
         raise
     return 1 + _framed(total)
 

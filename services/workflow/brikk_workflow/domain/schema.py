@@ -21,9 +21,9 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
+from brikk_workflow.domain.path import Path, written
 from brikk_workflow.domain.pattern import compile_pattern
 from brikk_workflow.domain.payload import LARGEST_INTEGER, Json
-from brikk_workflow.domain.scope import Path, written
 
 MAX_PROBLEMS = 20
 MAX_EFFORT = 100_000

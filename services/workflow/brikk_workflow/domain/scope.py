@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
 
+from brikk_workflow.domain.path import Path, written
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.tokens import Kind, Token
 
 VARIABLES = ("input", "steps", "execution")
-
-Path: TypeAlias = tuple[str | int, ...]
 
 
 class NoSuchValue(Exception):
@@ -78,14 +76,6 @@ def plain_path(tokens: list[Token]) -> Path | None:
         else:
             return None
     return tuple(path)
-
-
-def written(path: Path) -> str:
-    """Return a path as people write it: `steps[2].call.input.text`."""
-    return "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" if index else part
-        for index, part in enumerate(path)
-    )
 
 
 def kind_of(value: object) -> str:

@@ -1,31 +1,39 @@
-"""From what people and programs write to a definition, or to every problem in it."""
+"""From what people and programs write to a workflow, or to everything that is wrong with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.check import check_definition
+from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
+from brikk_workflow.domain.problems import Problem, Report
+from brikk_workflow.domain.reader import read_definition
+from brikk_workflow.domain.yaml_text import load_yaml
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """What is wrong with a definition, where, and what to write instead; line and column from 1."""
-
-    path: str
-    message: str
-    line: int = 0
-    column: int = 0
+__all__ = ["Problem", "read_message", "read_yaml"]
 
 
 def read_yaml(text: str) -> CompiledWorkflow | list[Problem]:
-    """Read a definition written as YAML."""
-    raise NotImplementedError
+    """Read a definition written as YAML, or return every problem with its line and column."""
+    report = Report()
+    loaded = load_yaml(text, report)
+    if loaded is None and report.problems:
+        return report.in_order()
+    return _read(loaded, report)
 
 
 def read_message(message: Mapping[str, object]) -> CompiledWorkflow | list[Problem]:
-    """Read a definition that a program built, in the shape of the YAML form.
+    """Read a definition that a program built, or return every problem with its path.
 
-    Durations are timedeltas, unset keys are absent.
+    The message has the shape of the YAML form: unset keys are absent, durations are timedeltas.
     """
-    raise NotImplementedError
+    return _read(message, Report())
+
+
+def _read(raw: object, report: Report) -> CompiledWorkflow | list[Problem]:
+    definition = read_definition(raw, report)
+    if definition is not None:
+        check_definition(definition, report)
+    if definition is None or report.problems:
+        return report.in_order()
+    return compile_workflow(definition, version=0)

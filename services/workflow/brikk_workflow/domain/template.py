@@ -10,19 +10,26 @@ from typing import TypeAlias
 
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.expression import Expression, ExpressionInvalid, compile_expression
+from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import LARGEST_INTEGER, MAX_BYTES, Json, PayloadRefused
-from brikk_workflow.domain.scope import Path, Scope
+from brikk_workflow.domain.scope import Scope
 from brikk_workflow.domain.tokens import tokenize
 
 _OPENING = re.compile(r"\$?\$\{")
 
 
 class TemplateInvalid(Exception):
-    """Expressions of a template are not accepted: each problem with the path to its string."""
+    """Expressions of a template are not accepted: each problem with the path to its string.
 
-    def __init__(self, problems: list[tuple[Path, str]]) -> None:
+    `expressions` are the others.
+    """
+
+    def __init__(
+        self, problems: list[tuple[Path, str]], expressions: list[tuple[Path, Expression]]
+    ) -> None:
         super().__init__("; ".join(message for _, message in problems))
         self.problems = problems
+        self.expressions = expressions
 
 
 class Template:
@@ -47,7 +54,7 @@ def compile_template(value: Json) -> Template:
     compiler = _Compiler()
     root = compiler.compile(value, ())
     if compiler.problems:
-        raise TemplateInvalid(compiler.problems)
+        raise TemplateInvalid(compiler.problems, compiler.expressions)
     return Template(root, compiler.expressions)
 
 
@@ -121,7 +128,7 @@ class _Compiler:
         try:
             expression = compile_expression(text)
         except ExpressionInvalid as error:
-            self.problems += [(path, f"`{text}` {problem}") for problem in error.problems]
+            self.problems += [(path, f"`{text}`: {problem}") for problem in error.problems]
             return []
         self.expressions.append((path, expression))
         return [expression]
