@@ -18,6 +18,7 @@ from brikk.discovery.v1.agent_pb2 import Agent, AgentCapability
 from brikk_agent.structs import Json, from_struct
 from brikk_workflow.domain.expression import compile_expression
 from brikk_workflow.domain.scope import Scope
+from brikk_workflow.domain.source import read_yaml
 from brikk_workflow.domain.template import compile_template
 from support.agents import CallKeys, ScriptedRegistry, error_info, execute, served
 
@@ -128,6 +129,12 @@ async def test_the_agents_do_the_workflow_for_every_ticket(tmp_path: Path) -> No
         assert isinstance(output["reply"], dict)
         assert ticket["customer"] in str(output["reply"]["body"])
         assert ticket["customer"] not in str(output["summary"])
+
+
+def test_every_workflow_is_accepted() -> None:
+    for file in (EXAMPLES / "workflows").glob("*.yaml"):
+        accepted = read_yaml(file.read_text())
+        assert not isinstance(accepted, list), f"{file.name}: {accepted}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
