@@ -62,7 +62,7 @@ class Parts:
     def __init__(self, database: Database) -> None:
         clock, metrics = SystemClock(), Metrics(CollectorRegistry())
         self.database = database
-        self.store = AgentStore(database.dialect, clock)
+        self.store = AgentStore(database, clock)
         self.registry: Registry[str] = Registry(TERMS, clock, lambda agent, _: agent.key.agent_id)
         self.beats = Beats(
             database=database,

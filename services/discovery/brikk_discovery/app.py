@@ -31,7 +31,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     )
     app.audit(AuditLog(database))
     terms = settings.terms
-    store = AgentStore(database.dialect, app.clock)
+    store = AgentStore(database, app.clock)
     leases = Leases(database, new_id(), app.clock)
     registry = Registry(terms, app.clock, candidate_message)
     async with database.reading() as connection:

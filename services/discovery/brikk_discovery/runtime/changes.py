@@ -121,10 +121,11 @@ class Changes:
             _, now = await self._store.advance(connection)
             found = await self._store.read(connection, keys)
         for key in keys:
-            if key in found:
-                self._registry.put(found[key], silence=now - found[key].beat_time)
-            else:
+            held, stored = self._registry.get(key), found.get(key)
+            if stored is None:
                 self._registry.remove(key)
+            elif held is None or held.agent.revision != stored.revision:
+                self._registry.put(stored, silence=now - stored.beat_time)
         self._doubtful -= keys
         if not self._doubtful:
             self._doubt.clear()
@@ -212,10 +213,10 @@ def _fact(
     before: Agent | None, after: Agent | None, revision: int, now: datetime, traceparent: str
 ) -> Fact | None:
     """What there is to tell of a change: nothing when it changed nothing but the lease's end."""
-    if after is None:
+    if after is not None and after.revision == revision:
+        type_, agent = FactType.REGISTERED, after
+    elif after is None and before is not None:
         type_, agent = FactType.DEREGISTERED, before
     else:
-        type_, agent = FactType.REGISTERED, after if after.revision == revision else None
-    if agent is None:
         return None
     return Fact(type=type_, agent=agent, revision=revision, time=now, traceparent=traceparent)

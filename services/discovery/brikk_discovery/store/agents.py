@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row, delete, func, select, text, tuple_, update
@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Load
 from brikk_discovery.store.tables import AGENT, REGISTRY
-from brikk_shared.batch import Dialect, batch_params, batch_source
+from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.clock import Clock
+from brikk_shared.database import Database
 from brikk_shared.types import from_microseconds
 
 _KEY = {"organization": "text", "agent_id": "text"}
@@ -47,8 +48,8 @@ class Renewal:
 class AgentStore:
     """Statements on the registry's tables; a transaction that writes calls `advance` first."""
 
-    def __init__(self, dialect: Dialect, clock: Clock) -> None:
-        self._dialect = dialect
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._dialect = dialect = database.dialect
         self._clock = clock
         self._definitions = TypeAdapter(Definition)
         keys, renewals = batch_source(dialect, _KEY), batch_source(dialect, _RENEWAL)
@@ -56,6 +57,7 @@ class AgentStore:
         names = ", ".join(_AGENT)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in _AGENT if name not in _KEY)
         columns = ", ".join(f"agent.{column.name}" for column in AGENT.c)
+        self._now = text(f"SELECT {database.now_sql}")
         self._read = text(f"SELECT {columns} FROM {keys} JOIN agent ON {same}").columns(*AGENT.c)
         self._save = text(
             f"INSERT INTO agent ({names}, graces)"
@@ -78,10 +80,7 @@ class AgentStore:
         """Tell the store's time. A file belongs to one process, so there it is that process's."""
         if self._dialect == "sqlite":
             return self._clock.now()
-        row = await connection.execute(
-            text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
-        )
-        return from_microseconds(cast(int, row.scalar_one()))
+        return from_microseconds((await connection.execute(self._now)).scalar_one())
 
     async def advance(self, connection: AsyncConnection, changes: int = 0) -> tuple[int, datetime]:
         """Lock the registry until the transaction ends, and take revisions for so many changes.
@@ -93,7 +92,7 @@ class AgentStore:
             .values(revision=REGISTRY.c.revision + changes)
             .returning(REGISTRY.c.revision)
         )
-        return cast(int, row.scalar_one()), await self.now(connection)
+        return row.scalar_one(), await self.now(connection)
 
     async def read_all(self, connection: AsyncConnection) -> list[Agent]:
         """Read the whole registry."""
