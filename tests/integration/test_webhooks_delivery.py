@@ -14,9 +14,12 @@ import pytest
 from aiohttp import web
 from sqlalchemy import text
 
-from brikk.webhooks.v1.webhook_pb2 import Delivery
+from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from support.receiver import Receiver, answering, hang, receiving
 from support.webhooks import AT_ONCE, Webhooks, event, store, webhooks
+
+SLACK = timedelta(seconds=60)
+"""What an attempt and its log may take on a busy machine."""
 
 
 @pytest.fixture
@@ -132,10 +135,8 @@ async def test_the_standard_schedule_applies_with_its_jitter(
     service: Webhooks, receiver: Receiver
 ) -> None:
     webhook = await service.create(receiver.behave("/broken", answering(500)))
-    await service.publish(event())
-    [delivery] = await service.until(webhook, lambda each: each.attempts == 1)
-    wait = _waiting(delivery)
-    assert timedelta(seconds=3) < wait <= timedelta(seconds=6)
+    wait = await _wait_after_failure(service, webhook)
+    assert timedelta(seconds=4) <= wait < timedelta(seconds=6) + SLACK
 
 
 @pytest.mark.parametrize(
@@ -143,28 +144,24 @@ async def test_the_standard_schedule_applies_with_its_jitter(
     [
         ("120", timedelta(seconds=120)),
         ("1000000000", timedelta(hours=24)),
-        ("-5", timedelta(seconds=5)),
-        ("junk", timedelta(seconds=5)),
+        ("-5", timedelta(seconds=4)),
+        ("junk", timedelta(seconds=4)),
     ],
 )
 async def test_retry_after_is_obeyed(
     service: Webhooks, receiver: Receiver, header: str, expected: timedelta
 ) -> None:
     url = receiver.behave("/later", answering(503, headers={"Retry-After": header}))
-    webhook = await service.create(url)
-    await service.publish(event())
-    [delivery] = await service.until(webhook, lambda each: each.attempts == 1)
-    assert abs(_waiting(delivery) - expected) < timedelta(seconds=3)
+    wait = await _wait_after_failure(service, await service.create(url))
+    assert expected <= wait < expected + SLACK
 
 
 async def test_retry_after_may_be_a_date(service: Webhooks, receiver: Receiver) -> None:
     when = datetime.now(UTC) + timedelta(hours=2)
     header = when.strftime("%a, %d %b %Y %H:%M:%S GMT")
     url = receiver.behave("/later", answering(503, headers={"Retry-After": header}))
-    webhook = await service.create(url)
-    await service.publish(event())
-    [delivery] = await service.until(webhook, lambda each: each.attempts == 1)
-    assert abs(_waiting(delivery) - timedelta(hours=2)) < timedelta(seconds=5)
+    wait = await _wait_after_failure(service, await service.create(url))
+    assert abs(wait - timedelta(hours=2)) < SLACK
 
 
 async def test_bodies_of_any_size_cost_only_their_connection(
@@ -326,5 +323,9 @@ async def test_bodies_are_cloud_events(service: Webhooks, receiver: Receiver) ->
     assert datetime.fromisoformat(body["time"]) == sent.time.ToDatetime(tzinfo=UTC)
 
 
-def _waiting(delivery: Delivery) -> timedelta:
-    return delivery.next_attempt_time.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
+async def _wait_after_failure(service: Webhooks, webhook: Webhook) -> timedelta:
+    """Publishes an event whose first attempt fails; gives the time from there to the next."""
+    await service.publish(event())
+    [delivery] = await service.until(webhook, lambda each: each.attempts == 1)
+    [attempt] = await service.attempts(delivery)
+    return delivery.next_attempt_time.ToDatetime() - attempt.start_time.ToDatetime()

@@ -81,8 +81,13 @@ class Store:
     async def claim(
         self, *uids: str, most: int = 100, lane: Lane = Lane.FIRST, lease: timedelta = LEASE
     ) -> list[Claim]:
-        shares = dict.fromkeys(uids, most)
-        return await self.queue.claim(lane, shares, claim=new_id(), lease=lease)
+        return await self.claim_shares(dict.fromkeys(uids, most), lane=lane, lease=lease)
+
+    async def claim_shares(
+        self, shares: dict[str, int], *, lane: Lane = Lane.FIRST, lease: timedelta = LEASE
+    ) -> list[Claim]:
+        catch = await self.queue.claim(lane, lambda _: shares, claim=new_id(), lease=lease)
+        return list(catch.claims)
 
     async def finish(self, claims: Sequence[Claim], verdict: Verdict) -> list[bool]:
         reports = [
@@ -103,7 +108,9 @@ class Store:
             return [bool(each) for each in await self.queue.finish(connection, reports)]
 
     async def waiting(self, lane: Lane = Lane.FIRST) -> dict[str, timedelta]:
-        return {each.webhook_uid: each.due_in for each in await self.queue.waiting(lane)}
+        catch = await self.queue.claim(lane, lambda _: {}, claim=new_id(), lease=LEASE)
+        assert not catch.claims
+        return {each.webhook_uid: each.due_in for each in catch.waiting}
 
 
 @pytest.fixture
@@ -148,7 +155,7 @@ async def test_each_endpoint_gives_up_to_its_share_oldest_first(webhook_store: S
     for _ in range(4):
         await webhook_store.publish(1)
     shares = {uids[0]: 1, uids[1]: 3}
-    claims = await webhook_store.queue.claim(Lane.FIRST, shares, claim="c1", lease=LEASE)
+    claims = await webhook_store.claim_shares(shares)
     assert Counter(claim.webhook_uid for claim in claims) == shares
     async with webhook_store.database.reading() as connection:
         listed = await list_deliveries(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -14,9 +14,9 @@ from brikk_shared.errors import Unavailable
 from brikk_shared.ids import new_id
 from brikk_webhooks.domain.dispatch import Claim
 from brikk_webhooks.domain.fairness import share
-from brikk_webhooks.store.queue import Lane, Queue
+from brikk_webhooks.store.queue import Lane, Queue, Waiting
 
-_BATCH = 64
+_BATCH = 128
 _NOW = timedelta()
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -98,27 +98,30 @@ class Dispatcher:
         try:
             async with self._claiming:
                 while not self._draining:
-                    free = self._slots - self.in_flight
-                    waiting = await self._queue.waiting(self._lane) if free else []
-                    due = [each.webhook_uid for each in waiting if each.due_in <= _NOW]
-                    # Whoever is due and gets nothing now may get the slot of the next to end.
-                    self._hungry = bool(due) or not free
-                    shares = share(min(free, _BATCH), due, self._busy, most=self._most)
-                    if not shares or not await self._start(shares, attempts):
-                        later = [each.due_in for each in waiting if each.due_in > _NOW]
+                    if self.in_flight == self._slots:
+                        self._hungry = True
+                        break
+                    catch = await self._queue.claim(
+                        self._lane, self._share_out, claim=new_id(), lease=self._lease
+                    )
+                    for claim in catch.claims:
+                        self._under_way[claim.delivery_id] = claim
+                        self._busy[claim.webhook_uid] += 1
+                        attempts.create_task(self._attempt(claim))
+                    if not catch.claims:
+                        later = [each.due_in for each in catch.waiting if each.due_in > _NOW]
                         pause = min([pause, *later])
                         break
         except Unavailable as error:
             _log.warning("queue_unavailable", lane=self._lane.name, error=error.message)
         return pause
 
-    async def _start(self, shares: Mapping[str, int], attempts: asyncio.TaskGroup) -> int:
-        claims = await self._queue.claim(self._lane, shares, claim=new_id(), lease=self._lease)
-        for claim in claims:
-            self._under_way[claim.delivery_id] = claim
-            self._busy[claim.webhook_uid] += 1
-            attempts.create_task(self._attempt(claim))
-        return len(claims)
+    def _share_out(self, waiting: Sequence[Waiting]) -> Mapping[str, int]:
+        due = [each.webhook_uid for each in waiting if each.due_in <= _NOW]
+        # Whoever is due and gets nothing now may get the slot of the next to end.
+        self._hungry = bool(due)
+        free = self._slots - self.in_flight
+        return share(min(free, _BATCH), due, self._busy, most=self._most)
 
     async def _attempt(self, claim: Claim) -> None:
         await self._send(claim)

@@ -6,13 +6,13 @@ It serves the dispatcher, which works for all organisations alike; nothing here 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.batch import batch_params, batch_source
@@ -25,7 +25,7 @@ from brikk_webhooks.domain.dispatch import Claim, Report, Target, secret_place
 _MICROSECOND = timedelta(microseconds=1)
 
 _SHARE = {"webhook_uid": "text", "most": "bigint"}
-_UID = {"uid": "text"}
+_CONTENT = {"webhook_uid": "text", "event_uid": "text"}
 _CLAIM = {"webhook_uid": "text", "id": "text", "claim": "text"}
 _END = {
     **_CLAIM,
@@ -66,6 +66,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Catch:
+    """What a look at a lane found."""
+
+    waiting: Sequence[Waiting]
+    claims: Sequence[Claim]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Depth:
     """How much waits."""
 
@@ -83,11 +91,10 @@ class Queue:
         now = database.now_sql
         self._waiting = {lane: text(_waiting(lane, now)) for lane in Lane}
         self._claim = {lane: text(_claim(lane, database)) for lane in Lane}
-        uids = batch_source(dialect, _UID)
-        self._bodies = text(f"SELECT e.uid, e.body FROM {uids} JOIN event e ON e.uid = b.uid")
-        self._targets = text(
-            "SELECT w.uid, w.organization, w.id, w.url, w.secret, w.secret_version,"
-            f" w.retry_schedule FROM {uids} JOIN webhook w ON w.uid = b.uid"
+        self._contents = text(
+            "SELECT b.webhook_uid, b.event_uid, e.body, w.organization, w.id, w.url, w.secret,"
+            f" w.secret_version, w.retry_schedule FROM {batch_source(dialect, _CONTENT)}"
+            " JOIN event e ON e.uid = b.event_uid JOIN webhook w ON w.uid = b.webhook_uid"
         )
         same_claim = (
             " WHERE delivery.webhook_uid = b.webhook_uid AND delivery.id = b.id"
@@ -133,37 +140,44 @@ class Queue:
                 for statement in self._recover:
                     await connection.execute(statement)
 
-    async def waiting(self, lane: Lane) -> list[Waiting]:
-        """List the endpoints that have deliveries in a lane, the longest due first."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(self._waiting[lane])
-            return [Waiting(webhook_uid=uid, due_in=due_in * _MICROSECOND) for uid, due_in in rows]
-
     async def claim(
-        self, lane: Lane, shares: Mapping[str, int], *, claim: str, lease: timedelta
-    ) -> list[Claim]:
-        """Claim what is due, up to its share for each endpoint; less when others were faster."""
-        rows = [{"webhook_uid": uid, "most": most} for uid, most in shares.items()]
-        params = {
-            **batch_params(self._dialect, _SHARE, rows),
-            "claim": claim,
-            "lease": lease // _MICROSECOND,
-        }
+        self,
+        lane: Lane,
+        choose: Callable[[Sequence[Waiting]], Mapping[str, int]],
+        *,
+        claim: str,
+        lease: timedelta,
+    ) -> Catch:
+        """Claim what is due: of each endpoint as many as `choose` says, fewer if others got them.
+
+        Args:
+            lane: whose deliveries.
+            choose: gets those that wait, the longest due first, and gives a share to each it wants.
+            claim: names the claim; never used before.
+            lease: until when nobody else may have what is claimed.
+        """
         async with self._database.transaction() as connection:
+            waiting = [
+                Waiting(webhook_uid=uid, due_in=due_in * _MICROSECOND)
+                for uid, due_in in await connection.execute(self._waiting[lane])
+            ]
+            shares = choose(waiting)
+            if not shares:
+                return Catch(waiting=waiting, claims=[])
+            rows = [{"webhook_uid": uid, "most": most} for uid, most in shares.items()]
+            params = batch_params(self._dialect, _SHARE, rows)
+            params |= {"claim": claim, "lease": lease // _MICROSECOND}
             claimed = (await connection.execute(self._claim[lane], params)).all()
-            bodies = {
-                row.uid: row.body
-                for row in await self._read(
-                    connection, self._bodies, {row.event_uid for row in claimed}
-                )
-            }
-            targets = {
-                row.uid: _target(row)
-                for row in await self._read(
-                    connection, self._targets, {row.webhook_uid for row in claimed}
-                )
-            }
-        return [
+            rows = [{"webhook_uid": row.webhook_uid, "event_uid": row.event_uid} for row in claimed]
+            params = batch_params(self._dialect, _CONTENT, rows)
+            contents = await connection.execute(self._contents, params)
+            bodies: dict[str, bytes] = {}
+            targets: dict[str, Target] = {}
+            for row in contents:
+                bodies[row.event_uid] = row.body
+                if row.webhook_uid not in targets:
+                    targets[row.webhook_uid] = _target(row)
+        claims = [
             Claim(
                 webhook_uid=row.webhook_uid,
                 delivery_id=row.id,
@@ -175,6 +189,7 @@ class Queue:
             )
             for row in claimed
         ]
+        return Catch(waiting=waiting, claims=claims)
 
     async def release(self, claims: Collection[Claim]) -> None:
         """Give back claims whose attempts came to nothing, so that nobody waits for the leases."""
@@ -204,12 +219,6 @@ class Queue:
             pending, overdue = (await connection.execute(self._depth)).one()
         return Depth(pending=int(pending), overdue=max(timedelta(), (overdue or 0) * _MICROSECOND))
 
-    async def _read(
-        self, connection: AsyncConnection, statement: TextClause, uids: Collection[str]
-    ) -> Sequence[Row[Any]]:
-        params = batch_params(self._dialect, _UID, [{"uid": uid} for uid in uids])
-        return (await connection.execute(statement, params)).all()
-
 
 def _waiting(lane: Lane, now: str) -> str:
     # Jumps along the lane's index from endpoint to endpoint: the length of a backlog costs nothing.
@@ -234,23 +243,25 @@ def _claim(lane: Lane, database: Database) -> str:
         f" AND delivery.due_at <= (SELECT {database.now_sql}) ORDER BY delivery.due_at"
     )
     if database.dialect == "postgresql":
+        # Rows are found again by their place, which no plan can get wrong; they are locked.
+        place = "ctid"
         picked = (
-            f"SELECT due.webhook_uid, due.id FROM {source} CROSS JOIN LATERAL"
-            f" (SELECT webhook_uid, id {due} LIMIT b.most FOR UPDATE SKIP LOCKED) AS due"
+            f"SELECT due.place FROM {source} CROSS JOIN LATERAL"
+            f" (SELECT ctid AS place {due} LIMIT b.most FOR UPDATE SKIP LOCKED) AS due"
         )
     else:
         # SQLite has no LATERAL and its LIMIT takes no column, so each endpoint's are counted.
+        place = "rowid"
         picked = (
-            "SELECT webhook_uid, id FROM (SELECT d.webhook_uid, d.id, b.most, row_number()"
-            f" OVER (PARTITION BY d.webhook_uid ORDER BY d.due_at) AS place FROM {source}"
+            "SELECT place FROM (SELECT d.rowid AS place, b.most, row_number()"
+            f" OVER (PARTITION BY d.webhook_uid ORDER BY d.due_at) AS number FROM {source}"
             f" JOIN delivery d ON d.rowid IN (SELECT rowid {due}"
-            f" LIMIT (SELECT max(most) FROM {source}))) WHERE place <= most"
+            f" LIMIT (SELECT max(most) FROM {source}))) WHERE number <= most"
         )
     return (
         f"WITH picked AS MATERIALIZED ({picked})"
-        f" UPDATE delivery SET claim = :claim, due_at = {database.now_sql} + :lease FROM picked"
-        " WHERE delivery.webhook_uid = picked.webhook_uid AND delivery.id = picked.id"
-        f" AND {lane.value}"
+        f" UPDATE delivery SET claim = :claim, due_at = {database.now_sql} + :lease"
+        f" FROM picked WHERE delivery.{place} = picked.place"
         " RETURNING delivery.webhook_uid, delivery.id, delivery.event_uid, delivery.attempts,"
         " delivery.create_time"
     )
