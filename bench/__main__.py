@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
+from collections.abc import Coroutine
 
 from bench import workflow
-from bench.report import print_table
+from bench.report import Report, print_table
 
 BENCHES = {"workflow": workflow.measure}
 
@@ -20,10 +22,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer cases and runs; < 5 minutes")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     arguments = parser.parse_args()
-    report = asyncio.run(BENCHES[arguments.name](quick=arguments.quick))
+    report = asyncio.run(_until_terminated(BENCHES[arguments.name](quick=arguments.quick)))
     print_table(report, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print(json.dumps(report.to_json()))
+
+
+async def _until_terminated(measuring: Coroutine[None, None, Report]) -> Report:
+    """Ends in good order on SIGTERM too, so that no process is left behind."""
+    task = asyncio.ensure_future(measuring)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 if __name__ == "__main__":

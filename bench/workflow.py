@@ -34,6 +34,8 @@ from brikk_cli.ports import Ports
 from brikk_cli.suite import Suite
 
 STEPS = 3
+EVENTS = 2 + STEPS
+"""Of one execution: its start, its end, and the end of each step."""
 CHAIN = f"""
 name: bench-chain
 steps:
@@ -127,6 +129,7 @@ class BenchedSuite:
         self._metadata = (("authorization", f"Bearer {suite.token()}"),)
         self._start = execution_service_pb2.StartExecutionRequest(workflow="workflows/bench-chain")
         self._start.input.update({"text": TEXT})
+        self._executed = 0
 
     async def warm_up(self) -> None:
         """Writes the workflow, waits for the agent, and runs some."""
@@ -155,23 +158,24 @@ class BenchedSuite:
         )
         if ended.state != SUCCEEDED:
             raise RuntimeError(f"{ended.name} did not succeed: {ended.error.message}")
+        self._executed += 1
 
     async def outbox_empty(self) -> None:
-        """Returns once every event has been taken by webhooks and by monitoring."""
+        """Returns once webhooks and monitoring have taken every event of what was executed."""
         url = f"http://{self._suite.http_addresses['workflow']}/metrics"
         async with aiohttp.ClientSession() as session:
             while True:
                 async with session.get(url) as response:
                     families = text_string_to_metric_families(await response.text())
-                depths = [
+                published = [
                     sample.value
                     for family in families
-                    if family.name == "brikk_outbox_depth"
                     for sample in family.samples
+                    if sample.name == "brikk_outbox_published_total"
                 ]
-                if depths and not any(depths):
+                if published == [self._executed * EVENTS] * 2:
                     return
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.01)
 
     async def _agent_live(self) -> None:
         address = self._suite.addresses["discovery"]
@@ -199,7 +203,7 @@ async def benched_suite(store: str) -> AsyncIterator[BenchedSuite]:
                 ports=Ports.free(),
                 environment=UNLIMITED,
                 database_url=url,
-                log_level="WARNING",
+                log_level="warning",
             )
         )
         await suite.run_beside(

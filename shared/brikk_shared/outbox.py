@@ -50,7 +50,7 @@ class Outbox:
         """
         if any(event.source != self._source for event in events):
             raise ValueError(f"an event of another source than {self._source}")
-        if not events:
+        if not events or not self._news:
             return
         rows = [
             {"place": place, "subject": event.subject, "payload": event.SerializeToString()}

@@ -138,18 +138,19 @@ def method_of(name: str) -> tuple[str, MethodDescriptor]:
 
 @pytest.fixture
 async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
-    async with Suite(tmp_path / "home", ports=Ports.free(), log_level="WARNING") as suite:
+    async with Suite(tmp_path / "home", ports=Ports.free(), log_level="warning") as suite:
         yield suite
 
 
 async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) -> None:
     mine, theirs = suite.token(), suite.token(organization="other")
     source = workflow_service_pb2.DefinitionSource(yaml=YAML)
-    for request in (
+    creations: list[Message] = [
         registration(),
         webhook_request(),
         workflow_service_pb2.CreateWorkflowRequest(source=source),
-    ):
+    ]
+    for request in creations:
         service, method = method_of(request.DESCRIPTOR.name.removesuffix("Request"))
         assert isinstance(await call(suite, service, method, request, mine), Message)
     started = await call(

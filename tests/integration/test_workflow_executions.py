@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
 
 import grpc
@@ -46,7 +46,7 @@ def steps(execution: execution_pb2.WorkflowExecution) -> dict[str, execution_pb2
     return {step.step_id: step for step in execution.steps}
 
 
-async def refused(call: grpc.aio.UnaryUnaryCall[object, object]) -> BrikkError:
+async def refused(call: Awaitable[object]) -> BrikkError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return from_rpc_error(caught.value)

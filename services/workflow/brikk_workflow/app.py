@@ -16,7 +16,7 @@ from brikk_shared.database import Database
 from brikk_shared.group_commit import GroupCommit
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
-from brikk_shared.outbox import Outbox
+from brikk_shared.relays import relayed_outbox
 from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
 from brikk_workflow.api.workflows import WorkflowServicer
@@ -31,7 +31,7 @@ from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings
 from brikk_workflow.store.ownership import REPLICA
-from brikk_workflow.store.transitions import SOURCE, TransitionWriter, keys
+from brikk_workflow.store.transitions import TransitionWriter, keys
 
 
 async def build(settings: WorkflowSettings, app: Application) -> None:
@@ -51,13 +51,22 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     app.http("/.well-known/jwks.json", jwks)
     caller = await app.enter(aclosing(AgentCaller(signer=signer, clock=app.clock)))
     directory = AgentDirectory(
-        resolve_over(app.channel(settings.discovery_address)),
+        resolve_over(app.channel(settings.discovery_address, scopes=["agent.read"])),
         ttl=settings.resolution_ttl,
         clock=app.clock,
     )
 
     metrics = Metrics(app.telemetry.registry)
-    outbox = Outbox(database, source=SOURCE, destinations=("webhooks", "monitoring"))
+    outbox = relayed_outbox(
+        app,
+        database,
+        leases,
+        producer="workflow",
+        addresses={
+            "webhooks": settings.webhooks_address,
+            "monitoring": settings.monitoring_address,
+        },
+    )
     writer = TransitionWriter(database=database, outbox=outbox, observe=metrics.batch_size.observe)
     commits = GroupCommit(database, writer.write, keys=keys)
     changes = Changes()

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from brikk_shared.settings import CommonSettings, SqlSettings
+from brikk_shared.settings import CommonSettings, Duration, SqlSettings
 
 
 class WorkflowSettings(SqlSettings, CommonSettings):
@@ -36,17 +36,17 @@ class WorkflowSettings(SqlSettings, CommonSettings):
     max_owned: int = Field(
         2000, ge=1, description="Executions that one replica holds in memory at once."
     )
-    replica_lease: timedelta = Field(
+    replica_lease: Duration = Field(
         timedelta(seconds=10),
         description="How long a silent replica keeps its executions before others take them.",
     )
-    claim_interval: timedelta = Field(
+    claim_interval: Duration = Field(
         timedelta(seconds=1), description="How often a replica looks for executions nobody runs."
     )
-    inbox_interval: timedelta = Field(
+    inbox_interval: Duration = Field(
         timedelta(milliseconds=250),
         description="How often a replica looks for wishes that other replicas recorded.",
     )
-    resolution_ttl: timedelta = Field(
+    resolution_ttl: Duration = Field(
         timedelta(seconds=1), description="How long an answer of discovery is used."
     )

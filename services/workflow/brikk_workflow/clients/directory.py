@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -86,14 +86,14 @@ class AgentDirectory:
         return bool(await self._candidates(organization, capability))
 
     async def choose(
-        self, organization: str, capability: str, *, avoid: Collection[str] = ()
+        self, organization: str, capability: str, *, avoid: str = ""
     ) -> Candidate | None:
         """Returns the candidate with the fewest of our calls in flight, taking turns among equals.
 
-        An agent in `avoid` is taken only when nobody else is there. None means that nobody is live.
+        The agent `avoid` is taken only when nobody else is there. None means that nobody is live.
         """
         candidates = await self._candidates(organization, capability)
-        pool = [each for each in candidates if each.agent not in avoid] or candidates
+        pool = [each for each in candidates if each.agent != avoid] or candidates
         if not pool:
             return None
         turn = next(self._turn) % len(pool)

@@ -25,9 +25,11 @@ async def place_calls(
     while calls := unplaced(decision, candidates):
         missing: list[AgentMissing] = []
         for call in calls:
-            failed = decision.state.steps[call.step_id].agent
+            failure = decision.state.steps[call.step_id].failure
             candidate = await directory.choose(
-                organization, call.capability, avoid={failed} if failed else ()
+                organization,
+                call.capability,
+                avoid=failure.metadata.get("agent", "") if failure else "",
             )
             if candidate is None:
                 missing.append(AgentMissing(step_id=call.step_id, token=call.token))

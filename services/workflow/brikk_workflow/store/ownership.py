@@ -24,16 +24,13 @@ async def claim(
 ) -> Sequence[ExecutionRecord]:
     """Takes open executions that are due and that no live replica holds, longest due first.
 
-    Each gets a higher epoch, which fences off whoever held it before. On SQLite there is one
-    process, so every other owner is dead; on PostgreSQL its lease tells.
+    Each gets a higher epoch, which fences off whoever held it before.
     """
+    live = select(LEASE.c.name).where(
+        LEASE.c.name.startswith(REPLICA), LEASE.c.expires_at > text(database.now_sql)
+    )
     unowned = and_(EXECUTION.c.owner.is_(None), EXECUTION.c.wake_at <= text(database.now_sql))
-    orphaned = EXECUTION.c.owner != replica
-    if database.dialect == "postgresql":
-        live = select(LEASE.c.name).where(
-            LEASE.c.name.startswith(REPLICA), LEASE.c.expires_at > text(database.now_sql)
-        )
-        orphaned = and_(orphaned, not_(EXECUTION.c.owner.in_(live)))
+    orphaned = and_(EXECUTION.c.owner != replica, not_(EXECUTION.c.owner.in_(live)))
     due = (
         select(EXECUTION.c.execution_id)
         .where(EXECUTION.c.end_time.is_(None), or_(unowned, orphaned))

@@ -1,0 +1,44 @@
+"""The outbox of a service with a relay to each place that its settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
+from brikk_shared.application import Application
+from brikk_shared.database import Database
+from brikk_shared.leases import Leases
+from brikk_shared.outbox import Outbox
+from brikk_shared.relay import Relay, RelayMetrics
+
+
+def relayed_outbox(
+    app: Application,
+    database: Database,
+    leases: Leases,
+    *,
+    producer: str,
+    addresses: Mapping[str, str | None],
+) -> Outbox:
+    """Gives the outbox, whose relays are loops of the application from now on.
+
+    Args:
+        producer: this service, for instance `workflow`.
+        addresses: gRPC address by destination; one without an address is told nothing.
+    """
+    destinations = {name: address for name, address in addresses.items() if address}
+    outbox = Outbox(database, source=f"brikk.{producer}", destinations=list(destinations))
+    metrics = RelayMetrics(app.telemetry.registry)
+    for destination, address in destinations.items():
+        relay = Relay(
+            database,
+            leases,
+            outbox,
+            producer=producer,
+            destination=destination,
+            publish=EventServiceStub(app.channel(address)).Publish,
+            metrics=metrics,
+            clock=app.clock,
+        )
+        app.loop(f"relay to {destination}", relay.run)
+    return outbox
