@@ -21,4 +21,4 @@ def test_threads_never_make_the_same_id() -> None:
 
 
 def test_an_id_is_a_resource_id() -> None:
-    assert re.fullmatch(r"[a-z][a-z0-9]{25}", new_id())
+    assert re.fullmatch(r"[a-z][a-z0-9]{31}", new_id())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import structlog
 
 from brikk_shared.errors import BrikkError
@@ -11,13 +13,18 @@ from brikk_shared.interceptors.method import Method
 _DEFECTS = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
 _TROUBLES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"})
 
-_log = structlog.stdlib.get_logger("brikk.calls")
+_NAME = "brikk.calls"
+_log = structlog.stdlib.get_logger(_NAME)
+_threshold = logging.getLogger(_NAME)
 
 
 def log_success(method: Method, identity: Identity, request_id: str, seconds: float) -> None:
     """Say that a call succeeded: changes always, reads and bulk calls only when debugging."""
-    log = _log.info if method.audited else _log.debug
-    log(
+    level = logging.INFO if method.audited else logging.DEBUG
+    if not _threshold.isEnabledFor(level):  # asked before the line is put together
+        return
+    _log.log(
+        level,
         "call",
         method=method.path,
         code="OK",
