@@ -180,7 +180,7 @@ async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None
 
 
 async def test_a_database_that_is_not_there_stops_the_start(postgres_url: str) -> None:
-    with pytest.raises(StartError, match='database "gone_.*" does not exist'):
+    with pytest.raises(StartError, match=r'database "gone_.*" does not exist'):
         async with Database(postgres_url.replace("/test_", "/gone_"), migrations=None):
             pass
 
