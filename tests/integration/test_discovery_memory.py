@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from brikk_discovery.clients.events import Announcer
+from brikk_discovery.clients.events import SOURCE, Announcer
 from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Load, Service
 from brikk_discovery.domain.lease import Registration, Terms
 from brikk_discovery.runtime.beats import Beats
@@ -25,6 +25,7 @@ from brikk_shared.database import Database
 from brikk_shared.errors import Unavailable
 from brikk_shared.identity import Identity
 from brikk_shared.migrations import compare
+from brikk_shared.outbox import Outbox
 from support.discovery import until
 
 KEY = AgentKey("acme", "writer")
@@ -76,7 +77,7 @@ class Parts:
             database=database,
             store=self.store,
             registry=self.registry,
-            announcer=Announcer(None),
+            announcer=Announcer(Outbox(database, source=SOURCE, destinations=[])),
             terms=TERMS,
             max_agents=5,
             clock=clock,

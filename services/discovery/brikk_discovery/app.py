@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from brikk.discovery.v1 import discovery_service_pb2
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
-from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
 from brikk_discovery.api.agents import DiscoveryServicer
 from brikk_discovery.api.messages import candidate_message
-from brikk_discovery.clients.events import SOURCE, Announcer
+from brikk_discovery.clients.events import Announcer
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.expiry import Expiry
@@ -20,8 +19,7 @@ from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
-from brikk_shared.outbox import Outbox
-from brikk_shared.relay import Relay, RelayMetrics
+from brikk_shared.relays import relayed_outbox
 
 
 async def build(settings: DiscoverySettings, app: Application) -> None:
@@ -38,7 +36,17 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         registry.load(await store.read_all(connection), now=await store.now(connection))
     metrics = Metrics(app.telemetry.registry)
     metrics.watch(registry)
-    announcer = _announcer(settings, app, database, leases)
+    outbox = relayed_outbox(
+        app,
+        database,
+        leases,
+        producer="discovery",
+        addresses={
+            "webhooks": settings.webhooks_address,
+            "monitoring": settings.monitoring_address,
+        },
+    )
+    announcer = Announcer(outbox)
     beats = Beats(
         database=database,
         store=store,
@@ -80,33 +88,6 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         ),
         discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"],
     )
-
-
-def _announcer(
-    settings: DiscoverySettings, app: Application, database: Database, leases: Leases
-) -> Announcer:
-    addresses = {
-        "webhooks": settings.webhooks_address,
-        "monitoring": settings.monitoring_address,
-    }
-    destinations = {name: address for name, address in addresses.items() if address}
-    if not destinations:
-        return Announcer(None)
-    outbox = Outbox(database, source=SOURCE, destinations=list(destinations))
-    metrics = RelayMetrics(app.telemetry.registry)
-    for name, address in destinations.items():
-        relay = Relay(
-            database,
-            leases,
-            outbox,
-            producer="discovery",
-            destination=name,
-            publish=EventServiceStub(app.channel(address)).Publish,
-            metrics=metrics,
-            clock=app.clock,
-        )
-        app.loop(f"relay-{name}", relay.run)
-    return Announcer(outbox)
 
 
 def main() -> None:

@@ -19,20 +19,18 @@ _MAX_CAPABILITIES = 1000
 
 
 class Announcer:
-    """Tells other services what happened to agents; without an outbox there is nobody to tell."""
+    """Tells other services what happened to agents."""
 
-    def __init__(self, outbox: Outbox | None) -> None:
+    def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
     async def add(self, connection: AsyncConnection, facts: Iterable[Fact]) -> None:
         """Announce facts when the transaction commits, which must hold the registry's lock."""
-        if self._outbox is not None:
-            await self._outbox.add(connection, [_event(fact) for fact in facts])
+        await self._outbox.add(connection, [_event(fact) for fact in facts])
 
     def wake(self) -> None:
         """Call after the commit: there may be something to carry."""
-        if self._outbox is not None:
-            self._outbox.wake()
+        self._outbox.wake()
 
 
 def _event(fact: Fact) -> Event:
