@@ -280,10 +280,13 @@ def _is_operation(tokens: list[Token], sign: int, number: int) -> bool:
 def _compile_problems(report: str) -> list[str]:
     """Return the runtime's complaints without its drawing of the place."""
     found = re.findall(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)", report)
-    return [
-        _plainly(message) if int(column) < 1 else f"at character {column}: {_plainly(message)}"
+    problems = {
+        _plainly(message)
+        if int(column) < 1
+        else f"at character {column}: {_plainly(message)}": None
         for _, column, message in found
-    ] or [_plainly(report)]
+    }
+    return list(problems) or [_plainly(report)]
 
 
 def _plainly(message: str) -> str:
@@ -296,6 +299,8 @@ def _plainly(message: str) -> str:
         message += " (numbers in data are doubles: write 1.0 instead of 1)"
     if message == "mismatched input '<EOF>'":
         message = "it ends too early"
+    if "recursion" in message:
+        message = "it nests too deeply, or has too many operators in a row: split it up"
     if message == "Iteration budget exceeded":
         message = "its list macros take too many turns; at most 9,999 are possible"
     return message

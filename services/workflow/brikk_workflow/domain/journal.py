@@ -136,4 +136,4 @@ def _code(failure: Failure | None) -> dict[str, Json]:
 
 
 def _milliseconds(duration: timedelta) -> float:
-    return duration / timedelta(milliseconds=1)
+    return duration.total_seconds() * 1000

@@ -24,10 +24,16 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 class PayloadRefused(InvalidArgument):
     """A value that must not be stored or sent; `path` leads to the culprit inside it."""
 
-    def __init__(self, reason: Reason, problem: str) -> None:
-        super().__init__(reason, problem)
+    def __init__(
+        self, reason: Reason, name: str, problem: str, *, path: Path = (), limit: str = ""
+    ) -> None:
+        super().__init__(
+            reason,
+            scrub(f"{written((name, *path))} {problem}"),
+            metadata={"limit": limit} if limit else {},
+        )
         self.problem = problem
-        self.path: Path = ()
+        self.path = path
 
 
 def check(
@@ -40,11 +46,13 @@ def check(
     """
     try:
         _within(_size(value, max_depth, max_bytes), max_bytes)
-    except PayloadRefused as refusal:
-        refusal.message = scrub(f"{written((name, *refusal.path))} {refusal.problem}")
-        if refusal.reason is Reason.PAYLOAD_TOO_LARGE:
-            refusal.metadata = {"limit": f"{max_bytes} bytes, {max_depth} levels"}
-        raise
+    except _TooLarge as error:
+        limit = f"{max_bytes} bytes, {max_depth} levels"
+        reason = Reason.PAYLOAD_TOO_LARGE
+        raise PayloadRefused(reason, name, str(error), limit=limit) from error
+    except _Unacceptable as error:
+        reason = Reason.INVALID_FIELD
+        raise PayloadRefused(reason, name, str(error), path=error.path) from error
 
 
 def scrub(text: str) -> str:
@@ -61,6 +69,16 @@ def unstorable(text: str) -> re.Match[str] | None:
     return _UNSTORABLE.search(text)
 
 
+class _TooLarge(Exception):
+    """The whole is too large or too deep, wherever the last straw lies."""
+
+
+class _Unacceptable(Exception):
+    """A scalar or a key, at a path that grows on the way out."""
+
+    path: Path = ()
+
+
 def _size(value: Json, depth: int, budget: int) -> int:
     """Return the encoded size of a protobuf Value, in bytes."""
     if isinstance(value, str):
@@ -71,7 +89,7 @@ def _size(value: Json, depth: int, budget: int) -> int:
         _check_number(value)
         return 9
     if depth == 0:
-        raise PayloadRefused(Reason.PAYLOAD_TOO_LARGE, "is nested too deeply")
+        raise _TooLarge("is nested too deeply")
     total = 0
     step: str | int = 0
     try:
@@ -83,9 +101,8 @@ def _size(value: Json, depth: int, budget: int) -> int:
             for step in range(len(value)):
                 entry = _size(value[step], depth - 1, budget)
                 total = _within(total + 1 + _framed(entry), budget)
-    except PayloadRefused as refusal:
-        if refusal.reason is not Reason.PAYLOAD_TOO_LARGE:
-            refusal.path = (step, *refusal.path)
+    except _Unacceptable as error:
+        error.path = (step, *error.path)
         raise
     return 1 + _framed(total)
 
@@ -94,22 +111,20 @@ def _text_size(text: str) -> int:
     if text.isascii() and "\0" not in text:
         return len(text)
     if _UNSTORABLE.search(text):
-        raise PayloadRefused(Reason.INVALID_FIELD, "holds a NUL or half a surrogate pair")
+        raise _Unacceptable("holds a NUL or half a surrogate pair")
     return len(text.encode())
 
 
 def _check_number(number: float) -> None:
     if not math.isfinite(number):
-        raise PayloadRefused(Reason.INVALID_FIELD, "is not a finite number")
+        raise _Unacceptable("is not a finite number")
     if isinstance(number, int) and abs(number) > LARGEST_INTEGER:
-        raise PayloadRefused(
-            Reason.INVALID_FIELD, "is an integer beyond 2^53: write it as a string"
-        )
+        raise _Unacceptable("is an integer beyond 2^53: write it as a string")
 
 
 def _within(size: int, budget: int) -> int:
     if size > budget:
-        raise PayloadRefused(Reason.PAYLOAD_TOO_LARGE, "is too large")
+        raise _TooLarge("is too large")
     return size
 
 

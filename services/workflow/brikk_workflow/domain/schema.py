@@ -80,13 +80,13 @@ class Schema:
 
 def compile_schema(schema: Mapping[str, Json]) -> Schema:
     """Compile a schema. Raises SchemaInvalid with every problem found."""
-    problems = [
+    errors = Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(_terse(schema))
+    # The metaschema is made of parts, each of which complains.
+    found = {
         (tuple(error.absolute_path), f"is no JSON Schema: {error.message[:500]}")
-        for error in islice(
-            Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(_terse(schema)),
-            MAX_PROBLEMS,
-        )
-    ]
+        for error in islice(errors, 10 * MAX_PROBLEMS)
+    }
+    problems = sorted(found, key=str)[:MAX_PROBLEMS]
     if not problems:
         problems = list(_own_problems(schema))
     if problems:

@@ -168,7 +168,12 @@ class _Rendering:
             text = part if isinstance(part, str) else as_text(part.evaluate(self._scope))
             self._left -= len(text)
             if self._left < 0:
-                raise PayloadRefused(Reason.PAYLOAD_TOO_LARGE, "is too large")
+                raise PayloadRefused(
+                    Reason.PAYLOAD_TOO_LARGE,
+                    "the text",
+                    "is too large",
+                    limit=f"{MAX_BYTES} bytes",
+                )
             written.append(text)
         return "".join(written)
 
