@@ -4,129 +4,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from brikk_shared.database import Database
-from brikk_shared.ids import new_id
-from brikk_webhooks.domain.cloudevent import CloudEvent
-from brikk_webhooks.domain.delivery import Attempt, Outcome, Verdict
-from brikk_webhooks.domain.dispatch import Claim, Report
-from brikk_webhooks.domain.webhook import Webhook
+from brikk_shared.migrations import compare
 from brikk_webhooks.store.deliveries import list_attempts, list_deliveries
-from brikk_webhooks.store.intake import Intake
-from brikk_webhooks.store.queue import Lane, Queue
-from brikk_webhooks.store.webhooks import Registration, create_webhook, delete_webhook
+from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.tables import METADATA
+from brikk_webhooks.store.webhooks import delete_webhook
+from support.webhook_queue import DELIVERED, EXPIRED, FAILED, LEASE, QueueStore, retry
 from support.webhooks import store
-
-LEASE = timedelta(seconds=30)
-EXPIRED = timedelta(0)
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-EVENT = CloudEvent(
-    id="e1",
-    source="brikk.workflow",
-    type="brikk.execution.succeeded.v1",
-    subject="executions/x1",
-    time=NOW,
-    organization="acme",
-    sequence=1,
-    traceparent="",
-    data={"workflow": "triage"},
-)
-DELIVERED = Verdict(outcome=Outcome.DELIVERED)
-FAILED = Verdict(outcome=Outcome.FAILED, error="answered 500")
-
-
-def retry(delay: timedelta) -> Verdict:
-    return Verdict(outcome=Outcome.RETRY, error="answered 500", delay=delay)
-
-
-class Store:
-    """The store of the service, with what a test puts in and looks at."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.queue = Queue(database)
-        self._intake = Intake(database)
-
-    async def add_webhook(self, webhook_id: str, *event_types: str) -> str:
-        """Adds a webhook and gives the uid of this life of it."""
-        registration = Registration(
-            uid=new_id(),
-            webhook=Webhook(
-                id=webhook_id,
-                url="http://127.0.0.1/",
-                event_types=event_types or ("*",),
-                description="",
-                retry_schedule=(timedelta(milliseconds=1500),),
-                create_time=NOW,
-            ),
-            secret=b"sealed",
-            secret_version=1,
-            request_id="",
-            request_digest=b"",
-        )
-        async with self.database.transaction() as connection:
-            await create_webhook(connection, "acme", registration, quota=500)
-        return registration.uid
-
-    async def publish(self, count: int, *, event_type: str = EVENT.type) -> None:
-        event = replace(EVENT, type=event_type)
-        async with self.database.transaction() as connection:
-            await self._intake.take(connection, [event] * count)
-
-    async def claim(
-        self, *uids: str, most: int = 100, lane: Lane = Lane.FIRST, lease: timedelta = LEASE
-    ) -> list[Claim]:
-        return await self.claim_shares(dict.fromkeys(uids, most), lane=lane, lease=lease)
-
-    async def claim_shares(
-        self, shares: dict[str, int], *, lane: Lane = Lane.FIRST, lease: timedelta = LEASE
-    ) -> list[Claim]:
-        catch = await self.queue.claim(lane, lambda _: shares, claim=new_id(), lease=lease)
-        return list(catch.claims)
-
-    async def finish(self, claims: Sequence[Claim], verdict: Verdict) -> list[bool]:
-        reports = [
-            Report(
-                claim=claim,
-                attempt=Attempt(
-                    number=claim.attempt,
-                    start_time=NOW,
-                    latency=timedelta(milliseconds=20),
-                    response_status=200 if verdict is DELIVERED else 500,
-                    error=verdict.error,
-                ),
-                verdict=verdict,
-            )
-            for claim in claims
-        ]
-        async with self.database.transaction() as connection:
-            return [bool(each) for each in await self.queue.finish(connection, reports)]
-
-    async def waiting(self, lane: Lane = Lane.FIRST) -> dict[str, timedelta]:
-        catch = await self.queue.claim(lane, lambda _: {}, claim=new_id(), lease=LEASE)
-        assert not catch.claims
-        return {each.webhook_uid: each.due_in for each in catch.waiting}
 
 
 @pytest.fixture
-async def webhook_store(database_url: str) -> AsyncIterator[Store]:
+async def webhook_store(database_url: str) -> AsyncIterator[QueueStore]:
     async with store(database_url) as database:
-        yield Store(database)
+        yield QueueStore(database)
 
 
-async def test_an_empty_queue_has_nothing(webhook_store: Store) -> None:
+async def test_the_migrations_make_the_tables(webhook_store: QueueStore) -> None:
+    async with webhook_store.database.reading() as connection:
+        assert await compare(connection, METADATA) == []
+
+
+async def test_an_empty_queue_has_nothing(webhook_store: QueueStore) -> None:
     assert await webhook_store.waiting() == {}
     assert await webhook_store.claim("nobody") == []
     depth = await webhook_store.queue.depth()
     assert (depth.pending, depth.overdue) == (0, timedelta())
 
 
-async def test_a_claim_carries_all_that_an_attempt_needs(webhook_store: Store) -> None:
+async def test_a_claim_carries_all_that_an_attempt_needs(webhook_store: QueueStore) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(1)
     [claim] = await webhook_store.claim(uid)
@@ -140,7 +50,7 @@ async def test_a_claim_carries_all_that_an_attempt_needs(webhook_store: Store) -
     assert (place.organization, place.id, place.version) == ("acme", "hook", 1)
 
 
-async def test_endpoints_wait_by_the_age_of_their_oldest(webhook_store: Store) -> None:
+async def test_endpoints_wait_by_the_age_of_their_oldest(webhook_store: QueueStore) -> None:
     first = await webhook_store.add_webhook("first", "first")
     second = await webhook_store.add_webhook("second", "second")
     await webhook_store.publish(2, event_type="second")
@@ -150,7 +60,7 @@ async def test_endpoints_wait_by_the_age_of_their_oldest(webhook_store: Store) -
     assert all(due_in <= timedelta() for due_in in waiting.values())
 
 
-async def test_each_endpoint_gives_up_to_its_share_oldest_first(webhook_store: Store) -> None:
+async def test_each_endpoint_gives_up_to_its_share_oldest_first(webhook_store: QueueStore) -> None:
     uids = [await webhook_store.add_webhook(f"hook-{number}") for number in range(3)]
     for _ in range(4):
         await webhook_store.publish(1)
@@ -165,7 +75,7 @@ async def test_each_endpoint_gives_up_to_its_share_oldest_first(webhook_store: S
     assert sorted(claim.delivery_id for claim in claims if claim.webhook_uid == uids[1]) == oldest
 
 
-async def test_what_is_claimed_is_claimed_once(webhook_store: Store) -> None:
+async def test_what_is_claimed_is_claimed_once(webhook_store: QueueStore) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(60)
     rivals = await asyncio.gather(*(webhook_store.claim(uid, most=20) for _ in range(6)))
@@ -175,7 +85,7 @@ async def test_what_is_claimed_is_claimed_once(webhook_store: Store) -> None:
     assert len(set(claimed)) == 60
 
 
-async def test_a_claim_comes_due_again_when_its_lease_ran_out(webhook_store: Store) -> None:
+async def test_a_claim_comes_due_again_when_its_lease_ran_out(webhook_store: QueueStore) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(1)
     [stale] = await webhook_store.claim(uid, lease=EXPIRED)
@@ -185,7 +95,9 @@ async def test_a_claim_comes_due_again_when_its_lease_ran_out(webhook_store: Sto
     assert await webhook_store.claim(uid) == []
 
 
-async def test_a_stale_worker_cannot_end_what_another_has_claimed(webhook_store: Store) -> None:
+async def test_a_stale_worker_cannot_end_what_another_has_claimed(
+    webhook_store: QueueStore,
+) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(2)
     stale = await webhook_store.claim(uid, lease=EXPIRED)
@@ -200,7 +112,7 @@ async def test_a_stale_worker_cannot_end_what_another_has_claimed(webhook_store:
 
 
 async def test_a_stale_worker_cannot_give_back_what_another_has_claimed(
-    webhook_store: Store,
+    webhook_store: QueueStore,
 ) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(1)
@@ -212,7 +124,7 @@ async def test_a_stale_worker_cannot_give_back_what_another_has_claimed(
     assert len(await webhook_store.claim(uid)) == 1
 
 
-async def test_retries_wait_in_a_lane_of_their_own(webhook_store: Store) -> None:
+async def test_retries_wait_in_a_lane_of_their_own(webhook_store: QueueStore) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(2)
     later, now = await webhook_store.claim(uid)
@@ -226,7 +138,7 @@ async def test_retries_wait_in_a_lane_of_their_own(webhook_store: Store) -> None
     assert await webhook_store.claim(uid) == []
 
 
-async def test_a_deleted_webhook_takes_its_deliveries_along(webhook_store: Store) -> None:
+async def test_a_deleted_webhook_takes_its_deliveries_along(webhook_store: QueueStore) -> None:
     uid = await webhook_store.add_webhook("hook")
     kept = await webhook_store.add_webhook("kept")
     await webhook_store.publish(3)
@@ -246,7 +158,7 @@ async def test_a_deleted_webhook_takes_its_deliveries_along(webhook_store: Store
 
 
 async def test_deliveries_are_not_added_to_a_webhook_that_is_being_deleted(
-    webhook_store: Store,
+    webhook_store: QueueStore,
 ) -> None:
     for round_number in range(10):
         await webhook_store.add_webhook("hook")
@@ -262,7 +174,9 @@ async def test_deliveries_are_not_added_to_a_webhook_that_is_being_deleted(
         assert (await webhook_store.queue.depth()).pending == 0
 
 
-async def test_the_depth_counts_both_lanes_and_says_how_late_it_is(webhook_store: Store) -> None:
+async def test_the_depth_counts_both_lanes_and_says_how_late_it_is(
+    webhook_store: QueueStore,
+) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(3)
     [first, second] = await webhook_store.claim(uid, most=2)
@@ -274,7 +188,7 @@ async def test_the_depth_counts_both_lanes_and_says_how_late_it_is(webhook_store
 
 
 async def test_only_where_one_process_has_the_store_claims_are_recovered_at_once(
-    webhook_store: Store,
+    webhook_store: QueueStore,
 ) -> None:
     uid = await webhook_store.add_webhook("hook")
     await webhook_store.publish(2)

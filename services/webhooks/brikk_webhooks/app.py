@@ -21,6 +21,7 @@ from brikk_webhooks.runtime.dispatcher import Dispatcher
 from brikk_webhooks.runtime.metrics import DeliveryMetrics, QueueGauge
 from brikk_webhooks.runtime.sender import Sender
 from brikk_webhooks.settings import WebhooksSettings
+from brikk_webhooks.store.attempts import AttemptLog
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
 
@@ -44,7 +45,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     )
     log: GroupCommit[Report, bool] = GroupCommit(
         database,
-        queue.finish,
+        AttemptLog(database).write,
         keys=lambda report: (report.claim.delivery_id,),
     )
     sender = Sender(

@@ -21,7 +21,7 @@ class Target:
     retry_schedule: tuple[timedelta, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Claim:
     """A delivery that this process, and no other, may attempt until its lease runs out."""
 

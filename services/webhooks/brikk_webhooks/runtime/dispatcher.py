@@ -54,7 +54,7 @@ class Dispatcher:
         self._most = most
         self._lease = lease
         self._poll = poll
-        self._under_way: dict[str, Claim] = {}
+        self._under_way: set[Claim] = set()
         self._busy: Counter[str] = Counter()
         self._hungry = False
         self._draining = False
@@ -105,7 +105,7 @@ class Dispatcher:
                         self._lane, self._share_out, claim=new_id(), lease=self._lease
                     )
                     for claim in catch.claims:
-                        self._under_way[claim.delivery_id] = claim
+                        self._under_way.add(claim)
                         self._busy[claim.webhook_uid] += 1
                         attempts.create_task(self._attempt(claim))
                     if not catch.claims:
@@ -126,15 +126,17 @@ class Dispatcher:
     async def _attempt(self, claim: Claim) -> None:
         await self._send(claim)
         # Not reached when broken off: then the claim stays among those to give back.
-        del self._under_way[claim.delivery_id]
-        self._busy -= Counter((claim.webhook_uid,))
+        self._under_way.remove(claim)
+        self._busy[claim.webhook_uid] -= 1
+        if not self._busy[claim.webhook_uid]:
+            del self._busy[claim.webhook_uid]
         if self._hungry:
             self._wake.set()
         if not self._under_way:
             self._emptied.set()
 
     async def _give_back(self) -> None:
-        broken_off = list(self._under_way.values())
+        broken_off = list(self._under_way)
         self._under_way.clear()
         self._busy.clear()
         if broken_off:

@@ -1,4 +1,4 @@
-"""The queue that the deliveries table is: which endpoints wait, claims on deliveries, their end.
+"""The queue that the deliveries table is: who waits, and claims on what is due.
 
 It serves the dispatcher, which works for all organisations alike; nothing here answers a caller.
 """
@@ -13,41 +13,17 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
-from brikk_shared.errors import BrikkError
 from brikk_shared.types import from_microseconds
-from brikk_webhooks.domain.delivery import DeliveryState, Outcome
-from brikk_webhooks.domain.dispatch import Claim, Report, Target, secret_place
+from brikk_webhooks.domain.dispatch import Claim, Target, secret_place
 
 _MICROSECOND = timedelta(microseconds=1)
 
 _SHARE = {"webhook_uid": "text", "most": "bigint"}
 _CONTENT = {"webhook_uid": "text", "event_uid": "text"}
 _CLAIM = {"webhook_uid": "text", "id": "text", "claim": "text"}
-_END = {
-    **_CLAIM,
-    "state": "bigint",
-    "number": "bigint",
-    "response_status": "bigint",
-    "delay": "bigint",
-}
-_ATTEMPT = {
-    "webhook_uid": "text",
-    "id": "text",
-    "number": "bigint",
-    "start_time": "timestamp",
-    "latency": "bigint",
-    "response_status": "bigint",
-    "error": "text",
-}
-_STATE_AFTER = {
-    Outcome.DELIVERED: DeliveryState.DELIVERED,
-    Outcome.RETRY: DeliveryState.PENDING,
-    Outcome.FAILED: DeliveryState.FAILED,
-}
 
 
 class Lane(StrEnum):
@@ -83,7 +59,7 @@ class Depth:
 
 
 class Queue:
-    """Claims deliveries and ends them. Time is the store's: the clocks of replicas may differ."""
+    """Claims deliveries. Time is the store's, so the clocks of replicas may differ."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,26 +72,10 @@ class Queue:
             f" w.secret_version, w.retry_schedule FROM {batch_source(dialect, _CONTENT)}"
             " JOIN event e ON e.uid = b.event_uid JOIN webhook w ON w.uid = b.webhook_uid"
         )
-        same_claim = (
+        self._release = text(
+            f"UPDATE delivery SET claim = NULL, due_at = {now} FROM {batch_source(dialect, _CLAIM)}"
             " WHERE delivery.webhook_uid = b.webhook_uid AND delivery.id = b.id"
             " AND delivery.claim = b.claim"
-        )
-        self._release = text(
-            f"UPDATE delivery SET claim = NULL, due_at = {now}"
-            f" FROM {batch_source(dialect, _CLAIM)}{same_claim}"
-        )
-        self._end = text(
-            "UPDATE delivery SET state = b.state, attempts = b.number,"
-            " response_status = b.response_status, claim = NULL,"
-            f" due_at = CASE WHEN b.state = 1 THEN {now} + b.delay END,"
-            f" end_time = CASE WHEN b.state <> 1 THEN {now} END"
-            f" FROM {batch_source(dialect, _END)}{same_claim} RETURNING delivery.id"
-        )
-        self._log = text(
-            "INSERT INTO attempt"
-            " (webhook_uid, delivery_id, number, start_time, latency, response_status, error)"
-            " SELECT webhook_uid, id, number, start_time, latency, response_status, error"
-            f" FROM {batch_source(dialect, _ATTEMPT)}"
         )
         self._recover = [
             text(
@@ -193,25 +153,12 @@ class Queue:
 
     async def release(self, claims: Collection[Claim]) -> None:
         """Give back claims whose attempts came to nothing, so that nobody waits for the leases."""
-        rows = [_key(claim) for claim in claims]
+        rows = [
+            {"webhook_uid": claim.webhook_uid, "id": claim.delivery_id, "claim": claim.claim}
+            for claim in claims
+        ]
         async with self._database.transaction() as connection:
             await connection.execute(self._release, batch_params(self._dialect, _CLAIM, rows))
-
-    async def finish(
-        self, connection: AsyncConnection, reports: Sequence[Report]
-    ) -> list[bool | BrikkError]:
-        """Log attempts and move their deliveries on, in the transaction under way.
-
-        An item is False, and nothing of it is written, when its claim is no longer held: the lease
-        ran out and somebody else took over, or the webhook was deleted.
-        """
-        rows = [_end(report) for report in reports]
-        ended = await connection.execute(self._end, batch_params(self._dialect, _END, rows))
-        held = set(ended.scalars())
-        log = [_attempt(report) for report in reports if report.claim.delivery_id in held]
-        if log:
-            await connection.execute(self._log, batch_params(self._dialect, _ATTEMPT, log))
-        return [report.claim.delivery_id in held for report in reports]
 
     async def depth(self) -> Depth:
         """Measure the queue."""
@@ -274,29 +221,3 @@ def _target(row: Row[Any]) -> Target:
         secret_place=secret_place(row.organization, row.id, row.secret_version),
         retry_schedule=tuple(wait * _MICROSECOND for wait in json.loads(row.retry_schedule)),
     )
-
-
-def _key(claim: Claim) -> dict[str, object]:
-    return {"webhook_uid": claim.webhook_uid, "id": claim.delivery_id, "claim": claim.claim}
-
-
-def _end(report: Report) -> dict[str, object]:
-    return {
-        **_key(report.claim),
-        "state": _STATE_AFTER[report.verdict.outcome],
-        "number": report.attempt.number,
-        "response_status": report.attempt.response_status,
-        "delay": report.verdict.delay // _MICROSECOND,
-    }
-
-
-def _attempt(report: Report) -> dict[str, object]:
-    return {
-        "webhook_uid": report.claim.webhook_uid,
-        "id": report.claim.delivery_id,
-        "number": report.attempt.number,
-        "start_time": report.attempt.start_time,
-        "latency": report.attempt.latency // _MICROSECOND,
-        "response_status": report.attempt.response_status,
-        "error": report.attempt.error,
-    }

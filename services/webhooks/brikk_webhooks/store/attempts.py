@@ -1,0 +1,85 @@
+"""How attempts end: each is logged and moves its delivery on, many in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared.batch import batch_params, batch_source
+from brikk_shared.database import Database
+from brikk_shared.errors import BrikkError
+from brikk_webhooks.domain.delivery import DeliveryState, Outcome
+from brikk_webhooks.domain.dispatch import Report
+
+_MICROSECOND = timedelta(microseconds=1)
+
+_COLUMNS = {
+    "webhook_uid": "text",
+    "delivery_id": "text",
+    "claim": "text",
+    "state": "bigint",
+    "delay": "bigint",
+    "number": "bigint",
+    "start_time": "timestamp",
+    "latency": "bigint",
+    "response_status": "bigint",
+    "error": "text",
+}
+_STATE_AFTER = {
+    Outcome.DELIVERED: DeliveryState.DELIVERED,
+    Outcome.RETRY: DeliveryState.PENDING,
+    Outcome.FAILED: DeliveryState.FAILED,
+}
+
+
+class AttemptLog:
+    """Writes reports of attempts, at most one of a delivery at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._dialect = database.dialect
+        source = batch_source(self._dialect, _COLUMNS)
+        self._end = text(
+            "UPDATE delivery SET state = b.state, attempts = b.number,"
+            " response_status = b.response_status, claim = NULL,"
+            f" due_at = CASE WHEN b.state = 1 THEN {database.now_sql} + b.delay END,"
+            f" end_time = CASE WHEN b.state <> 1 THEN {database.now_sql} END FROM {source}"
+            " WHERE delivery.webhook_uid = b.webhook_uid AND delivery.id = b.delivery_id"
+            " AND delivery.claim = b.claim RETURNING delivery.id"
+        )
+        logged = "webhook_uid, delivery_id, number, start_time, latency, response_status, error"
+        self._log = text(f"INSERT INTO attempt ({logged}) SELECT {logged} FROM {source}")
+
+    async def write(
+        self, connection: AsyncConnection, reports: Sequence[Report]
+    ) -> list[bool | BrikkError]:
+        """Log attempts and move their deliveries on, in the transaction under way.
+
+        A report is answered False, and nothing of it is written, when its claim is no longer held:
+        the lease ran out and somebody else took over, or the webhook was deleted.
+        """
+        rows = [_row(report) for report in reports]
+        ended = await connection.execute(self._end, batch_params(self._dialect, _COLUMNS, rows))
+        held = set(ended.scalars())
+        logged = [row for row in rows if row["delivery_id"] in held]
+        if logged:
+            await connection.execute(self._log, batch_params(self._dialect, _COLUMNS, logged))
+        return [report.claim.delivery_id in held for report in reports]
+
+
+def _row(report: Report) -> dict[str, object]:
+    claim, attempt, verdict = report.claim, report.attempt, report.verdict
+    return {
+        "webhook_uid": claim.webhook_uid,
+        "delivery_id": claim.delivery_id,
+        "claim": claim.claim,
+        "state": _STATE_AFTER[verdict.outcome],
+        "delay": verdict.delay // _MICROSECOND,
+        "number": attempt.number,
+        "start_time": attempt.start_time,
+        "latency": attempt.latency // _MICROSECOND,
+        "response_status": attempt.response_status,
+        "error": attempt.error,
+    }
