@@ -15,8 +15,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH_OF_FILES = 160
-"""Tables that go into a file or a pipe are not cut to a terminal's width."""
+_WIDTH_OF_FILES = 10_000
+"""Tables that go into a file or a pipe have a line per row, however long."""
 
 _STATE_STYLES = {
     "SUCCEEDED": "green",
@@ -56,9 +56,11 @@ def as_json(message: Message) -> dict[str, Any]:
     )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, title: str = "") -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """A table whose cells show what came from elsewhere as it is, without any effect."""
-    drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")  # a name that is cut short is no name
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else plain(str(cell)) for cell in row))
     return drawn

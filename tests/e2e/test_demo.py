@@ -9,6 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import grpc
+
+from brikk.workflow.v1.execution_pb2 import WorkflowExecution
+from brikk.workflow.v1.execution_service_pb2 import ListExecutionsRequest
+from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from support.command import BRIKK, TIMEOUT, brikk, environment_of
 
 
@@ -45,23 +50,36 @@ def test_people_see_steps_agents_deliveries_and_metrics(tmp_path: Path) -> None:
     assert f"kept {folder}" in shown.err
 
 
+def executions(client: dict[str, str]) -> list[WorkflowExecution]:
+    metadata = [("authorization", f"Bearer {client['token']}")]
+    request = ListExecutionsRequest(page_size=500)
+    with grpc.insecure_channel(client["workflow"]) as channel:
+        answer = ExecutionServiceStub(channel).ListExecutions(
+            request, timeout=TIMEOUT, metadata=metadata
+        )
+    return list(answer.executions)
+
+
 def test_a_workflow_process_that_is_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
-    demo = subprocess.Popen(
+    with subprocess.Popen(
         [BRIKK, "demo", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment_of(None, {"TMPDIR": str(tmp_path)}),
         text=True,
-    )
-    assert demo.stderr is not None
-    for line in demo.stderr:
-        if "executing" in line:
-            break
-    [home] = tmp_path.glob("brikk-demo-*/suite")
-    running = brikk("execution", "list", "--state=running", "--limit=1", "--json", home=home)
-    while not running.json["executions"]:
-        running = brikk("execution", "list", "--state=running", "--limit=1", "--json", home=home)
-    os.kill(json.loads((home / "processes.json").read_text())["workflow"], signal.SIGKILL)
-    out, err = demo.communicate(timeout=2 * TIMEOUT)
+    ) as demo:
+        try:
+            assert demo.stderr is not None
+            assert any("executing" in line for line in demo.stderr)
+            [home] = tmp_path.glob("brikk-demo-*/suite")
+            client = json.loads((home / "client.json").read_text())
+            states = {WorkflowExecution.STATE_RUNNING}
+            while WorkflowExecution.STATE_SUCCEEDED not in states:
+                states = {each.state for each in executions(client)}
+            os.kill(json.loads((home / "processes.json").read_text())["workflow"], signal.SIGKILL)
+            assert WorkflowExecution.STATE_RUNNING in states
+            out, err = demo.communicate(timeout=2 * TIMEOUT)
+        finally:
+            demo.terminate()
     assert demo.returncode == 0, err
     check(json.loads(out))

@@ -9,9 +9,6 @@ from typing import Annotated
 
 import typer
 
-from brikk_cli.demo.examples import Examples
-from brikk_cli.demo.progress import DemoProgress
-from brikk_cli.demo.run import LOG_FILE, run_demo
 from brikk_cli.failures import CommandError, ExitCode
 from brikk_cli.options import JsonOption
 from brikk_cli.render import console, plain, print_json, show
@@ -35,6 +32,11 @@ def demo(
 
 
 async def _demo(keep: bool, json: bool) -> int:
+    # Here, because loading all that runs a suite takes longer than most other commands.
+    from brikk_cli.demo.examples import Examples
+    from brikk_cli.demo.progress import DemoProgress
+    from brikk_cli.demo.run import LOG_FILE, run_demo
+
     errors = console(stderr=True)
     folder = Path(tempfile.mkdtemp(prefix="brikk-demo-"))
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from brikk_cli.failures import CommandError
 from brikk_cli.home import Home
@@ -15,7 +14,6 @@ from brikk_cli.keys import LOCAL_ORGANIZATION, USER_SCOPES, Keys, user_token
 from brikk_cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from brikk_cli.render import print_json
 from brikk_cli.session import perform
-from brikk_shared.settings import Duration
 
 
 def token(
@@ -55,6 +53,11 @@ async def _token(
 
 
 def _lifetime(given: str) -> timedelta:
+    # Here, because loading the settings takes longer than most other commands.
+    from pydantic import TypeAdapter, ValidationError
+
+    from brikk_shared.settings import Duration
+
     try:
         return TypeAdapter(Duration).validate_python(given)
     except ValidationError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -18,7 +18,9 @@ from brikk_cli.plan import SERVICES, VALKEY
 from brikk_cli.ports import Ports
 from brikk_cli.render import console, plain, print_json, show, table
 from brikk_cli.session import perform
-from brikk_cli.suite import Suite
+
+if TYPE_CHECKING:
+    from brikk_cli.suite import Suite
 
 
 class LogLevel(StrEnum):
@@ -61,6 +63,9 @@ def up(
 async def _up(
     home: Path, ports: Ports, database_url: str | None, log_level: str, json: bool
 ) -> int:
+    # Here, because loading all that runs a suite takes longer than most other commands.
+    from brikk_cli.suite import Suite
+
     log = LogPrinter(console(stderr=json))
     suite = Suite(home, ports=ports, database_url=database_url, log_level=log_level, log=log)
     async with suite:

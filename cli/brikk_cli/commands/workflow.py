@@ -140,6 +140,7 @@ def _report(file: Path, problems: Iterable[workflow_service_pb2.Problem]) -> int
     found = 0
     for problem in problems:
         found += 1
-        where = f"{file}:{problem.line}:{problem.column}: {problem.path}"
-        errors.print(plain(f"{where}: {problem.message}"), soft_wrap=True)
+        where = f"{file}:{problem.line}:{problem.column}: "
+        path = f"{problem.path}: " if problem.path else ""
+        errors.print(plain(where + path + problem.message), soft_wrap=True)
     return ExitCode.FAILED if found else 0
