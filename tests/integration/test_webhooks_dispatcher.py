@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery
-from brikk_webhooks.domain.dispatch import Claim
+from brikk_webhooks.domain.dispatch import Claim, Report
 from brikk_webhooks.runtime.dispatcher import Dispatcher
 from brikk_webhooks.store.queue import Lane
 from support.receiver import receiving
-from support.webhook_queue import DELIVERED, EXPIRED, LEASE, QueueStore
+from support.webhook_queue import DELIVERED, EXPIRED, LEASE, QueueStore, report
 from support.webhooks import AT_ONCE, event, store, webhooks
 
 
@@ -29,12 +29,15 @@ class Attempts:
         self.begun: list[Claim] = []
         self.end = asyncio.Event()
 
-    async def send(self, claim: Claim) -> None:
+    async def send(self, claim: Claim) -> Report:
         async with self._changed:
             self.begun.append(claim)
             self._changed.notify_all()
         await self.end.wait()
-        await self._filled.finish([claim], DELIVERED)
+        return report(claim, DELIVERED)
+
+    async def log(self, made: Report) -> None:
+        await self._filled.log([made])
 
     async def wait(self, count: int) -> None:
         async with self._changed:
@@ -55,6 +58,7 @@ async def dispatching(
         Lane.FIRST,
         filled.queue,
         attempts.send,
+        attempts.log,
         slots=slots,
         most=most,
         lease=lease,

@@ -41,6 +41,18 @@ def retry(delay: timedelta) -> Verdict:
     return Verdict(outcome=Outcome.RETRY, error="answered 500", delay=delay)
 
 
+def report(claim: Claim, verdict: Verdict) -> Report:
+    """An attempt that came to this."""
+    attempt = Attempt(
+        number=claim.attempt,
+        start_time=NOW,
+        latency=timedelta(milliseconds=20),
+        response_status=200 if verdict is DELIVERED else 500,
+        error=verdict.error,
+    )
+    return Report(claim=claim, attempt=attempt, verdict=verdict)
+
+
 class QueueStore:
     """Fills the queue, claims from it and ends what was claimed."""
 
@@ -92,20 +104,10 @@ class QueueStore:
 
     async def finish(self, claims: Sequence[Claim], verdict: Verdict) -> list[bool]:
         """Logs an attempt of each; tells for which the claim still held."""
-        reports = [
-            Report(
-                claim=claim,
-                attempt=Attempt(
-                    number=claim.attempt,
-                    start_time=NOW,
-                    latency=timedelta(milliseconds=20),
-                    response_status=200 if verdict is DELIVERED else 500,
-                    error=verdict.error,
-                ),
-                verdict=verdict,
-            )
-            for claim in claims
-        ]
+        return await self.log([report(claim, verdict) for claim in claims])
+
+    async def log(self, reports: Sequence[Report]) -> list[bool]:
+        """Logs attempts; tells for which the claim still held."""
         async with self.database.transaction() as connection:
             return [bool(each) for each in await self._log.write(connection, reports)]
 

@@ -62,6 +62,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             lane,
             queue,
             sender.send,
+            sender.log,
             slots=slots,
             most=settings.max_in_flight,
             lease=settings.claim_lease,

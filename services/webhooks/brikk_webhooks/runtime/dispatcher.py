@@ -12,14 +12,14 @@ import structlog
 
 from brikk_shared.errors import Unavailable
 from brikk_shared.ids import new_id
-from brikk_webhooks.domain.dispatch import Claim
+from brikk_webhooks.domain.dispatch import Claim, Report
 from brikk_webhooks.domain.fairness import share
 from brikk_webhooks.store.queue import Lane, Queue, Waiting
 
 _BATCH = 128
 _NOW = timedelta()
 
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.stdlib.get_logger(__name__)
 
 
 class Dispatcher:
@@ -28,10 +28,14 @@ class Dispatcher:
     It claims as long as it has free slots and somebody's delivery is due; then it waits until it is
     woken, until the next one is due, or until it is time to look for those that came in elsewhere.
 
+    A slot is free again when the endpoint has answered; the log of an attempt takes none, so that
+    a commit under way keeps nobody from being called.
+
     Args:
-        send: makes an attempt and logs it; it does not raise for anything an endpoint can do.
-        slots: most attempts under way.
-        most: most attempts under way to one webhook.
+        send: makes an attempt; it does not raise for anything an endpoint can do.
+        log: writes down what came of it.
+        slots: most requests under way.
+        most: most requests under way to one webhook.
         lease: how long a claim holds; longer than an attempt takes.
         poll: how long it waits at most before it looks again.
     """
@@ -40,7 +44,8 @@ class Dispatcher:
         self,
         lane: Lane,
         queue: Queue,
-        send: Callable[[Claim], Awaitable[None]],
+        send: Callable[[Claim], Awaitable[Report]],
+        log: Callable[[Report], Awaitable[None]],
         *,
         slots: int,
         most: int,
@@ -50,12 +55,14 @@ class Dispatcher:
         self._lane = lane
         self._queue = queue
         self._send = send
+        self._log = log
         self._slots = slots
         self._most = most
         self._lease = lease
         self._poll = poll
-        self._under_way: set[Claim] = set()
+        self._held: set[Claim] = set()
         self._busy: Counter[str] = Counter()
+        self._in_flight = 0
         self._hungry = False
         self._draining = False
         self._claiming = asyncio.Lock()
@@ -64,19 +71,19 @@ class Dispatcher:
 
     @property
     def in_flight(self) -> int:
-        """How many attempts are under way."""
-        return len(self._under_way)
+        """How many requests are under way."""
+        return self._in_flight
 
     def wake(self) -> None:
         """Let it look at the queue now: something has come in."""
         self._wake.set()
 
     async def drain(self) -> None:
-        """Claim nothing more and wait for what is under way."""
+        """Claim nothing more, and wait until what is under way is done and logged."""
         self._draining = True
         async with self._claiming:
             self._emptied.clear()
-        if self._under_way:
+        if self._held:
             await self._emptied.wait()
 
     async def run(self) -> None:
@@ -98,49 +105,53 @@ class Dispatcher:
         try:
             async with self._claiming:
                 while not self._draining:
-                    if self.in_flight == self._slots:
+                    if self._in_flight == self._slots:
                         self._hungry = True
                         break
                     catch = await self._queue.claim(
                         self._lane, self._share_out, claim=new_id(), lease=self._lease
                     )
                     for claim in catch.claims:
-                        self._under_way.add(claim)
+                        self._held.add(claim)
                         self._busy[claim.webhook_uid] += 1
+                        self._in_flight += 1
                         attempts.create_task(self._attempt(claim))
                     if not catch.claims:
                         later = [each.due_in for each in catch.waiting if each.due_in > _NOW]
                         pause = min([pause, *later])
                         break
         except Unavailable as error:
-            _log.warning("queue_unavailable", lane=self._lane.name, error=error.message)
+            _logger.warning("queue_unavailable", lane=self._lane.name, error=error.message)
         return pause
 
     def _share_out(self, waiting: Sequence[Waiting]) -> Mapping[str, int]:
         due = [each.webhook_uid for each in waiting if each.due_in <= _NOW]
         # Whoever is due and gets nothing now may get the slot of the next to end.
         self._hungry = bool(due)
-        free = self._slots - self.in_flight
+        free = self._slots - self._in_flight
         return share(min(free, _BATCH), due, self._busy, most=self._most)
 
     async def _attempt(self, claim: Claim) -> None:
-        await self._send(claim)
-        # Not reached when broken off: then the claim stays among those to give back.
-        self._under_way.remove(claim)
+        report = await self._send(claim)
+        self._in_flight -= 1
         self._busy[claim.webhook_uid] -= 1
         if not self._busy[claim.webhook_uid]:
             del self._busy[claim.webhook_uid]
         if self._hungry:
             self._wake.set()
-        if not self._under_way:
+        await self._log(report)
+        # Not reached when broken off: then the claim stays among those to give back.
+        self._held.remove(claim)
+        if not self._held:
             self._emptied.set()
 
     async def _give_back(self) -> None:
-        broken_off = list(self._under_way)
-        self._under_way.clear()
+        broken_off = list(self._held)
+        self._held.clear()
         self._busy.clear()
+        self._in_flight = 0
         if broken_off:
             try:
                 await self._queue.release(broken_off)
             except Unavailable as error:
-                _log.warning("claims_not_released", lane=self._lane.name, error=error.message)
+                _logger.warning("claims_not_released", lane=self._lane.name, error=error.message)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from brikk_shared.clock import Clock
 from brikk_shared.errors import Unavailable
+from brikk_webhooks.domain.delivery import Outcome
+from brikk_webhooks.domain.dispatch import Report
 from brikk_webhooks.store.queue import Queue
 
 _INTERVAL = timedelta(seconds=15)
@@ -45,8 +47,16 @@ class DeliveryMetrics:
             registry=registry,
         )
         self._in_flight = Gauge(
-            "brikk_webhooks_in_flight", "Attempts under way in this process.", registry=registry
+            "brikk_webhooks_in_flight", "Requests under way in this process.", registry=registry
         )
+
+    def count(self, report: Report, now: datetime) -> None:
+        """Count an attempt that was logged."""
+        outcome = report.verdict.outcome
+        self.attempts.labels(outcome).inc()
+        if outcome is Outcome.DELIVERED:
+            waited = now - report.claim.create_time
+            self.delivery_seconds.observe(max(0.0, waited.total_seconds()))
 
     def watch_in_flight(self, count: Callable[[], int]) -> None:
         """Let a scrape ask how many attempts are under way."""

@@ -14,14 +14,14 @@ from brikk_shared.errors import Unavailable
 from brikk_shared.group_commit import GroupCommit
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.cloudevent import CONTENT_TYPE
-from brikk_webhooks.domain.delivery import Answer, Attempt, Outcome, judge
+from brikk_webhooks.domain.delivery import Answer, Attempt, judge
 from brikk_webhooks.domain.dispatch import Claim, Report
 from brikk_webhooks.domain.sealing import KeyRing, SealingError
 from brikk_webhooks.domain.signing import sign
 from brikk_webhooks.runtime.metrics import DeliveryMetrics
 
 _random = random.SystemRandom()
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.stdlib.get_logger(__name__)
 
 
 class Sender:
@@ -56,8 +56,8 @@ class Sender:
             reraise=True,
         )
 
-    async def send(self, claim: Claim) -> None:
-        """Make the attempt that was claimed."""
+    async def send(self, claim: Claim) -> Report:
+        """Make the attempt that was claimed, and say what came of it."""
         start_time = self._clock.now()
         began = self._clock.monotonic()
         answer = await self._post(claim, int(start_time.timestamp()))
@@ -76,19 +76,28 @@ class Sender:
             response_status=answer.status,
             error=verdict.error,
         )
-        if not await self._commit(Report(claim=claim, attempt=attempt, verdict=verdict)):
+        return Report(claim=claim, attempt=attempt, verdict=verdict)
+
+    async def log(self, report: Report) -> None:
+        """Write it down. What cannot be is attempted again, by whoever gets it after the lease."""
+        try:
+            try:
+                held = await self._log.submit(report)
+            except Unavailable:
+                held = await self._again(self._log.submit, report)
+        except Unavailable as error:
+            delivery = report.claim.delivery_id
+            _logger.warning("attempt_not_logged", delivery=delivery, error=error.message)
             return
-        self._metrics.attempts.labels(verdict.outcome).inc()
-        if verdict.outcome is Outcome.DELIVERED:
-            waited = self._clock.now() - claim.create_time
-            self._metrics.delivery_seconds.observe(max(0.0, waited.total_seconds()))
+        if held:
+            self._metrics.count(report, self._clock.now())
 
     async def _post(self, claim: Claim, timestamp: int) -> Answer:
         target = claim.target
         try:
             key = self._key_ring.open(target.secret, target.secret_place)
         except SealingError as error:
-            _log.error("secret_not_opened", place=str(target.secret_place), error=str(error))
+            _logger.warning("secret_not_opened", place=str(target.secret_place), error=str(error))
             return Answer(error="the signing secret cannot be opened", final=True)
         headers = {
             "Content-Type": CONTENT_TYPE,
@@ -99,16 +108,3 @@ class Sender:
             ),
         }
         return await self._poster.post(target.url, headers=headers, body=claim.body)
-
-    async def _commit(self, report: Report) -> bool:
-        """Log it. What cannot be logged is attempted again by whoever gets it after the lease."""
-        try:
-            try:
-                return await self._log.submit(report)
-            except Unavailable:
-                return await self._again(self._log.submit, report)
-        except Unavailable as error:
-            _log.warning(
-                "attempt_not_logged", delivery=report.claim.delivery_id, error=error.message
-            )
-            return False
