@@ -20,6 +20,13 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most entries to show.")]
 
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Databases instead of SQLite files; {service} stands for the service's name."
+    ),
+]
+
 
 def resource_name(collection: str, given: str) -> str:
     """The full name of a resource that may have been given by its id alone."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import grpc
+import pytest
 
 from brikk.workflow.v1.execution_pb2 import WorkflowExecution
 from brikk.workflow.v1.execution_service_pb2 import ListExecutionsRequest
 from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from brikk_shared.ids import new_id
+from support import postgres
 from support.command import BRIKK, TIMEOUT, brikk, environment_of
 
 
@@ -51,7 +58,7 @@ def test_people_see_steps_agents_deliveries_and_metrics(tmp_path: Path) -> None:
 
 
 def executions(client: dict[str, str]) -> list[WorkflowExecution]:
-    metadata = [("authorization", f"Bearer {client['token']}")]
+    metadata = (("authorization", f"Bearer {client['token']}"),)
     request = ListExecutionsRequest(page_size=500)
     with grpc.insecure_channel(client["workflow"]) as channel:
         answer = ExecutionServiceStub(channel).ListExecutions(
@@ -60,9 +67,32 @@ def executions(client: dict[str, str]) -> list[WorkflowExecution]:
     return list(answer.executions)
 
 
-def test_a_workflow_process_that_is_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stores(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Options of a demonstration with stores of this kind, all empty."""
+    if request.param == "sqlite":
+        yield []
+        return
+    server, prefix = postgres.server_url(), f"demo_{new_id()}"
+    names = [f"{prefix}_{service}" for service in ("discovery", "workflow", "webhooks")]
+    asyncio.run(execute(server, [f"CREATE DATABASE {name}" for name in names]))
+    template = urlsplit(server)._replace(path=f"/{prefix}_{{service}}")
+    yield [f"--database-url={urlunsplit(template)}"]
+    asyncio.run(execute(server, [f"DROP DATABASE {name} WITH (FORCE)" for name in names]))
+
+
+async def execute(server: str, statements: list[str]) -> None:
+    connection = await asyncpg.connect(server)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+def test_a_workflow_process_that_is_killed_in_the_middle_costs_nothing(
+    tmp_path: Path, stores: list[str]
+) -> None:
     with subprocess.Popen(
-        [BRIKK, "demo", "--json"],
+        [BRIKK, "demo", "--json", *stores],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment_of(None, {"TMPDIR": str(tmp_path)}),

@@ -155,20 +155,22 @@ def test_a_wrong_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything_and_what_was_stored_is_there_again(
-    tmp_path: Path, signum: signal.Signals
-) -> None:
-    definition = "name: kept\nsteps:\n  - id: one\n    call: {capability: nobody.does}\n"
-    home = tmp_path / "home"
-    with up(home) as suite:
-        applied = brikk("workflow", "apply", "-", home=home, stdin=definition)
-        assert applied.code == 0, applied.err
+def test_a_signal_stops_everything(tmp_path: Path, signum: signal.Signals) -> None:
+    with up(tmp_path / "home") as suite:
         pids = suite.pids()
         assert pids.keys() == {*SERVICES, "valkey"}
         assert suite.stop(signum) == 0
         assert not any(is_alive(pid) for pid in pids.values())
         assert suite.ports.problems() == []
-        assert not (home / "processes.json").exists()
+        assert not (suite.home / "processes.json").exists()
+
+
+def test_what_was_stored_is_there_again(tmp_path: Path) -> None:
+    definition = "name: kept\nsteps:\n  - id: one\n    call: {capability: nobody.does}\n"
+    home = tmp_path / "home"
+    with up(home):
+        applied = brikk("workflow", "apply", "-", home=home, stdin=definition)
+        assert applied.code == 0, applied.err
     gone = brikk("workflow", "list", home=home)
     assert gone.code == 5
     assert "is `brikk up` running?" in gone.err

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from brikk_cli.failures import CommandError, ExitCode
-from brikk_cli.options import JsonOption
+from brikk_cli.options import DatabaseOption, JsonOption
 from brikk_cli.render import console, plain, print_json, show
 from brikk_cli.session import perform
 from brikk_shared.clock import SystemClock
@@ -21,6 +21,7 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the folder with data, keys and logs.")
     ] = False,
+    database_url: DatabaseOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run real agents on real records in a suite of its own, and see whether all went well.
@@ -28,10 +29,10 @@ def demo(
     It uses a temporary folder and free ports, so it runs beside `brikk up` and again. Exit code 1
     when any part failed; then the folder is kept.
     """
-    perform(_demo(keep, json), as_json=json)
+    perform(_demo(keep, database_url, json), as_json=json)
 
 
-async def _demo(keep: bool, json: bool) -> int:
+async def _demo(keep: bool, database_url: str | None, json: bool) -> int:
     # Here, because loading all that runs a suite takes longer than most other commands.
     from brikk_cli.demo.examples import Examples
     from brikk_cli.demo.progress import DemoProgress
@@ -40,7 +41,8 @@ async def _demo(keep: bool, json: bool) -> int:
     errors = console(stderr=True)
     folder = Path(tempfile.mkdtemp(prefix="brikk-demo-"))
     try:
-        outcome = await run_demo(folder, Examples.find(), DemoProgress(errors, SystemClock()))
+        progress = DemoProgress(errors, SystemClock())
+        outcome = await run_demo(folder, Examples.find(), progress, database_url=database_url)
         problems = list(outcome.problems())
         keep = keep or bool(problems)
     except (BrikkError, CommandError):

@@ -13,7 +13,7 @@ import typer
 from rich.console import Group
 
 from brikk_cli.logs import LogPrinter
-from brikk_cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from brikk_cli.options import DEFAULT_HOME, DatabaseOption, HomeOption, JsonOption
 from brikk_cli.plan import SERVICES, VALKEY
 from brikk_cli.ports import Ports
 from brikk_cli.render import console, plain, print_json, show, table
@@ -41,12 +41,7 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME=PORT", help="One port; repeatable. NAME as in the messages."),
     ] = None,
-    database_url: Annotated[
-        str | None,
-        typer.Option(
-            help="Databases instead of SQLite files; {service} stands for the service's name."
-        ),
-    ] = None,
+    database_url: DatabaseOption = None,
     log_level: Annotated[LogLevel, typer.Option(help="The least important lines to show.")] = (
         LogLevel.INFO
     ),

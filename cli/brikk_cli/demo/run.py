@@ -51,12 +51,13 @@ SETTLED_WITHIN = timedelta(seconds=20)
 
 LOG_FILE = "logs.txt"
 
-_WEBHOOK = "demo"
 _POLL_INTERVAL = timedelta(milliseconds=100)
 _MANY = 10_000
 
 
-async def run_demo(home: Path, examples: Examples, progress: DemoProgress) -> Outcome:
+async def run_demo(
+    home: Path, examples: Examples, progress: DemoProgress, *, database_url: str | None
+) -> Outcome:
     """Runs the demonstration in a folder.
 
     Raises CommandError when it cannot even begin; what goes wrong later is in the outcome.
@@ -70,6 +71,7 @@ async def run_demo(home: Path, examples: Examples, progress: DemoProgress) -> Ou
             Suite(
                 home / "suite",
                 ports=Ports.free(),
+                database_url=database_url,
                 log=lambda name, line: print(f"{name:<12}", line, file=logs),
                 log_level="warning",
             )
@@ -97,7 +99,8 @@ class _Demo:
         self._receiver = receiver
         self._progress = progress
         self._clock = SystemClock()
-        self._run = new_id()
+        self._run = f"demo-{new_id()}"
+        """Names what this demonstration makes, so that its requests can be sent again."""
 
     async def start_agents(self, programs: Sequence[Path]) -> None:
         """Runs each agent as a process and waits until all of them have registered."""
@@ -125,9 +128,7 @@ class _Demo:
             secret=self._receiver.secret,
             retry_schedule=[Duration(seconds=1)] * 5,
         )
-        request = CreateWebhookRequest(
-            webhook_id=_WEBHOOK, webhook=webhook, request_id=f"webhook-{self._run}"
-        )
+        request = CreateWebhookRequest(webhook_id=self._run, webhook=webhook, request_id=self._run)
         await self._services.call(self._services.webhooks.CreateWebhook, request)
 
     async def apply(self, file: Path) -> Workflow:
@@ -228,7 +229,7 @@ class _Demo:
     async def _deliveries(self) -> Deliveries:
         found = await self._services.pages(
             self._services.webhooks.ListDeliveries,
-            ListDeliveriesRequest(parent=f"webhooks/{_WEBHOOK}"),
+            ListDeliveriesRequest(parent=f"webhooks/{self._run}"),
             lambda page: page.deliveries,
             limit=_MANY,
         )
