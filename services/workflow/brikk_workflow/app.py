@@ -24,9 +24,9 @@ from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.directory import AgentDirectory, resolve_over
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
+from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
-from brikk_workflow.runtime.run import Engine
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -99,15 +100,16 @@ class AgentDirectory:
         turn = next(self._turn) % len(pool)
         return min((*pool[turn:], *pool[:turn]), key=lambda each: self._in_flight[each.agent])
 
-    def began(self, agent: str) -> None:
-        """Counts a call that is sent to the agent."""
+    @contextmanager
+    def calling(self, agent: str) -> Iterator[None]:
+        """Counts a call as in flight while the block runs."""
         self._in_flight[agent] += 1
-
-    def ended(self, agent: str) -> None:
-        """Uncounts it."""
-        self._in_flight[agent] -= 1
-        if not self._in_flight[agent]:
-            del self._in_flight[agent]
+        try:
+            yield
+        finally:
+            self._in_flight[agent] -= 1
+            if not self._in_flight[agent]:
+                del self._in_flight[agent]
 
     async def _candidates(self, organization: str, capability: str) -> Sequence[Candidate]:
         key = (organization, capability)

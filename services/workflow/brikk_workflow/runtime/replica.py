@@ -22,8 +22,9 @@ from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionState, next_wake
 from brikk_workflow.runtime.definitions import Definitions
+from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
-from brikk_workflow.runtime.run import Engine, Run
+from brikk_workflow.runtime.run import Run
 from brikk_workflow.store.executions import get_outputs
 from brikk_workflow.store.ownership import claim, release
 from brikk_workflow.store.transitions import Begin, Changes

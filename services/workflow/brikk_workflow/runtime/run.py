@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
-from brikk_shared.clock import Clock
-from brikk_shared.database import Database
 from brikk_shared.errors import Unavailable
-from brikk_shared.group_commit import GroupCommit
-from brikk_shared.outbox import Outbox
-from brikk_workflow.clients.agents import AgentCaller, Answered, Work
-from brikk_workflow.clients.directory import AgentDirectory, Candidate
+from brikk_workflow.clients.directory import Candidate
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import calls_in_flight, decide
 from brikk_workflow.domain.decision import (
     AgentAvailable,
     AgentMissing,
-    AttemptFailed,
-    AttemptSucceeded,
-    Call,
     CancelCall,
     CancelRequested,
     Command,
@@ -35,37 +26,17 @@ from brikk_workflow.domain.decision import (
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord, Wish
 from brikk_workflow.domain.state import ExecutionState, StepStatus, next_wake
-from brikk_workflow.runtime.changes import Changes
-from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.calls import Calls
+from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
-from brikk_workflow.runtime.timers import Timers
-from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store import transitions
 from brikk_workflow.store.executions import get_execution, get_outputs
-from brikk_workflow.store.transitions import Move, Write, Written
+from brikk_workflow.store.transitions import Move
 
 log = structlog.get_logger()
 
 STORE_PAUSE = timedelta(seconds=1)
 """How long to wait before a store that did not answer is asked again."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
-    """What all executions of a replica are run with. `replica` is how the store knows it."""
-
-    replica: str
-    clock: Clock
-    random: Callable[[], float]
-    database: Database
-    outbox: Outbox
-    commits: GroupCommit[Write, Written]
-    directory: AgentDirectory
-    caller: AgentCaller
-    timers: Timers
-    waiting: WaitingRoom
-    changes: Changes
-    metrics: Metrics
 
 
 class Run:
@@ -91,7 +62,13 @@ class Run:
         self._wishes_read = record.inbox_folded
         self._events: list[Event | Wish] = []
         self._woken = asyncio.Event()
-        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._calls = Calls(
+            engine,
+            execution=f"executions/{record.execution_id}",
+            traceparent=record.traceparent,
+            post=self.post,
+            settled=self._woken.set,
+        )
         self._draining = False
         self._lost = False
 
@@ -136,20 +113,18 @@ class Run:
         `commands` are what the decision ordered that was just committed, and `candidates` where
         its calls go.
         """
-        async with asyncio.TaskGroup() as group:
-            self._carry_out(group, commands, candidates)
+        async with self._calls:
+            self._carry_out(commands, candidates)
             while not (self._lost or self._state.status.terminal):
                 if self._draining and not self._calls and not self._events:
                     break
                 await self._woken.wait()
                 self._woken.clear()
                 if self._events:
-                    await self._fold(group)
-            for call in self._calls.values():
-                call.cancel()
+                    await self._fold()
         self._engine.timers.drop(self.execution_id)
 
-    async def _fold(self, group: asyncio.TaskGroup) -> None:
+    async def _fold(self) -> None:
         posted, self._events = self._events, []
         events = [_as_event(each) for each in posted]
         folded = max(
@@ -157,6 +132,7 @@ class Run:
         )
         decision, candidates, now = await self._decide(events)
         if not decision.history and folded == self._folded:
+            self._carry_out((), {})
             return
         try:
             written = await self._engine.commits.submit(self._move(decision, folded, now))
@@ -166,7 +142,7 @@ class Run:
         if not written.applied:
             # Not ours any more, or our own commit succeeded and its reply was lost: the row tells.
             self._events[:0] = posted
-            await self._read_again(group)
+            await self._read_again()
             return
         self._state = decision.state
         self._outputs.update(decision.outputs)
@@ -175,7 +151,7 @@ class Run:
         self._engine.changes.notify(self.execution_id)
         if self._state.status.terminal:
             self._engine.metrics.executions.labels(self._state.status).inc()
-        self._carry_out(group, decision.commands, candidates)
+        self._carry_out(decision.commands, candidates)
 
     async def _decide(
         self, events: Sequence[Event]
@@ -216,7 +192,7 @@ class Run:
             inbox_folded=folded,
         )
 
-    async def _read_again(self, group: asyncio.TaskGroup) -> None:
+    async def _read_again(self) -> None:
         """Takes what is stored for the truth, and makes the calls it records and we did not."""
         stored, outputs = await self._stored()
         if (
@@ -247,7 +223,7 @@ class Run:
                 self.post(AgentMissing(step_id=order.step_id, token=order.token))
             else:
                 candidates[order.token] = candidate
-        self._carry_out(group, [each for each in unsent if each.token in candidates], candidates)
+        self._carry_out([each for each in unsent if each.token in candidates], candidates)
 
     async def _stored(self) -> tuple[ExecutionRecord | None, Mapping[str, Json]]:
         while True:
@@ -262,20 +238,13 @@ class Run:
             else:
                 return stored, outputs[self.execution_id]
 
-    def _carry_out(
-        self,
-        group: asyncio.TaskGroup,
-        commands: Sequence[Command],
-        candidates: Mapping[str, Candidate],
-    ) -> None:
+    def _carry_out(self, commands: Sequence[Command], candidates: Mapping[str, Candidate]) -> None:
         """Does what the committed state asks for: calls, cancels, waits, the next wake-up."""
         for command in commands:
             if isinstance(command, CancelCall):
-                if call := self._calls.get(command.token):
-                    call.cancel()
+                self._calls.cancel(command.token)
             elif not self._draining:
-                task = group.create_task(self._call(command, candidates[command.token]))
-                self._calls[command.token] = task
+                self._calls.send(command, candidates[command.token])
         for step_id, step in self._state.steps.items():
             if step.status is StepStatus.WAITING:
                 self._wait_for_agent(self._workflow.steps[step_id].step.call.capability)
@@ -289,50 +258,6 @@ class Run:
             self.execution_id,
             lambda: self.post(AgentAvailable(capability=capability)),
         )
-
-    async def _call(self, order: Call, candidate: Candidate) -> None:
-        execution = f"executions/{self.execution_id}"
-        work = Work(
-            capability=order.capability,
-            input=order.input,
-            execution=execution,
-            step=order.step_id,
-            attempt=order.attempt,
-            idempotency_key=f"{execution}/{order.step_id}",
-            attempt_token=order.token,
-            traceparent=self._record.traceparent,
-            timeout=order.timeout,
-        )
-        self._engine.directory.began(candidate.agent)
-        try:
-            outcome = await self._engine.caller.call(candidate.agent, candidate.endpoint, work)
-        finally:
-            self._engine.directory.ended(candidate.agent)
-            del self._calls[order.token]
-            self._woken.set()
-        self._engine.metrics.call_seconds.observe(outcome.latency.total_seconds())
-        if isinstance(outcome, Answered):
-            self._engine.metrics.calls.labels("succeeded").inc()
-            self.post(
-                AttemptSucceeded(
-                    step_id=order.step_id,
-                    token=order.token,
-                    agent=candidate.agent,
-                    latency=outcome.latency,
-                    output=outcome.output,
-                )
-            )
-        else:
-            self._engine.metrics.calls.labels("failed").inc()
-            self.post(
-                AttemptFailed(
-                    step_id=order.step_id,
-                    token=order.token,
-                    agent=candidate.agent,
-                    latency=outcome.latency,
-                    failure=outcome.failure,
-                )
-            )
 
     def _values(self) -> Values:
         return Values(execution=self.execution_id, input=self._record.input, outputs=self._outputs)
