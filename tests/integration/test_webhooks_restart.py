@@ -184,18 +184,20 @@ async def test_a_database_that_drops_its_connections_costs_only_time(
     postgres_url: str, tmp_path: Path
 ) -> None:
     other = await asyncpg.connect(postgres_url)
+    dropped = asyncio.Event()
 
     async def drops(_request: web.Request, _before: int) -> web.StreamResponse:
         await other.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+        dropped.set()
         return web.Response()
 
     async with receiving() as receiver, webhooks(postgres_url, tmp_path) as (client, _):
         webhook = await client.create(receiver.behave("/drops", drops))
         await client.publish(event())
-        await receiver.wait("/drops")
+        await dropped.wait()
         [delivery] = await client.ended(webhook)
         assert (delivery.state, delivery.attempts) == (Delivery.STATE_DELIVERED, 1)
     await other.close()

@@ -57,8 +57,9 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         metrics=metrics,
         clock=app.clock,
     )
-    first_attempts, retries = (
-        Dispatcher(
+
+    def dispatcher(lane: Lane, slots: int) -> Dispatcher:
+        return Dispatcher(
             lane,
             queue,
             sender.send,
@@ -68,11 +69,9 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             lease=settings.claim_lease,
             poll=settings.poll_interval,
         )
-        for lane, slots in (
-            (Lane.FIRST, settings.concurrency),
-            (Lane.RETRY, settings.retry_concurrency),
-        )
-    )
+
+    first_attempts = dispatcher(Lane.FIRST, settings.concurrency)
+    retries = dispatcher(Lane.RETRY, settings.retry_concurrency)
     metrics.watch_in_flight(lambda: first_attempts.in_flight + retries.in_flight)
     app.loop("attempt-log", log.run)
     app.loop("first-attempts", first_attempts.run)

@@ -22,10 +22,12 @@ class WebhooksSettings(SqlSettings, CommonSettings):
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_WEBHOOKS_", extra="forbid", frozen=True)
 
-    listen: str = Field("127.0.0.1:7413", description="Where gRPC listens: host:port.")
-    http_listen: str = Field("127.0.0.1:7423", description="Where /metrics is served: host:port.")
+    listen: str = Field(default="127.0.0.1:7413", description="Where gRPC listens: host:port.")
+    http_listen: str = Field(
+        default="127.0.0.1:7423", description="Where /metrics is served: host:port."
+    )
     database_url: str = Field(
-        "sqlite:///brikk-webhooks.db",
+        default="sqlite:///brikk-webhooks.db",
         description="`sqlite:///path`, or `postgresql://user:password@host/database`.",
     )
     key_ring: Path = Field(
@@ -33,21 +35,25 @@ class WebhooksSettings(SqlSettings, CommonSettings):
         ' `{"primary": "k1", "keys": {"k1": "<32 random bytes in base64>"}}`.'
         " The primary key seals; the others only open what they sealed before.",
     )
-    webhook_quota: int = Field(500, ge=1, description="Webhooks that an organisation may have.")
+    webhook_quota: int = Field(
+        default=500, ge=1, description="Webhooks that an organisation may have."
+    )
     request_timeout: Duration = Field(
-        timedelta(seconds=15), description="How long an endpoint may take to answer."
+        default=timedelta(seconds=15), description="How long an endpoint may take to answer."
     )
     claim_lease: Duration = Field(
-        timedelta(seconds=45),
+        default=timedelta(seconds=45),
         description="After how long the deliveries of a worker that died are taken over by others;"
         " longer than request_timeout.",
     )
     concurrency: int = Field(
-        512, ge=1, description="First attempts under way at once, per replica."
+        default=512, ge=1, description="First attempts under way at once, per replica."
     )
-    retry_concurrency: int = Field(128, ge=1, description="Retries under way at once, per replica.")
+    retry_concurrency: int = Field(
+        default=128, ge=1, description="Retries under way at once, per replica."
+    )
     max_in_flight: int = Field(
-        32,
+        default=32,
         ge=1,
         description="Attempts under way at once to one webhook, per replica;"
         " first attempts and retries apart.",
@@ -58,7 +64,7 @@ class WebhooksSettings(SqlSettings, CommonSettings):
         description="Waits between the attempts of webhooks that have no schedule of their own.",
     )
     poll_interval: Duration = Field(
-        timedelta(seconds=1),
+        default=timedelta(seconds=1),
         gt=timedelta(0),
         description="How often to look for deliveries that other replicas took in.",
     )
