@@ -73,7 +73,7 @@ def _in_order(
             first = min(cycle, key=index.__getitem__)
             start = cycle.index(first)
             turn = [*cycle[start:-1], *cycle[:start], first]
-            problem = f"the steps wait for one another: {' -> '.join(turn)}"
+            problem = f"the steps follow one another in a circle: {' -> '.join(turn)}"
             report.value(("steps", index[first], "after"), problem)
             rest = {step: before - set(cycle) for step, before in rest.items() if step not in cycle}
 

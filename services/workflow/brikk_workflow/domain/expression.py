@@ -299,6 +299,8 @@ def _plainly(message: str) -> str:
         message += " (numbers in data are doubles: write 1.0 instead of 1)"
     if message == "mismatched input '<EOF>'":
         message = "it ends too early"
+    if unreadable := re.fullmatch(r"no viable alternative at input '(.*)'", message, re.DOTALL):
+        message = f"`{unreadable[1]}` is not how an expression goes on"
     if "recursion" in message:
         message = "it nests too deeply, or has too many operators in a row: split it up"
     if message == "Iteration budget exceeded":

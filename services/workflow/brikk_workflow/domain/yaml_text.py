@@ -132,11 +132,12 @@ class _Loader:
         name = key.value
         if unstorable(name):
             self._report.at(path, "has a key with a NUL or half a surrogate pair", mark)
-        if name not in others:
+        elif name in others:
+            self._report.at((*path, name), "is here a second time", mark)
+        else:
             self._report.keys[*path, name] = mark
             return {name: self._node(next(self._events), (*path, name))}
-        self._report.at((*path, name), "is here a second time", mark)
-        self._node(next(self._events), (*path, f"{name} (again)"))
+        self._node(next(self._events), (*path, f"{name} (left out)"))
         return {}
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Json:
@@ -152,7 +153,8 @@ class _Loader:
     def _number(self, text: str, path: Path) -> float:
         """Return a double, for that is what every number of a payload is."""
         number = float(text)
-        if abs(number) > LARGEST_INTEGER and _INTEGER.fullmatch(text):
+        # Digits beyond the 17th are beyond 2^53 as well, and converting many takes long.
+        if _INTEGER.fullmatch(text) and abs(int(text[:20])) > LARGEST_INTEGER:
             self._report.unreadable(path, "is an integer beyond 2^53: write it in quotes")
         elif not math.isfinite(number):
             self._report.unreadable(path, "is too large for a number")
