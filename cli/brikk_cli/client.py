@@ -133,7 +133,8 @@ class Services:
                 )
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
-                if not isinstance(failure, Unavailable) or self._clock.monotonic() >= give_up:
+                down = isinstance(failure, (Unavailable, DeadlineExceeded))
+                if not down or self._clock.monotonic() >= give_up:
                     raise failure from None
             await self._clock.sleep(_RETRY_INTERVAL)
 

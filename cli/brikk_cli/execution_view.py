@@ -47,7 +47,7 @@ def steps_table(execution: execution_pb2.WorkflowExecution) -> Table:
         )
         for step in execution.steps
     )
-    return table(("step", "state", "calls", "agent", "attempts", "took", "last error"), rows)
+    return table(("step", "state", "capability", "agent", "attempts", "took", "last error"), rows)
 
 
 def execution_view(execution: execution_pb2.WorkflowExecution) -> Group:

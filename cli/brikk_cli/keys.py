@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from brikk_cli.failures import CommandError
 from brikk_cli.home import write_json, write_private
 from brikk_shared.signing import TokenSigner, create_signing_key
 
@@ -80,10 +81,18 @@ class Keys:
 
 
 def make_keys(folder: Path) -> Keys:
-    """Makes the keys that are missing; the others stay, and so does what they signed or sealed."""
+    """Makes the keys that are missing; the others stay, and so does what they signed or sealed.
+
+    Raises CommandError when one of them cannot be used.
+    """
     keys = Keys(folder=folder)
     for path, issuer in ((keys.user, USERS), (keys.internal, SERVICES), (keys.call, CALLS)):
-        signer = TokenSigner.from_file(path) if path.exists() else create_signing_key(path, issuer)
+        try:
+            signer = (
+                TokenSigner.from_file(path) if path.exists() else create_signing_key(path, issuer)
+            )
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot use the key {path}: {error}") from None
         write_json(keys.jwks(path), signer.jwks())
     if not keys.webhooks_ring.exists():
         key = base64.b64encode(secrets.token_bytes(32)).decode()

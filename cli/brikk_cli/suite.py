@@ -62,8 +62,7 @@ class Suite:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.enter_context(self.home.occupied())
-            if problems := self.ports.problems():
-                raise CommandError("\n".join(problems))
+            self._check_ports()
             stack.push_async_callback(self._stop_all)
             await self._start_all()
             self._stack = stack.pop_all()
@@ -88,6 +87,7 @@ class Suite:
     async def stop(self, name: str) -> None:
         """Stops a child in good order; it stays down until `start`."""
         await self._children.pop(name).stop()
+        self._write_processes()
 
     async def start(self, service: str, environment: Mapping[str, str] | None = None) -> None:
         """Starts a service that was stopped, with more environment if given, until it serves."""
@@ -116,6 +116,15 @@ class Suite:
     ) -> str:
         """A token that the suite accepts."""
         return user_token(self._keys.user, organization=organization, scopes=scopes)
+
+    def _check_ports(self) -> None:
+        problems = self.ports.problems()
+        if problems and self.home.processes.exists():  # a suite that stops in good order removes it
+            problems.append(
+                f"{self.home.processes} names what a suite that was killed left running"
+            )
+        if problems:
+            raise CommandError("\n".join(problems))
 
     async def _start_all(self) -> None:
         self._keys = make_keys(self.home.keys)
@@ -173,4 +182,6 @@ class Suite:
             answered.result()
             return
         what = ended.result() if ended in done else f"not serving after {START_TIMEOUT.seconds} s"
-        raise CommandError(f"{name} did not start ({what}); it wrote last:\n{self.tail(name)}")
+        tail = self.tail(name)
+        words = f"; it wrote last:\n{tail}" if tail else ""
+        raise CommandError(f"{name} did not start ({what}){words}")

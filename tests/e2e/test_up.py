@@ -165,6 +165,19 @@ def test_a_signal_stops_everything(tmp_path: Path, signum: signal.Signals) -> No
         assert not (suite.home / "processes.json").exists()
 
 
+def test_what_a_killed_suite_left_running_is_pointed_at(tmp_path: Path) -> None:
+    with up(tmp_path / "home") as suite:
+        left = suite.pids()
+        suite.stop(signal.SIGKILL)
+        options = [f"--port={name}={port}" for name, port in suite.ports.items()]
+        refused = brikk("up", f"--home={suite.home}", *options)
+        for pid in left.values():
+            os.kill(pid, signal.SIGTERM)
+    assert refused.code == 1
+    assert f"port {suite.ports.valkey} (valkey) is taken" in refused.err
+    assert f"{suite.home}/processes.json names what a suite that was killed left" in refused.err
+
+
 def test_what_was_stored_is_there_again(tmp_path: Path) -> None:
     definition = "name: kept\nsteps:\n  - id: one\n    call: {capability: nobody.does}\n"
     home = tmp_path / "home"

@@ -70,6 +70,12 @@ def test_keys_are_kept(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
 
 
+def test_a_damaged_key_is_named(tmp_path: Path) -> None:
+    make_keys(tmp_path).user.write_text("{}")
+    with pytest.raises(CommandError, match=r"cannot use the key .*/user\.json: "):
+        make_keys(tmp_path)
+
+
 async def test_services_accept_the_users_tokens(tmp_path: Path) -> None:
     keys = make_keys(tmp_path)
     issuers = [IssuerSettings.model_validate(each) for each in json.loads(keys.issuers())]

@@ -124,7 +124,7 @@ async def _show(name: str, home: Path, json: bool) -> None:
         (step.step_id, step.call.capability, _after(definition, index), step.when)
         for index, step in enumerate(definition.steps)
     )
-    show(table(("step", "calls", "after", "when"), rows))
+    show(table(("step", "capability", "after", "when"), rows))
 
 
 def _after(definition: workflow_pb2.WorkflowDefinition, index: int) -> str:

@@ -119,7 +119,7 @@ class Outcome:
             plain(
                 f"metrics     {executions.started} executions recorded, "
                 f"{self.summary.success_ratio:.0%} succeeded, p50 {_latency(latency.p50)}, "
-                f"p95 {_latency(latency.p95)}; {steps.succeeded} steps, {steps.retried} retries"
+                f"p95 {_latency(latency.p95)}; {steps.succeeded} steps, {steps.retried} repeated"
             ),
             plain(f"all in all  {self.seconds:.1f} s"),
         )
@@ -141,7 +141,7 @@ class Outcome:
         by_id: dict[str, list[StepRun]] = defaultdict(list)
         for step in self._steps():
             by_id[step.step_id].append(step)
-        columns = ("step", "calls", "completed", "skipped", "attempts", "p50", "p95", "agents")
+        columns = ("step", "capability", "completed", "skipped", "attempts", "p50", "p95", "agents")
         return table(columns, (self._step_row(name, runs) for name, runs in by_id.items()))
 
     def _step_row(self, step_id: str, runs: Sequence[StepRun]) -> tuple[Cell, ...]:
