@@ -1,8 +1,9 @@
 """A service as a process: resources, loops, servicers and listeners, started and stopped in order.
 
 Start: resources -> loops -> server and HTTP listener -> health SERVING. Stop, on SIGTERM or SIGINT:
-health NOT_SERVING -> a delay for clients to notice -> the server finishes its calls, and the drain
-hooks what is in flight -> loops -> listeners -> resources, the last entered first.
+health NOT_SERVING -> a delay for clients to notice -> streams are ended, the server finishes its
+calls, and the drain hooks what is in flight -> loops -> listeners -> resources, the last entered
+first.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from brikk_shared.interceptors.method import Method, methods_of
 from brikk_shared.interceptors.metrics import CallMetrics
 from brikk_shared.interceptors.passage import Parts
 from brikk_shared.interceptors.pipeline import Pipeline
+from brikk_shared.interceptors.streams import Streams
 from brikk_shared.lifecycle import Run, Supervisor
 from brikk_shared.logs import set_up_logs
 from brikk_shared.server import AddToServer, Server, Servicer
@@ -76,6 +78,7 @@ class Application:
         self._routes: dict[str, HttpHandler] = {"/metrics": self.telemetry.serve_metrics}
         self._drain_hooks: list[Run] = []
         self._audit_sink: AuditSink | None = None
+        self._streams = Streams()
         self._server: Server | None = None
 
     async def enter(self, resource: AbstractAsyncContextManager[T]) -> T:
@@ -165,11 +168,12 @@ class Application:
         if self._audit_sink is None and any(each.audited for each in self._methods.values()):
             raise ValueError("methods are mounted that are audited, but there is no audit sink")
         audit = AuditTrail(self.clock, self._audit_sink)
-        parts = Parts(verifier=verifier, limits=limits, audit=audit)
+        parts = Parts(verifier=verifier, limits=limits, streams=self._streams, audit=audit)
         return Pipeline(self._methods, parts, CallMetrics(self.telemetry.registry))
 
     async def _drain(self, server: Server) -> None:
         await server.drain()
+        self._streams.end()
         finished = await asyncio.gather(
             server.stop(), *map(self._finish, self._drain_hooks), return_exceptions=True
         )

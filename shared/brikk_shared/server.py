@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -12,6 +13,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from brikk_shared.addresses import split_address
 from brikk_shared.errors import StartError
 from brikk_shared.settings import CommonSettings
 
@@ -80,7 +82,19 @@ class Server:
                 return self._server.add_insecure_port(address)
             return self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise StartError(f"cannot listen on {address}: it is taken or not ours") from error
+            raise StartError(f"cannot listen on {address}: {_why_not(address)}") from error
+
+
+def _why_not(address: str) -> str:
+    """Why nothing can listen there; gRPC does not say."""
+    host, port = split_address(address)
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(place)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "Address already in use"
 
 
 def _options(settings: CommonSettings) -> Sequence[tuple[str, int]]:

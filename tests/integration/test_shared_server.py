@@ -17,8 +17,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from brikk_shared.application import Application, running
-from brikk_shared.errors import StartError
+from brikk_shared.errors import Reason, StartError
 from brikk_shared.settings import CommonSettings
+from brikk_shared.status import from_rpc_error
 from brikk_shared.testing import ManualClock, Tokens
 from support.certificates import write_certificate
 from support.shared_service import Gate, Service, connected
@@ -154,6 +155,19 @@ async def test_a_drain_ends_calls_that_outlast_the_grace(tokens: Tokens) -> None
         await stop()
         with pytest.raises(grpc.aio.AioRpcError):
             await call
+        assert gate.cancelled.is_set()
+
+
+async def test_a_drain_ends_streams_so_that_clients_resume_elsewhere(tokens: Tokens) -> None:
+    gate = Gate()
+    async with connected_to(Service(stream=gate), tokens, drain_grace="1h") as (client, stop):
+        watch = client.watch(timeout=60)
+        await watch.read()
+        await gate.entered.wait()
+        await stop()
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await watch.read()
+        assert from_rpc_error(failed.value).reason is Reason.SHUTTING_DOWN
         assert gate.cancelled.is_set()
 
 

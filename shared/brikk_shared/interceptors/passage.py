@@ -21,6 +21,7 @@ from brikk_shared.interceptors.limits import Limits
 from brikk_shared.interceptors.logs import log_failure, log_success
 from brikk_shared.interceptors.method import Method
 from brikk_shared.interceptors.metrics import MethodMetrics
+from brikk_shared.interceptors.streams import Streams
 from brikk_shared.interceptors.undecodable import Undecodable, refuse
 from brikk_shared.metadata import (
     REQUEST_ID_KEY,
@@ -37,6 +38,7 @@ class Parts:
 
     verifier: TokenVerifier
     limits: Limits
+    streams: Streams
     audit: AuditTrail
 
 

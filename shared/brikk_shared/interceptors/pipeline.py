@@ -95,10 +95,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
         async def call(request: Message | Undecodable, context: Context) -> None:
             passage = Passage(parts, method, metrics, context)
             try:
-                async with aclosing(handle(await passage.admit(request), context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
-                        passage.sent()
+                with parts.streams.under_way():
+                    answers = handle(await passage.admit(request), context)
+                    async with aclosing(answers):
+                        async for answer in answers:
+                            await context.write(answer)
+                            passage.sent()
                 await passage.succeed()
             except (Exception, asyncio.CancelledError) as error:
                 await passage.fail(error)
