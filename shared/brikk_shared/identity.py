@@ -111,7 +111,7 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(token)
             unverified = jwt.decode(token, options={"verify_signature": False})
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, RecursionError):  # JSON nested as deeply as a token is long
             raise _invalid("is not a JSON Web Token") from None
         issuer, kid = unverified.get("iss"), header.get("kid")
         settings = self._issuers.get(issuer) if isinstance(issuer, str) else None

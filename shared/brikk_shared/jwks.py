@@ -70,14 +70,17 @@ class FileKeys:
         try:
             self._read()
         except (OSError, ValueError) as error:
-            _log.warning("jwks_not_read", path=str(self._path), error=str(error))
+            _log.warning("jwks_not_read", error=str(error))
         return self._keys.get(kid)
 
     def _read(self) -> None:
         found = self._path.stat()
         version = (found.st_mtime_ns, found.st_size, found.st_ino)
         if version != self._version:
-            self._keys = parse_jwks(self._path.read_bytes())
+            try:
+                self._keys = parse_jwks(self._path.read_bytes())
+            except ValueError as error:
+                raise ValueError(f"{self._path}: {error}") from error
             self._version = version
             self._changed()
 
@@ -146,7 +149,7 @@ def _parse_key(entry: Mapping[str, object]) -> jwt.PyJWK | None:
         return None
     try:
         key = jwt.PyJWK(dict(entry), algorithm=algorithm)
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, TypeError, ValueError) as error:
         raise ValueError(f"key {entry['kid']} cannot be used: {error}") from error
     if isinstance(key.key, RSAPublicKey) and key.key.key_size < _MIN_RSA_BITS:
         raise ValueError(f"key {entry['kid']} has fewer than {_MIN_RSA_BITS} bits")

@@ -19,13 +19,15 @@ from brikk_shared.settings import CommonSettings
 
 _KEEPALIVE = timedelta(seconds=30)
 _SHORTEST_PING_INTERVAL = timedelta(seconds=10)
+_LONGEST_CALL = timedelta(minutes=6)
+"""More than any call but a stream may take: how long a connection that is too old lives on."""
 
 Servicer = TypeVar("Servicer")
 AddToServer = Callable[[Servicer, grpc.aio.Server], None]
 
 
 class Server:
-    """A grpc.aio server. `start` it once everything is mounted; `drain` ends it."""
+    """A grpc.aio server. `start` it once everything is mounted; `drain`, then `stop` it."""
 
     def __init__(self, settings: CommonSettings, interceptor: grpc.aio.ServerInterceptor) -> None:
         self._settings = settings
@@ -107,7 +109,7 @@ def _options(settings: CommonSettings) -> Sequence[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_connection_age_ms", milliseconds(settings.connection_age)),
-        ("grpc.max_connection_age_grace_ms", milliseconds(settings.drain_grace)),
+        ("grpc.max_connection_age_grace_ms", milliseconds(_LONGEST_CALL)),
         ("grpc.keepalive_time_ms", milliseconds(_KEEPALIVE)),
         (
             "grpc.http2.min_recv_ping_interval_without_data_ms",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from brikk_shared.addresses import is_loopback
+from brikk_shared.addresses import is_loopback, split_address
 from brikk_shared.identity import IssuerSettings
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
@@ -123,6 +123,7 @@ class CommonSettings(BaseSettings):
                 f"listen={self.listen} would serve plaintext off loopback: "
                 "set tls_certificate and tls_key, or allow_plaintext"
             )
+        split_address(self.http_listen)
         return self
 
 

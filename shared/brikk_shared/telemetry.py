@@ -21,6 +21,9 @@ from prometheus_client.exposition import choose_encoder
 from brikk_shared.addresses import split_address
 from brikk_shared.errors import StartError
 
+_PATIENCE_S = 1.0
+"""How long an answer under way may take when the listener stops."""
+
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -28,9 +31,8 @@ class Telemetry:
     """The metrics of one process. Services register theirs with `registry`."""
 
     def __init__(self, service: str) -> None:
-        cast(
-            Callable[[], None], disable_created_metrics
-        )()  # they double the series of every counter and say little
+        # They double the series of every counter and say little.
+        cast(Callable[[], None], disable_created_metrics)()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -63,7 +65,7 @@ class HttpListener:
         application = web.Application()
         for path, handler in routes.items():
             application.router.add_get(path, handler)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_PATIENCE_S)
 
     @property
     def address(self) -> str:

@@ -129,7 +129,24 @@ async def test_an_altered_token_is_refused(tokens: Tokens, clock: ManualClock) -
     assert await _refusal(verifier, f"{header}.{payload}.") == "does not hold"
 
 
-@pytest.mark.parametrize("junk", ["x", "a.b.c", "a.b", "\udcff", "..", "é.é.é", "x" * 9_000])
+def _nested(levels: int) -> str:
+    return base64.urlsafe_b64encode(b"[" * levels).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        _nested(5_000),
+        f"{_nested(2_000)}.{_nested(3_000)}.x",
+        "x",
+        "a.b.c",
+        "a.b",
+        "\udcff",
+        "..",
+        "é.é.é",
+        "x" * 9_000,
+    ],
+)
 async def test_junk_is_refused(tokens: Tokens, clock: ManualClock, junk: str) -> None:
     assert await _refusal(await _verifier(tokens, clock), junk)
 
@@ -232,6 +249,10 @@ async def test_keys_that_are_weak_or_not_for_signatures_are_not_used(idp: _Idp) 
         )
     secret = idp.token(b"secret" * 8, "HS256", kid="oct")
     assert await _refusal(verifier, secret) == "is signed with an unknown key"
+    odd = {"kty": "OKP", "crv": "Ed25519", "x": 5, "kid": "odd"}
+    idp.path.write_text(json.dumps({"keys": [odd]}))
+    with pytest.raises(ValueError, match="key odd cannot be used"):
+        await idp.verifier()
     weak = rsa.generate_private_key(65537, 1024)
     idp.add("weak", "RS256", weak, weak.public_key())
     with pytest.raises(ValueError, match="fewer than 2048 bits"):

@@ -81,8 +81,9 @@ def test_plaintext_on_loopback_is_fine(listen: str) -> None:
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", ":1", "localhost:http", "localhost:70000", ""])
 def test_an_address_is_host_and_port(listen: str) -> None:
-    with pytest.raises(ValidationError, match="is not host:port"):
-        _Settings(listen=listen)
+    for field in ("listen", "http_listen"):
+        with pytest.raises(ValidationError, match="is not host:port"):
+            _Settings.model_validate({field: listen})
 
 
 def test_a_certificate_needs_its_key() -> None:
