@@ -230,8 +230,10 @@ async def test_a_deadline_cancels_the_servicer(tokens: Tokens) -> None:
             Service(answer=gate).running(tokens) as running,
             connected(running.address, tokens) as client,
         ):
+            call = client.get(timeout=1)
+            await gate.entered.wait()
             with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await client.get(timeout=0.2)
+                await call
             assert failed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             await gate.cancelled.wait()
     (line,) = [each for each in lines if each["event"] == "call"]

@@ -23,6 +23,9 @@ from brikk_shared.status import STATUS_KEY, from_status, to_status
 
 _CODES = {code.name: code for code in grpc.StatusCode}
 
+_ALMOST_S = 0.1
+"""A cancellation this close to the deadline is the caller's clock being ahead of ours."""
+
 # A status travels in trailers, of which a peer with gRPC's defaults takes 8 KiB. There the message
 # is written twice, once percent-encoded and once, like all the rest, in base64.
 _MAX_MESSAGE = 500
@@ -39,7 +42,7 @@ def as_error(
         return cause
     if isinstance(cause, asyncio.CancelledError):
         left = cast("float | None", context.time_remaining())
-        if left is not None and left <= 0:
+        if left is not None and left <= _ALMOST_S:
             return DeadlineExceeded(Reason.DEADLINE_EXCEEDED, "the deadline passed")
         return Cancelled(Reason.CANCELLED, "the call was cancelled")
     if isinstance(cause, NotImplementedError):
