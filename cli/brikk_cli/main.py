@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from brikk_cli.commands.demo import demo
 from brikk_cli.commands.token import token
 from brikk_cli.commands.up import up
 from brikk_cli.failures import EXIT_CODES_HELP
+
+_DIRECT = "no_grpc_proxy"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,4 +50,7 @@ def brikk(
 
 def main() -> None:
     """Entry point of the `brikk` script."""
+    # gRPC hands even loopback to the proxy that http_proxy names, unless told; children inherit it.
+    direct = os.environ.get(_DIRECT) or os.environ.get("no_proxy") or ""
+    os.environ[_DIRECT] = f"{direct},127.0.0.1,localhost".lstrip(",")
     app(prog_name="brikk")
