@@ -160,6 +160,21 @@ async def test_what_is_not_implemented_says_so(tokens: Tokens) -> None:
         assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+async def test_an_abort_by_hand_is_counted_and_audited_as_what_it_is(tokens: Tokens) -> None:
+    service = Service()
+    with capture_logs() as lines:
+        async with (
+            service.running(tokens) as running,
+            connected(running.address, tokens) as client,
+        ):
+            request = webhook_service_pb2.DeleteWebhookRequest(name="webhooks/a")
+            call = client.webhooks.DeleteWebhook(request, metadata=client.metadata)
+            error = await _refusal(call)
+    assert (error.code, error.message) == ("OUT_OF_RANGE", "by hand")
+    assert [each["code"] for each in lines if each["event"] == "call"] == ["OUT_OF_RANGE"]
+    assert [each.outcome for each in service.entries] == ["OUT_OF_RANGE"]
+
+
 async def test_a_request_id_and_trace_context_are_kept_when_they_are_sane(tokens: Tokens) -> None:
     service = Service()
     async with (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
 
 from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
 from brikk.webhooks.v1.webhook_service_pb2_grpc import (
@@ -99,6 +100,13 @@ class _Webhooks(WebhookServiceServicer):
         self._service.calls.append(current_call())
         await self._service.answer()
         return request.webhook
+
+    async def DeleteWebhook(
+        self, request: webhook_service_pb2.DeleteWebhookRequest, context: Context
+    ) -> Empty:
+        """What no servicer of ours does: it speaks to gRPC by itself."""
+        await context.abort(grpc.StatusCode.OUT_OF_RANGE, "by hand")
+        raise AssertionError("abort returned")
 
 
 class _Executions(ExecutionServiceServicer):

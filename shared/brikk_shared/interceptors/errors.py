@@ -48,7 +48,9 @@ def as_error(
     if isinstance(cause, NotImplementedError):
         return Unimplemented(Reason.UNIMPLEMENTED, "this server does not implement the method")
     if isinstance(cause, grpc.aio.AbortError):
-        return from_status(status_pb2.Status(code=context.code(), message=context.details()))
+        code = cast("grpc.StatusCode | int", context.code())  # grpcio has had it both ways
+        number = code.value[0] if isinstance(code, grpc.StatusCode) else code
+        return from_status(status_pb2.Status(code=number, message=context.details()))
     return Internal(Reason.INTERNAL, "internal error", metadata={"request_id": request_id})
 
 
