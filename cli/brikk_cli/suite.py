@@ -107,10 +107,6 @@ class Suite:
         """What agents and other clients of the suite are told, so that nothing else is believed."""
         return client_environment(self.home, self._client)
 
-    def tail(self, name: str) -> str:
-        """The last lines that a child wrote."""
-        return self._children[name].tail
-
     def token(
         self, *, organization: str = LOCAL_ORGANIZATION, scopes: tuple[str, ...] = USER_SCOPES
     ) -> str:
@@ -182,6 +178,6 @@ class Suite:
             answered.result()
             return
         what = ended.result() if ended in done else f"not serving after {START_TIMEOUT.seconds} s"
-        tail = self.tail(name)
+        tail = self._children[name].tail
         words = f"; it wrote last:\n{tail}" if tail else ""
         raise CommandError(f"{name} did not start ({what}){words}")
