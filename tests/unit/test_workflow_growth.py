@@ -6,28 +6,40 @@ import pytest
 
 from brikk_workflow.domain.expression import ExpressionInvalid, compile_expression
 
+JOINS = "a `+` that could join lists"
+OUTSIDE = "makes texts and reads more than `a` for each `a`"
+SPLITS = "splits into a list without a limit"
+
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[input.s]" + ".map(a, a + a)" * 20 + "[0].size()", "joins with `+` beside a list macro"),
-        ("[input.s]" + ".map(a, a)" * 5, "uses 5 list macros; at most 4 are accepted"),
-        ("[[1.0]].map(a, a + a)", "joins with `+` beside a list macro"),
-        (
-            "input.l.map(a, [a, a, a, a, a, a, a, a, a, a])"
-            + ".map(a, [a, a, a, a, a, a, a, a, a, a, a])"
-            + ".map(a, [a, a, a, a, a, a, a, a, a, a])",
-            "repeats the variables of its list macros",
-        ),
-        ("'a'" + ".replace('a', 'aaaaaaaa')" * 3, "may make a value 512 times as large"),
-        ("input.s.replace('a', input.s)", "may make a value 258 times as large"),
-        ("input.s.split('').join(input.s)", "may make a value 258 times as large"),
-        (f"[{', '.join(['input.s'] * 129)}]", "may make a value 129 times as large"),
-        ("strings.quote(input.s)", "uses `strings.quote`"),
-        ("input.s.split('').map(a, a)", "uses `split` beside a list macro without a limit"),
-        ("input.s.split('', 1001).map(a, a)", "uses `split` beside a list macro without a limit"),
-        ("input.l.map(a, '%s%s'.format([a, a]))", "uses `format` beside a list macro"),
-        ("optional.of(input.s).optMap(a, a + a).value()", "joins with `+` beside a list macro"),
+        ("[input.s]" + ".map(a, a + a)" * 20 + "[0].size()", JOINS),
+        ("[[1.0]].map(a, a + a)", JOINS),
+        ("(input.l + input.m).map(a, a)", JOINS),
+        ("input.l.map(a, (a.x + a.y).map(b, b))", JOINS),
+        ("(input.l + 'x'.split('', 9)).map(a, a)", JOINS),
+        ("optional.of(input.s).optMap(a, a + a).value()", JOINS),
+        ("[input.s]" + ".map(a, a)" * 5, "has 5 list macros; 4 are the most"),
+        ("[1]" + ".map(a, [a, a, a, a, a, a])" * 4, "repeats the variables of its list macros"),
+        ("[input.s]" + ".map(a, a + '' + a + '' + a + '' + a)" * 4, "256 times as large"),
+        ("'a'" + ".replace('a', 'aaaaaaaa')" * 3, "512 times as large"),
+        ("input.s.replace('a', input.s)", "258 times as large"),
+        ("input.s.split('').join(input.s)", "258 times as large"),
+        (f"[{', '.join(['input.s'] * 129)}]", "129 times as large"),
+        ("strings.quote(input.s)", "calls `strings.quote`, which is not available"),
+        ("input.s.split('').map(a, a)", SPLITS),
+        ("input.s.split('', 1001).map(a, a)", SPLITS),
+        ("input.s.split('', input.n).map(a, a)", SPLITS),
+        ("input.l.map(a, input.s.upperAscii())", OUTSIDE),
+        ("input.l.map(a, '' + input.s)", OUTSIDE),
+        ("input.l.map(a, '%s'.format([input.s]))", OUTSIDE),
+        ("[input.s].map(b, input.l.map(a, b.trim()))", OUTSIDE),
+        ("[input.s].map(a, input.l.map(b, b.trim()))", OUTSIDE),
+        ("input.l.map(a, input.s).join('')", OUTSIDE),
+        ("input.l.map(a, input.s).filter(b, b.trim() != '')", OUTSIDE),
+        ("input.l.filter(a, a.name.trim() == input.name)", OUTSIDE),
+        ("input.s.split(',')", SPLITS),
     ],
 )
 def test_refused(text: str, problem: str) -> None:
@@ -43,7 +55,14 @@ def test_refused(text: str, problem: str) -> None:
         "input.l.map(a, a.price + 1.0)",
         "input.l.map(a, 1.0 + a.price)",
         "input.l.map(a, a.price + -1.0)",
-        "input.l.map(a, a.name).join(', ')",
+        "input.l.map(a, a.name).join(', ') + '!'",
+        "input.l.map(a, a.name + ': ' + a.title)",
+        "input.l.map(a, '%s: %s'.format([a.name, a.title]))",
+        "input.l.filter(a, a.kind == input.kind).map(a, a.name.trim())",
+        "input.l.map(a, {'name': a.name, 'kind': input.kind})",
+        "input.l.map(a, a.parts.map(b, b.trim()))",
+        "[input.s]" + ".map(a, a + '' + a)" * 4,
+        "input.l + input.m",
         "input.s.split(',', 100).map(a, a.trim())",
         "input.s.replace('a', 'b').replace('c', 'd').replace('e', 'f').replace('g', 'h')",
         "input.s + input.t + '!'",

@@ -358,6 +358,28 @@ def test_at_most_500_steps() -> None:
     assert [each.message for each in read] == ["holds 501 items; 1 to 500 are accepted"]
 
 
+@pytest.mark.parametrize(("text", "count"), [("${input.n}", 2001), ("${input.l.map(a, a)}", 101)])
+def test_a_workflow_has_only_so_many_expressions(text: str, count: int) -> None:
+    def told_of(number: int) -> list[str]:
+        steps = [
+            {"id": f"s{start}", "call": {"capability": "t.a", "input": {"x": [text] * many}}}
+            for start in range(0, number, 500)
+            if (many := min(500, number - start))
+        ]
+        read = read_message({"name": "x", "steps": steps})
+        return [each.message for each in read] if isinstance(read, list) else []
+
+    assert told_of(count - 1) == []
+    assert told_of(count) == [
+        "is too much: a workflow has at most 2000 expressions and 100 list macros"
+    ]
+
+
+def test_thousands_of_problems_are_told_in_part() -> None:
+    unknown = "".join(f"unknown{number}: 1\n" for number in range(10_000))
+    assert len(told(unknown)) == 100
+
+
 def test_the_surprises_of_older_yaml_are_gone() -> None:
     yaml = "output: [no, on, 1:30, 2026-01-01, 0x1F, 1_000, ~, 007, <<, .inf]\n"
     assert accepted(read_yaml(START + yaml)).output == [

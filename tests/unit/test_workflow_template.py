@@ -78,6 +78,11 @@ def test_every_problem_is_found_with_its_path() -> None:
     ]
 
 
+def test_a_text_full_of_quotes_is_read_in_linear_time() -> None:
+    with pytest.raises(TemplateInvalid, match="is not closed"):
+        compile_template("${" + '"\\' * 500_000)
+
+
 def test_a_short_template_cannot_write_a_long_text() -> None:
     scope = Scope(input={"s": "x" * 100_000}, outputs={}, execution={})
     template = compile_template({str(number): "${input.s} ${input.s}" for number in range(100)})

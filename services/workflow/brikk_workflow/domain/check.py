@@ -9,9 +9,13 @@ from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.expression import Expression, ExpressionInvalid, compile_expression
 from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.problems import Report, nearest
+from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.schema import SchemaInvalid, compile_schema
 from brikk_workflow.domain.template import TemplateInvalid, compile_template
+
+MAX_EXPRESSIONS = 2000
+MAX_MACROS = 100
+"""List macros of a workflow: each may take 20 ms, and steps that begin together wait for all."""
 
 
 def check_definition(definition: WorkflowDefinition, report: Report) -> None:
@@ -23,14 +27,18 @@ def check_definition(definition: WorkflowDefinition, report: Report) -> None:
             for path, problem in error.problems:
                 report.value(("input_schema", *path), problem)
     upstream = _upstream(definition.steps, report)
-    for index, step in enumerate(definition.steps):
-        for path, expression in _expressions(step, ("steps", index), report):
-            for name in expression.steps:
-                _check_read(name, step.id, upstream, path, report)
-    for path, expression in _template(definition.output, ("output",), report):
+    macros = 0
+    for count, (reader, path, expression) in enumerate(_expressions(definition, report), 1):
+        macros += expression.macros
+        if count > MAX_EXPRESSIONS or macros > MAX_MACROS:
+            report.value(
+                path,
+                f"is too much: a workflow has at most {MAX_EXPRESSIONS} expressions and"
+                f" {MAX_MACROS} list macros",
+            )
+            return
         for name in expression.steps:
-            if name not in upstream:
-                report.value(path, f"there is no step `{name}`{nearest(name, upstream)}")
+            _check_read(name, reader, upstream, path, report)
 
 
 def _upstream(steps: Sequence[Step], report: Report) -> Mapping[str, Set[str] | None]:
@@ -44,7 +52,7 @@ def _upstream(steps: Sequence[Step], report: Report) -> Mapping[str, Set[str] | 
         for place, before in enumerate(step.after):
             path: Path = ("steps", index, "after", place)
             if before not in ids:
-                report.value(path, f"there is no step `{before}`{nearest(before, ids)}")
+                report.value(path, f"there is no step `{before}`{report.nearest(before, ids)}")
             elif before in step.after[:place]:
                 report.value(path, f"`{before}` is named twice")
     upstream: dict[str, Set[str] | None] = dict.fromkeys(ids)
@@ -83,9 +91,9 @@ def _check_read(
 ) -> None:
     """Report an expression that reads a step which may not be done when its own step begins."""
     if name not in upstream:
-        report.value(path, f"there is no step `{name}`{nearest(name, upstream)}")
+        report.value(path, f"there is no step `{name}`{report.nearest(name, upstream)}")
         return
-    done, before_it = upstream[reader], upstream[name]
+    done, before_it = upstream.get(reader), upstream[name]
     if done is None or before_it is None or name in done:
         return
     if name == reader:
@@ -97,20 +105,34 @@ def _check_read(
     report.value(path, problem)
 
 
-def _expressions(step: Step, at: Path, report: Report) -> Iterator[tuple[Path, Expression]]:
-    if step.when:
-        path = (*at, "when")
-        try:
-            condition = compile_expression(step.when)
-        except ExpressionInvalid as error:
-            for problem in error.problems:
-                report.value(path, f"`{step.when}`: {problem}")
-        else:
-            if condition.type not in ("BOOL", "DYN"):
-                found = condition.type.lower()
-                report.value(path, f"`{step.when}`: expected a boolean, found {found}")
-            yield path, condition
-    yield from _template(step.call.input, (*at, "call", "input"), report)
+def _expressions(
+    definition: WorkflowDefinition, report: Report
+) -> Iterator[tuple[str, Path, Expression]]:
+    """Yield every expression that compiles, with the step it is in, "" for the output."""
+    for index, step in enumerate(definition.steps):
+        if report.full:
+            return
+        at: Path = ("steps", index)
+        for path, expression in _condition(step.when, (*at, "when"), report):
+            yield step.id, path, expression
+        for path, expression in _template(step.call.input, (*at, "call", "input"), report):
+            yield step.id, path, expression
+    for path, expression in _template(definition.output, ("output",), report):
+        yield "", path, expression
+
+
+def _condition(text: str, path: Path, report: Report) -> Iterator[tuple[Path, Expression]]:
+    if not text:
+        return
+    try:
+        condition = compile_expression(text)
+    except ExpressionInvalid as error:
+        for problem in error.problems:
+            report.value(path, f"`{text}`: {problem}")
+        return
+    if condition.type not in ("BOOL", "DYN"):
+        report.value(path, f"`{text}`: expected a boolean, found {condition.type.lower()}")
+    yield path, condition
 
 
 def _template(value: Json, at: Path, report: Report) -> Iterator[tuple[Path, Expression]]:

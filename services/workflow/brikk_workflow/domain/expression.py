@@ -20,7 +20,7 @@ from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
 
 from brikk_shared.errors import FailedPrecondition, Reason
-from brikk_workflow.domain.growth import MAX_LIST, excesses
+from brikk_workflow.domain.growth import MAX_LIST, count_macros, excesses
 from brikk_workflow.domain.payload import LARGEST_INTEGER, Json, scrub, unstorable
 from brikk_workflow.domain.scope import VARIABLES, NoSuchValue, Scope, kind_of, plain_path
 from brikk_workflow.domain.tokens import Kind, Reference, Token, is_sign, references, tokenize
@@ -55,15 +55,20 @@ class ExpressionFailed(FailedPrecondition):
 
 
 class Expression:
-    """A compiled expression. `steps` are the ids it reads; `type` is `DYN` when it is not known."""
+    """A compiled expression.
 
-    __slots__ = ("_path", "_program", "_shape", "steps", "text", "type")
+    `steps` are the ids it reads, `macros` is how many list macros it has, and `type` is `DYN` when
+    it is not known.
+    """
+
+    __slots__ = ("_path", "_program", "_shape", "macros", "steps", "text", "type")
 
     def __init__(self, text: str, program: cel.Expression, tokens: list[Token]) -> None:
         paths = [variable.path for variable in _variables(tokens)]
         self.text = text
         self.type: str = program.return_type().name().partition("<")[0]
         self.steps = tuple({path[1]: None for path in paths if path[0] == "steps"})
+        self.macros = count_macros(tokens)
         self._path = plain_path(tokens)
         self._program = program
         self._shape = _shape(paths)

@@ -10,7 +10,7 @@ from typing import cast
 from brikk_workflow.domain.duration import format_duration, parse_duration
 from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json, PayloadRefused, check
-from brikk_workflow.domain.problems import Report, nearest
+from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.scope import kind_of
 
 
@@ -35,7 +35,7 @@ class Fields:
         self._members = raw
         for key in raw:
             if key not in known:
-                hint = nearest(key, known) or f"; known are {', '.join(known)}"
+                hint = report.nearest(key, known) or f"; known are {', '.join(known)}"
                 report.key((*path, key), f"there is no key `{key}` here{hint}")
         for key in required:
             if key not in raw:

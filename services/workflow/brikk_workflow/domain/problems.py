@@ -67,13 +67,19 @@ class Report:
             Problem(path=scrub(written(path)), message=scrub(message), line=line, column=column)
         )
 
+    def nearest(self, name: str, known: Iterable[str]) -> str:
+        """Return what to add to "there is no such name": the known one that may be meant."""
+        if self.full:  # nobody will read it, and it takes milliseconds
+            return ""
+        close = get_close_matches(name, list(known), n=1)
+        return f"; did you mean `{close[0]}`?" if close else ""
+
+    @property
+    def full(self) -> bool:
+        """Whether there are more problems than anybody is told."""
+        return len(self.problems) > MAX_PROBLEMS
+
     def in_order(self) -> list[Problem]:
         """Return the problems as they stand in the text, at most MAX_PROBLEMS."""
         self.problems.sort(key=lambda problem: (problem.line, problem.column))
         return self.problems[:MAX_PROBLEMS]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return what to add to "there is no such name": the known name that may have been meant."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,8 @@ from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.tokens import Kind, Token
 
 VARIABLES = ("input", "steps", "execution")
+
+_SIMPLE_TEXT = re.compile(r"""(["'])[^"'\\]*\1""")
 
 
 class NoSuchValue(Exception):
@@ -68,7 +71,7 @@ def plain_path(tokens: list[Token]) -> Path | None:
         elif sign == "[" and len(tokens) > index + 2 and tokens[index + 2].text == "]":
             if part.kind is Kind.INTEGER and part.text.isdigit():
                 path.append(int(part.text))
-            elif part.kind is Kind.STRING and part.text[0] in "'\"" and "\\" not in part.text:
+            elif part.kind is Kind.STRING and _SIMPLE_TEXT.fullmatch(part.text):
                 path.append(part.text[1:-1])
             else:
                 return None

@@ -9,13 +9,18 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a token is; every operator and bracket is a token of one character."""
+    """What a token is; every operator and bracket is a token of one character.
+
+    A string that is not closed is BROKEN and takes in the rest of its line: to look for a string
+    again at each of its quotes would take quadratic time.
+    """
 
     STRING = "string"
     FLOAT = "float"
     INTEGER = "integer"
     NAME = "name"
     SIGN = "sign"
+    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ _TOKEN = re.compile(
       | [bB]? (?:\"{3}(?:[^\\]|\\.)*?\"{3} | '{3}(?:[^\\]|\\.)*?'{3}
                | \"(?:[^\\\"\n]|\\.)*\" | '(?:[^\\'\n]|\\.)*')
     )
+  | (?P<broken>["'][^\n]*)
   | (?P<float>\d+\.\d+(?:[eE][+-]?\d+)? | \d+[eE][+-]?\d+ | \.\d+(?:[eE][+-]?\d+)?)
   | (?P<integer>0x[0-9a-fA-F]+[uU]? | \d+[uU]?)
   | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
@@ -57,7 +63,7 @@ _TOKEN = re.compile(
 
 
 def tokenize(text: str, start: int = 0) -> Iterator[Token]:
-    """Yield the tokens from `start` on; what is malformed comes out as signs, for CEL to refuse."""
+    """Yield the tokens from `start` on; what is malformed comes out as it is, for CEL to refuse."""
     for found in _TOKEN.finditer(text, start):
         if found.lastgroup is not None and found.lastgroup != "space":
             yield Token(Kind(found.lastgroup), found.group(), found.end())
