@@ -43,6 +43,8 @@ _LEASE = timedelta(seconds=10)
 _POLL = timedelta(seconds=1)
 """For rows that other replicas add; those of this process wake the relay."""
 _OBSERVATION = timedelta(seconds=5)
+_FULL = 250
+"""Events of a batch that is worth its transaction without waiting for more."""
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 
@@ -91,6 +93,8 @@ class Relay:
         producer: this service, as receivers know it, for instance `workflow`.
         destination: one of the outbox's destinations, for instance `webhooks`.
         publish: sends a batch there; it must have a deadline.
+        gathering: pause after a batch that was not full, so that under load events share
+            transactions. An event that comes after a rest is carried at once.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Relay:
         publish: Publish,
         metrics: RelayMetrics,
         clock: Clock,
+        gathering: timedelta = timedelta(0),
     ) -> None:
         self._database = database
         self._leases = leases
@@ -112,6 +117,7 @@ class Relay:
         self._destination = destination
         self._publish = publish
         self._clock = clock
+        self._gathering = gathering
         self._store = ShardStore(database, destination)
         self._depth = metrics.depth.labels(destination)
         self._oldest = metrics.oldest.labels(destination)
@@ -145,6 +151,8 @@ class Relay:
             shard = await self._retry(self._advance, lease, shard, answer)
             if shard.rows:
                 answer = await self._retry(self._send, shard)
+                if self._gathering and len(shard.rows) < _FULL:
+                    await self._clock.sleep(self._gathering)
             else:
                 await self._wait_for_news()
                 answer = _Answer(mark=shard.position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
 from brikk_shared.application import Application
@@ -10,6 +11,8 @@ from brikk_shared.database import Database
 from brikk_shared.leases import Leases
 from brikk_shared.outbox import Outbox
 from brikk_shared.relay import Relay, RelayMetrics
+
+GATHERING = timedelta(milliseconds=25)
 
 
 def relayed_outbox(
@@ -39,6 +42,7 @@ def relayed_outbox(
             publish=EventServiceStub(app.channel(address)).Publish,
             metrics=metrics,
             clock=app.clock,
+            gathering=GATHERING,
         )
         app.loop(f"relay to {destination}", relay.run)
     return outbox

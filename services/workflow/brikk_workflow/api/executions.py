@@ -36,7 +36,6 @@ from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.replica import Replica, Start
 from brikk_workflow.store import executions
 from brikk_workflow.store.wishes import record_wish
-from brikk_workflow.store.workflows import newest_version
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -145,9 +144,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         """Waits for the end, then reads."""
         timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_WAIT
         until = self._clock.now() + timeout
-        with self._changes.subscribe(_id_of(request.name)) as subscription:
+        with self._changes.subscribe(_id_of(request.name), only_the_end=True) as subscription:
             while True:
-                record = await self._read(request.name)
+                record = subscription.ended or await self._glance(request.name)
                 left = until - self._clock.now()
                 if record.state.status.terminal or left <= timedelta(0):
                     break
@@ -198,11 +197,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         _, _, version = name.partition("/versions/")
         if version:
             return await self._definitions.get(organization(), workflow_id, int(version))
-        async with self._database.reading() as connection:
-            newest = await newest_version(connection, organization(), workflow_id)
-        if newest is None:
-            raise not_found(name)
-        return await self._definitions.get(organization(), workflow_id, newest)
+        return await self._definitions.newest(organization(), workflow_id)
 
     async def _started_before(self, order: Start) -> ExecutionRecord:
         async with self._database.reading() as connection:
@@ -220,6 +215,10 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
                 metadata={"request_id": order.request_id},
             )
         return record
+
+    async def _glance(self, name: str) -> ExecutionRecord:
+        """Returns an execution from memory when it is held here, else from the store."""
+        return self._replica.held(organization(), _id_of(name)) or await self._read(name)
 
     async def _read(self, name: str) -> ExecutionRecord:
         async with self._database.reading() as connection:

@@ -4,48 +4,54 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+from brikk_workflow.domain.record import ExecutionRecord
 
 
 class Changes:
-    """Wakes whoever waits for an execution; what happened is read from the store."""
+    """Wakes whoever follows an execution; what happened is read from the store."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._followers: defaultdict[str, set[Subscription]] = defaultdict(set)
 
-    def notify(self, execution_id: str) -> None:
-        """Wakes all who wait for the execution now."""
-        for event in self._waiting.get(execution_id, ()):
-            event.set()
+    def notify(self, record: ExecutionRecord) -> None:
+        """Wakes those who follow every step, and at the end everybody."""
+        ended = record.state.status.terminal
+        for follower in self._followers.get(record.execution_id, ()):
+            if ended:
+                follower.ended = record
+            if ended or not follower.only_the_end:
+                follower.woken.set()
 
-    def subscribe(self, execution_id: str) -> Subscription:
-        """Begins to listen; what happens from now on is not missed."""
-        return Subscription(self._waiting, execution_id)
+    @contextmanager
+    def subscribe(self, execution_id: str, *, only_the_end: bool = False) -> Iterator[Subscription]:
+        """Listens while the block runs; what happens from its beginning on is not missed."""
+        subscription = Subscription(only_the_end=only_the_end)
+        self._followers[execution_id].add(subscription)
+        try:
+            yield subscription
+        finally:
+            followers = self._followers[execution_id]
+            followers.discard(subscription)
+            if not followers:
+                del self._followers[execution_id]
 
 
+@dataclass(kw_only=True, slots=True, eq=False)
 class Subscription:
-    """Listens to one execution while the `with` block runs."""
+    """One who follows an execution; `ended` is set once it has ended on this replica."""
 
-    def __init__(self, waiting: defaultdict[str, set[asyncio.Event]], execution_id: str) -> None:
-        self._waiting = waiting
-        self._execution_id = execution_id
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> Subscription:
-        self._waiting[self._execution_id].add(self._event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        listeners = self._waiting[self._execution_id]
-        listeners.discard(self._event)
-        if not listeners:
-            del self._waiting[self._execution_id]
+    only_the_end: bool
+    ended: ExecutionRecord | None = None
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def changed(self, timeout: timedelta) -> None:
-        """Returns when the execution has moved since the last return, or after the timeout."""
-        try:
+        """Returns when something has happened since the last return, or after the timeout."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout.total_seconds()):
-                await self._event.wait()
-        except TimeoutError:
-            return
-        self._event.clear()
+                await self.woken.wait()
+        self.woken.clear()

@@ -6,8 +6,9 @@ from collections import OrderedDict
 
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
+from brikk_shared.group_read import GroupRead
 from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
-from brikk_workflow.store.workflows import get_version
+from brikk_workflow.store.workflows import get_version, newest_versions
 
 KEPT = 1000
 
@@ -17,7 +18,19 @@ class Definitions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._newest = GroupRead(database, newest_versions)
         self._compiled: OrderedDict[tuple[str, str, int], CompiledWorkflow] = OrderedDict()
+
+    async def newest(self, organization: str, workflow_id: str) -> CompiledWorkflow:
+        """Returns the newest version.
+
+        Raises:
+            NotFound: the organisation has no such workflow.
+        """
+        version = await self._newest.get((organization, workflow_id))
+        if version is None:
+            raise not_found(f"workflows/{workflow_id}")
+        return await self.get(organization, workflow_id, version)
 
     async def get(self, organization: str, workflow_id: str, version: int) -> CompiledWorkflow:
         """Returns a version.

@@ -117,6 +117,11 @@ class Replica:
             self._rest(record.execution_id)
         return record
 
+    def held(self, organization: str, execution_id: str) -> ExecutionRecord | None:
+        """Returns an execution of an organisation as last committed, if this replica holds it."""
+        run, _ = self._runs.get(execution_id, (None, None))
+        return run.record if run and run.record.organization == organization else None
+
     def poke(self, execution_id: str) -> bool:
         """Tells whether this replica holds the execution, whose inbox is then read at once."""
         held = execution_id in self._runs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -58,6 +59,7 @@ class Run:
         self._record = record
         self._state = record.state
         self._outputs = dict(outputs)
+        self._output = record.output
         self._folded = record.inbox_folded
         self._wishes_read = record.inbox_folded
         self._events: list[Event | Wish] = []
@@ -76,6 +78,13 @@ class Run:
     def execution_id(self) -> str:
         """Last segment of its name."""
         return self._record.execution_id
+
+    @property
+    def record(self) -> ExecutionRecord:
+        """The execution as it was last committed."""
+        return replace(
+            self._record, state=self._state, output=self._output, inbox_folded=self._folded
+        )
 
     @property
     def wishes_read(self) -> int:
@@ -146,9 +155,10 @@ class Run:
             return
         self._state = decision.state
         self._outputs.update(decision.outputs)
+        self._output = decision.output
         self._folded = folded
         self._engine.outbox.wake()
-        self._engine.changes.notify(self.execution_id)
+        self._engine.changes.notify(self.record)
         if self._state.status.terminal:
             self._engine.metrics.executions.labels(self._state.status).inc()
         self._carry_out(decision.commands, candidates)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Row, insert, select, text, update
+from sqlalchemy import Row, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
@@ -30,14 +31,13 @@ async def get_workflow(
     return None if row is None else _workflow(row)
 
 
-async def newest_version(
-    connection: AsyncConnection, organization: str, workflow_id: str
-) -> int | None:
-    """Returns the number of a workflow's newest version."""
-    query = select(WORKFLOW.c.latest_version).where(
-        WORKFLOW.c.organization == organization, WORKFLOW.c.workflow_id == workflow_id
-    )
-    return (await connection.execute(query)).scalar_one_or_none()
+async def newest_versions(
+    connection: AsyncConnection, workflows: Sequence[tuple[str, str]]
+) -> Mapping[tuple[str, str], int]:
+    """Returns the numbers of the newest versions, by organisation and workflow id."""
+    identity = tuple_(WORKFLOW.c.organization, WORKFLOW.c.workflow_id)
+    rows = await connection.execute(select(WORKFLOW).where(identity.in_(workflows)))
+    return {(row.organization, row.workflow_id): row.latest_version for row in rows}
 
 
 async def list_workflows(
