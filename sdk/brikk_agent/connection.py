@@ -83,7 +83,10 @@ class Connection:
             raise NotConnected("There is no token. Run `brikk up`, or set BRIKK_TOKEN.")
         bearer = f"Bearer {self.token}"
         return grpc.aio.insecure_channel(
-            self.address(service), interceptors=[_UnaryBearer(bearer), _StreamBearer(bearer)]
+            self.address(service),
+            # A proxy of the environment is for the outside, not for the suite.
+            options=[("grpc.enable_http_proxy", 0)],
+            interceptors=[_UnaryBearer(bearer), _StreamBearer(bearer)],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter
@@ -65,24 +66,33 @@ async def read(connection: AsyncConnection, request: PublishRequest) -> int:
     return mark or 0
 
 
-async def dead_letter(
-    connection: AsyncConnection, request: PublishRequest, item: PublishItem, error: BrikkError
+async def set_aside(
+    connection: AsyncConnection,
+    request: PublishRequest,
+    refused: Sequence[tuple[PublishItem, BrikkError]],
 ) -> None:
-    """Keep an item that will never be taken, in the transaction that moves the mark past it."""
-    await connection.execute(
-        insert(DEAD_LETTER).values(
-            id=new_id(),
-            producer=request.producer,
-            generation=request.generation,
-            shard=request.shard,
-            position=item.position,
-            organization=item.event.organization,
-            payload=item.event.SerializeToString(),
-            reason=error.reason.value,
-            message=error.message,
-            time=datetime.now(UTC),
-        )
-    )
+    """Keep items that will never be taken, in the transaction that moves the mark past them."""
+    if refused:
+        rows = [_dead_letter(request, item, error) for item, error in refused]
+        await connection.execute(insert(DEAD_LETTER), rows)
+
+
+def _dead_letter(
+    request: PublishRequest, item: PublishItem, error: BrikkError
+) -> dict[str, object]:
+    return {
+        "id": new_id(),
+        "producer": request.producer,
+        "generation": request.generation,
+        "shard": request.shard,
+        "position": item.position,
+        # It may be what the item was refused for, and PostgreSQL has no place for it.
+        "organization": item.event.organization.replace("\0", "\ufffd"),
+        "payload": item.event.SerializeToString(),
+        "reason": error.reason.value,
+        "message": error.message,
+        "time": datetime.now(UTC),
+    }
 
 
 def _key(request: PublishRequest) -> dict[str, object]:

@@ -166,9 +166,8 @@ class Relay:
         async with self._database.transaction() as connection:
             await self._leases.assert_held(connection, lease)
             moved = await self._store.advance(connection, shard, answer.mark)
-            for item, error in answer.refused:
-                request = self._request(shard.generation)
-                await marks.dead_letter(connection, request, item, error)
+            request = self._request(shard.generation)
+            await marks.set_aside(connection, request, answer.refused)
         if shard.position and moved.generation != shard.generation:
             _log.error(
                 "outbox_went_back",

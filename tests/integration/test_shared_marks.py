@@ -82,9 +82,9 @@ async def test_positions_must_ascend(database: Database, positions: tuple[int, .
 async def test_what_is_refused_is_kept_with_the_reason(database: Database) -> None:
     request = batch(1)
     async with database.transaction() as connection:
-        for item in await marks.take(connection, request):
-            error = invalid_field("event.subject", "is too long")
-            await marks.dead_letter(connection, request, item, error)
+        error = invalid_field("event.subject", "is too long")
+        refused = [(item, error) for item in await marks.take(connection, request)]
+        await marks.set_aside(connection, request, refused)
     async with database.reading() as connection:
         letter = (await connection.execute(select(DEAD_LETTER))).one()
     assert (letter.producer, letter.generation, letter.position) == ("workflow", "g", 1)

@@ -125,7 +125,7 @@ async def test_the_same_request_creates_once(service: Webhooks) -> None:
 async def test_a_request_id_stands_for_one_request(service: Webhooks) -> None:
     await service.create(URL, request_id="r1")
     error = await refused(service.create(URL + "/other", request_id="r1"))
-    assert (error.code, error.reason) == ("ALREADY_EXISTS", Reason.REQUEST_ID_REUSED)
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", Reason.REQUEST_ID_REUSED)
     assert error.metadata["request_id"] == "r1"
 
 

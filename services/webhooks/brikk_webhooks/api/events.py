@@ -54,9 +54,10 @@ class EventServicer(EventServiceServicer):
             deliveries = await self._intake.take(
                 connection, [_event(item.event) for item in fresh if item.position not in refused]
             )
-            for item in fresh:
-                if item.position in refused:
-                    await marks.dead_letter(connection, request, item, refused[item.position])
+            refusals = [
+                (item, refused[item.position]) for item in fresh if item.position in refused
+            ]
+            await marks.set_aside(connection, request, refusals)
             mark = await marks.read(connection, request)
         if deliveries:
             self._arrived()

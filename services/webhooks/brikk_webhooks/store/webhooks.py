@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from sqlalchemy import Row, delete, func, insert, select, text
+from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_shared.errors import AlreadyExists, Reason, ResourceExhausted
+from brikk_shared.errors import AlreadyExists, InvalidArgument, Reason, ResourceExhausted
+from brikk_shared.turns import take_turn
 from brikk_webhooks.domain.webhook import Webhook
 from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, WEBHOOK
 
@@ -36,15 +37,12 @@ async def create_webhook(
     """Keep a webhook. When the same request kept one before, change nothing and return that one.
 
     Raises:
-        AlreadyExists: another webhook has the id, or another request had the request id.
+        AlreadyExists: another webhook has the id.
+        InvalidArgument: another request had the request id.
         ResourceExhausted: the organisation has as many webhooks as it may.
     """
-    if connection.dialect.name == "postgresql":
-        # For the quota an organisation's creations take turns; SQLite has one writer anyway.
-        await connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))"),
-            {"lock": f"webhooks/{organization}"},
-        )
+    # For the quota, an organisation's creations take turns.
+    await take_turn(connection, f"webhooks of {organization}")
     webhook = registration.webhook
     if registration.request_id:
         mine = (WEBHOOK.c.organization == organization) & (
@@ -54,7 +52,7 @@ async def create_webhook(
         if before is not None and before.request_digest == registration.request_digest:
             return _webhook(before)
         if before is not None:
-            raise AlreadyExists(
+            raise InvalidArgument(
                 Reason.REQUEST_ID_REUSED,
                 f"the request id {registration.request_id} was used with another request",
                 metadata={"request_id": registration.request_id},

@@ -43,7 +43,7 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         """Adds version 1."""
         definition = accept_source(request.source)
         async with self._database.transaction() as connection:
-            await workflows.lock(connection, self._database, organization())
+            await workflows.lock(connection, organization())
             made = await _made(connection, request.request_id, definition)
             if made is not None:
                 return made
@@ -98,7 +98,7 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         if definition.id != workflow_id_of(request.name):
             raise invalid_field("source", f"names {definition.id}, which is not {request.name}")
         async with self._database.transaction() as connection:
-            await workflows.lock(connection, self._database, organization())
+            await workflows.lock(connection, organization())
             made = await _made(connection, request.request_id, definition)
             if made is not None:
                 return made

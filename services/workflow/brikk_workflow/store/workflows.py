@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Row, insert, select, text, tuple_, update
+from sqlalchemy import Row, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_shared.database import Database
+from brikk_shared.turns import take_turn
 from brikk_workflow.domain.definition import (
     DefinitionJson,
     definition_from_json,
@@ -90,16 +90,9 @@ async def get_workflow_by_request(
     return None if row is None else _workflow(row)
 
 
-async def lock(connection: AsyncConnection, database: Database, organization: str) -> None:
-    """Makes other writers of the organisation's workflows wait until the transaction ends.
-
-    On SQLite they do so anyway.
-    """
-    if database.dialect == "postgresql":
-        key = f"workflows of {organization}"
-        await connection.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key}
-        )
+async def lock(connection: AsyncConnection, organization: str) -> None:
+    """Makes other writers of the organisation's workflows wait until the transaction ends."""
+    await take_turn(connection, f"workflows of {organization}")
 
 
 async def add_version(
