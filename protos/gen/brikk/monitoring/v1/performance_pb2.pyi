@@ -189,7 +189,7 @@ class AgentPerformance(google.protobuf.message.Message):
     SUCCESS_RATIO_FIELD_NUMBER: builtins.int
     LATENCY_FIELD_NUMBER: builtins.int
     agent: builtins.str
-    """`agents/{agent}`."""
+    """`agents/{agent}`; `agents/-` stands for all those past the organisation's limit of series."""
     calls: builtins.int
     """Calls that ended."""
     succeeded: builtins.int
