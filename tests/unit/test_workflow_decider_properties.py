@@ -233,7 +233,7 @@ class World:
             assert not flying, "a call nobody has heard of the end of"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(workflow=workflows(), data=st.data())
 def test_any_order_of_events(workflow: CompiledWorkflow, data: st.DataObject) -> None:
     world = World(workflow, data)
@@ -247,7 +247,7 @@ def test_any_order_of_events(workflow: CompiledWorkflow, data: st.DataObject) ->
         world.check_history()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(workflow=workflows(), data=st.data())
 def test_whatever_happened_an_execution_ends(
     workflow: CompiledWorkflow, data: st.DataObject
@@ -271,7 +271,7 @@ def test_whatever_happened_an_execution_ends(
     world.check_history()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(workflow=workflows(), data=st.data())
 def test_without_failures_every_step_is_done(
     workflow: CompiledWorkflow, data: st.DataObject

@@ -64,9 +64,9 @@ def scrub(text: str) -> str:
     return encoded[: MAX_ERROR_BYTES - 3].decode(errors="ignore") + "…"
 
 
-def unstorable(text: str) -> re.Match[str] | None:
-    """Return the first NUL or lone surrogate: UTF-8, PostgreSQL or both have no place for it."""
-    return _UNSTORABLE.search(text)
+def unstorable(text: str) -> bool:
+    """Tell whether a text holds a NUL or half a surrogate pair, which cannot be stored anywhere."""
+    return _UNSTORABLE.search(text) is not None
 
 
 class _TooLarge(Exception):
@@ -110,7 +110,7 @@ def _size(value: Json, depth: int, budget: int) -> int:
 def _text_size(text: str) -> int:
     if text.isascii() and "\0" not in text:
         return len(text)
-    if _UNSTORABLE.search(text):
+    if unstorable(text):
         raise _Unacceptable("holds a NUL or half a surrogate pair")
     return len(text.encode())
 
