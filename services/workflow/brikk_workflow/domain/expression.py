@@ -8,7 +8,6 @@ evaluation; errors at run time come back as values; memory has no bound (see `gr
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,6 +19,7 @@ from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
 
 from brikk_shared.errors import FailedPrecondition, Reason
+from brikk_workflow.domain.complaints import compile_complaints, plainly
 from brikk_workflow.domain.growth import MAX_LIST, count_macros, excesses
 from brikk_workflow.domain.payload import LARGEST_INTEGER, Json, scrub, unstorable
 from brikk_workflow.domain.scope import VARIABLES, NoSuchValue, Scope, kind_of, plain_path
@@ -85,7 +85,7 @@ class Expression:
         try:
             value = self._program.eval(data=data)
         except RuntimeError as error:  # how the runtime says that its iteration budget is spent
-            raise ExpressionFailed(self.text, _plainly(str(error))) from error
+            raise ExpressionFailed(self.text, plainly(str(error))) from error
         return reading.result(value)
 
     def holds(self, scope: Scope) -> bool:
@@ -106,7 +106,7 @@ def compile_expression(text: str) -> Expression:
     try:
         program = _environment().compile(text)
     except RuntimeError as error:
-        raise ExpressionInvalid(_compile_problems(str(error))) from error
+        raise ExpressionInvalid(compile_complaints(str(error))) from error
     variables = _variables(tokens)
     problems = [*_step_problems(variables), *_number_problems(tokens, variables)]
     problems += excesses(tokens, variables)
@@ -240,7 +240,7 @@ class _Reading:
                 duration: timedelta = content
                 return f"{duration.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
             case "ERROR":
-                raise self._failed(_plainly(str(content)))
+                raise self._failed(plainly(str(content)))
             case _:
                 raise self._failed(f"the result is of type {kind.lower()}, which is no JSON")
 
@@ -280,34 +280,3 @@ def _is_operation(tokens: list[Token], sign: int, number: int) -> bool:
         and tokens[sign].kind is Kind.SIGN
         and tokens[sign].text in "+-*/%"
     )
-
-
-def _compile_problems(report: str) -> list[str]:
-    """Return the runtime's complaints without its drawing of the place."""
-    found = re.findall(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)", report)
-    problems = {
-        _plainly(message)
-        if int(column) < 1
-        else f"at character {column}: {_plainly(message)}": None
-        for _, column, message in found
-    }
-    return list(problems) or [_plainly(report)]
-
-
-def _plainly(message: str) -> str:
-    """Return a message of the runtime in words that help the author of the expression."""
-    message = re.sub(r"^[A-Z_]+: ", "", message).removeprefix("Syntax error: ")
-    message = re.sub(r" \[[A-Z_]+\]$| \(in container ''\)| expecting \{.*", "", message)
-    if undeclared := re.fullmatch(r"undeclared reference to '([^'.]+).*'", message):
-        return f"there is no `{undeclared[1]}`; expressions read input, steps and execution"
-    if message.startswith("No matching overloads found") and "int64" in message:
-        message += " (numbers in data are doubles: write 1.0 instead of 1)"
-    if message == "mismatched input '<EOF>'":
-        message = "it ends too early"
-    if unreadable := re.fullmatch(r"no viable alternative at input '(.*)'", message, re.DOTALL):
-        message = f"`{unreadable[1]}` is not how an expression goes on"
-    if "recursion" in message:
-        message = "it nests too deeply, or has too many operators in a row: split it up"
-    if message == "Iteration budget exceeded":
-        message = "its list macros take too many turns; at most 9,999 are possible"
-    return message
