@@ -7,9 +7,11 @@ import time
 from threading import Lock
 
 _RANDOM_BYTES = 10
+_POOL_BYTES = 4000  # of one system call, which costs more than all the rest of an id
 
 _lock = Lock()
 _newest = 0
+_pool = b""
 
 
 def new_id() -> str:
@@ -18,9 +20,19 @@ def new_id() -> str:
     44 bits of milliseconds since 1970 and 80 random bits, in hexadecimal. Ids made later sort
     later: to the millisecond between processes, strictly within one.
     """
-    global _newest
-    random = int.from_bytes(os.urandom(_RANDOM_BYTES), "big")
-    number = time.time_ns() // 1_000_000 << 80 | random
+    global _newest, _pool
     with _lock:
+        _pool = _pool or os.urandom(_POOL_BYTES)
+        random, _pool = int.from_bytes(_pool[:_RANDOM_BYTES], "big"), _pool[_RANDOM_BYTES:]
+        number = time.time_ns() // 1_000_000 << 80 | random
         _newest = number = max(number, _newest + 1)
     return f"b{number:031x}"
+
+
+def _forget_pool() -> None:
+    """Keep a forked process from making the ids of its parent."""
+    global _pool
+    _pool = b""
+
+
+os.register_at_fork(after_in_child=_forget_pool)

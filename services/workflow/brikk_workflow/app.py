@@ -67,7 +67,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
             "monitoring": settings.monitoring_address,
         },
     )
-    writer = TransitionWriter(database=database, outbox=outbox, observe=metrics.batch_size.observe)
+    writer = TransitionWriter(database, outbox, observe=metrics.batch_size.observe)
     commits = GroupCommit(database, writer.write, keys=keys)
     changes = Changes()
     definitions = Definitions(database)

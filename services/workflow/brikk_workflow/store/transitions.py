@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_shared.batch import batch_params, batch_source
+from brikk_shared.batch import Dialect, batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.event import make_event
 from brikk_shared.outbox import Outbox
@@ -132,27 +132,40 @@ def keys(write: Write) -> tuple[str, ...]:
     return (write.changes.execution_id,)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TransitionWriter:
-    """Writes batches of decisions: rows first, then what belongs to the rows that took them."""
+    """Writes batches of decisions: rows first, then what belongs to the rows that took them.
 
-    database: Database
-    outbox: Outbox
-    observe: Callable[[int], None]
-    """Told the size of each batch."""
+    Args:
+        observe: told the size of each batch.
+    """
+
+    def __init__(
+        self, database: Database, outbox: Outbox, *, observe: Callable[[int], None]
+    ) -> None:
+        self._outbox = outbox
+        self._observe = observe
+        self._dialect = database.dialect
+        self._begin = text(
+            _BEGIN.format(columns=", ".join(_BEGUN), source=batch_source(self._dialect, _BEGUN))
+        )
+        self._move = text(
+            _MOVE.format(now=database.now_sql, source=batch_source(self._dialect, _MOVED))
+        )
+        self._keep_outputs = text(_insert("step_output", _OUTPUTS, self._dialect))
+        self._keep_history = text(_insert("history", _HISTORY, self._dialect))
 
     async def write(
         self, connection: AsyncConnection, writes: Sequence[Write]
     ) -> Sequence[Written]:
         """Writes the batch in the transaction of `connection`; see `brikk_shared.group_commit`."""
-        self.observe(len(writes))
+        self._observe(len(writes))
         taken: dict[str, int] = {}
         if begins := [each for each in writes if isinstance(each, Begin)]:
             rows = [_begun_row(each) for each in begins]
-            taken |= await self._take(connection, _INSERT, _BEGUN, rows)
+            taken |= await self._take(connection, self._begin, _BEGUN, rows)
         if moves := [each for each in writes if isinstance(each, Move)]:
             rows = sorted((_moved_row(each) for each in moves), key=_by_execution)
-            taken |= await self._take(connection, _UPDATE, _MOVED, rows)
+            taken |= await self._take(connection, self._move, _MOVED, rows)
 
         applied = [each.changes for each in writes if each.changes.execution_id in taken]
         outputs = [
@@ -161,10 +174,12 @@ class TransitionWriter:
             for step_id, output in each.outputs.items()
         ]
         if outputs:
-            await self._insert(connection, "step_output", _OUTPUTS, outputs)
+            params = batch_params(self._dialect, _OUTPUTS, outputs)
+            await connection.execute(self._keep_outputs, params)
         history = [_history_row(each, entry) for each in applied for entry in each.history]
         if history:
-            await self._insert(connection, "history", _HISTORY, history)
+            params = batch_params(self._dialect, _HISTORY, history)
+            await connection.execute(self._keep_history, params)
         events = [
             make_event(
                 source=SOURCE,
@@ -179,7 +194,7 @@ class TransitionWriter:
             for each in applied
             for announcement in each.announcements
         ]
-        await self.outbox.add(connection, events)
+        await self._outbox.add(connection, events)
         return [
             Written(applied=True, inbox_seq=taken[each.changes.execution_id])
             if each.changes.execution_id in taken
@@ -190,35 +205,20 @@ class TransitionWriter:
     async def _take(
         self,
         connection: AsyncConnection,
-        statement: str,
+        statement: TextClause,
         columns: Mapping[str, str],
         rows: Sequence[Mapping[str, object]],
     ) -> dict[str, int]:
-        dialect = self.database.dialect
-        sql = text(
-            statement.format(
-                columns=", ".join(columns),
-                source=batch_source(dialect, columns),
-                now=self.database.now_sql,
-            )
-        )
-        result = await connection.execute(sql, batch_params(dialect, columns, rows))
+        result = await connection.execute(statement, batch_params(self._dialect, columns, rows))
         return {row.execution_id: row.inbox_seq for row in result}
 
-    async def _insert(
-        self,
-        connection: AsyncConnection,
-        table: str,
-        columns: Mapping[str, str],
-        rows: Sequence[Mapping[str, object]],
-    ) -> None:
-        dialect = self.database.dialect
-        names = ", ".join(columns)
-        sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM {batch_source(dialect, columns)}"
-        await connection.execute(text(sql), batch_params(dialect, columns, rows))
+
+def _insert(table: str, columns: Mapping[str, str], dialect: Dialect) -> str:
+    names = ", ".join(columns)
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {batch_source(dialect, columns)}"
 
 
-_INSERT = """
+_BEGIN = """
 INSERT INTO execution ({columns}, epoch, requested_transition, inbox_seq, inbox_folded)
 SELECT {columns}, 1, '', 0, 0 FROM {source} WHERE true
 ON CONFLICT (organization, request_id) DO NOTHING
@@ -226,7 +226,7 @@ RETURNING execution_id, inbox_seq
 """
 # A wish recorded meanwhile wakes whoever may hold the execution then. An inner check for rows in
 # the inbox would miss one that commits after it.
-_UPDATE = """
+_MOVE = """
 UPDATE execution SET
     seq = b.seq, status = b.status, owner = b.owner, snapshot = b.snapshot,
     wake_at = CASE WHEN execution.inbox_seq > b.inbox_folded THEN {now} ELSE b.wake_at END,
