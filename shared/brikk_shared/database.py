@@ -214,8 +214,17 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
+    def give_up(connection: DBAPIConnection, _record: object, _error: object) -> None:
+        # When a task is cancelled in a statement, its connection is closed; but one that has a
+        # statement left lives on, with its transaction and the write lock (sqlite3_close_v2).
+        connection.rollback()
+
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin)
+    event.listen(engine.sync_engine, "invalidate", give_up)
+    # A cancelled transaction's connection is closed while its statement is still open, and SQLite
+    # keeps the write lock as long as that lives.
+    event.listen(engine.sync_engine, "invalidate", lambda connection, *_: connection.rollback())
     return engine
 
 
@@ -229,7 +238,8 @@ def _postgresql_engine(url: str) -> AsyncEngine:
         pool_size=_POSTGRESQL_CONNECTIONS,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
-        pool_pre_ping=True,
+        # No pre-ping: it would cost every transaction a round trip. The first to meet a broken
+        # connection fails as Unavailable, and the pool forgets all that are as old.
         hide_parameters=True,
     )
 

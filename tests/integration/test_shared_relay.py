@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -22,65 +19,15 @@ from brikk_shared.relay import Relay, RelayMetrics
 from brikk_shared.tables import DEAD_LETTER, OUTBOX_SHARD
 from brikk_shared.testing import ManualClock
 from support.inbox import Inbox, event, nothing
+from support.producer import AT_REST, Producer
 from support.running import running
 
 SECOND = timedelta(seconds=1)
-# A relay at rest has so many sleepers on the clock: two guards of its lease, the gauges, and its
-# own wait for news or for the next attempt.
-AT_REST = 4
-
-
-@dataclass
-class Producer:
-    """A service with an outbox to one destination, and its clock."""
-
-    database: Database
-    outbox: Outbox
-    clock: ManualClock
-    registry: CollectorRegistry
-    metrics: RelayMetrics
-
-    @asynccontextmanager
-    async def relay(self, inbox: Inbox, owner: str = "one") -> AsyncIterator[None]:
-        relay = Relay(
-            self.database,
-            Leases(self.database, owner, self.clock),
-            self.outbox,
-            producer="workflow",
-            destination="webhooks",
-            publish=inbox.publish,
-            metrics=self.metrics,
-            clock=self.clock,
-        )
-        async with running(relay.run):
-            yield
-
-    async def add(self, *events: Event) -> None:
-        async with self.database.transaction() as connection:
-            await self.outbox.add(connection, events)
-        self.outbox.wake()
-
-    async def rest(self) -> None:
-        """Wait until the relay has nothing to do, or waits for its next attempt."""
-        await self.clock.sleeping(AT_REST)
-
-    async def waiting(self) -> int:
-        """How many events lie in the outbox."""
-        async with self.database.reading() as connection:
-            count: int = (
-                await connection.execute(text("SELECT count(*) FROM outbox"))
-            ).scalar_one()
-            return count
-
-    def sample(self, name: str) -> float | None:
-        return self.registry.get_sample_value(name, {"destination": "webhooks"})
 
 
 @pytest.fixture
 def producer(database: Database) -> Producer:
-    outbox = Outbox(database, source="brikk.workflow", destinations=("webhooks",))
-    registry = CollectorRegistry()
-    return Producer(database, outbox, ManualClock(), registry, RelayMetrics(registry))
+    return Producer(database)
 
 
 async def unavailable(_: PublishRequest) -> None:
