@@ -50,7 +50,7 @@ def generate_stubs(out: Path) -> None:
 
 
 def write_descriptors(path: Path) -> None:
-    """Writes the contracts and their imports as one FileDescriptorSet, comments and options included."""
+    """Writes the contracts and their imports as one FileDescriptorSet, fully annotated."""
     compile_contracts(
         f"--descriptor_set_out={path}",
         "--include_imports",

@@ -18,13 +18,18 @@ BUF = Path(sys.executable).parent / "buf"
 
 def generate(*arguments: str) -> None:
     subprocess.run(
-        [PROTOC_PYTHON, ROOT / "protos" / "generate.py", *arguments], check=True, capture_output=True
+        [PROTOC_PYTHON, ROOT / "protos" / "generate.py", *arguments],
+        check=True,
+        capture_output=True,
     )
 
 
 def buf(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [BUF, *arguments, "--config", ROOT / "buf.yaml"], check=False, capture_output=True, text=True
+        [BUF, *arguments, "--config", ROOT / "buf.yaml"],
+        check=False,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -82,8 +87,8 @@ def test_only_generated_code_lives_in_the_namespace() -> None:
 def test_the_distribution_alone_gives_an_agent_its_stubs(tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, ROOT / "protos"], check=True, cwd=tmp_path)
+    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    subprocess.run([*pip, str(ROOT / "protos")], check=True, cwd=tmp_path)
     subprocess.run(
         [
             python,
