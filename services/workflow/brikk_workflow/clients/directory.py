@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 
@@ -62,8 +62,9 @@ class Candidate:
 
 @dataclass(kw_only=True, slots=True)
 class _Answer:
-    candidates: Sequence[Candidate]
-    stale_at: float
+    candidates: Sequence[Candidate] = ()
+    stale_at: float = 0.0
+    turns: Iterator[int] = field(default_factory=count)
 
 
 class AgentDirectory:
@@ -78,13 +79,12 @@ class AgentDirectory:
         self._ttl = ttl.total_seconds()
         self._clock = clock
         self._answers: dict[tuple[str, str], _Answer] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[_Answer]] = {}
         self._in_flight: Counter[str] = Counter()
-        self._turn = count()
 
     async def available(self, organization: str, capability: str) -> bool:
         """Tells whether anybody live has the capability."""
-        return bool(await self._candidates(organization, capability))
+        return bool((await self._answer(organization, capability)).candidates)
 
     async def choose(
         self, organization: str, capability: str, *, avoid: str = ""
@@ -93,11 +93,11 @@ class AgentDirectory:
 
         The agent `avoid` is taken only when nobody else is there. None means that nobody is live.
         """
-        candidates = await self._candidates(organization, capability)
-        pool = [each for each in candidates if each.agent != avoid] or candidates
+        answer = await self._answer(organization, capability)
+        pool = [each for each in answer.candidates if each.agent != avoid] or answer.candidates
         if not pool:
             return None
-        turn = next(self._turn) % len(pool)
+        turn = next(answer.turns) % len(pool)
         return min((*pool[turn:], *pool[:turn]), key=lambda each: self._in_flight[each.agent])
 
     @contextmanager
@@ -111,33 +111,35 @@ class AgentDirectory:
             if not self._in_flight[agent]:
                 del self._in_flight[agent]
 
-    async def _candidates(self, organization: str, capability: str) -> Sequence[Candidate]:
+    async def _answer(self, organization: str, capability: str) -> _Answer:
         key = (organization, capability)
         answer = self._answers.get(key)
-        if answer is None or answer.stale_at <= self._clock.monotonic():
-            asking = self._asking.get(key)
-            if asking is None:
-                asking = self._asking[key] = asyncio.create_task(self._ask(key))
-                asking.add_done_callback(lambda _: self._asking.pop(key))
-            await asyncio.shield(asking)
-        return self._answers[key].candidates
+        if answer is not None and self._clock.monotonic() < answer.stale_at:
+            return answer
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.create_task(self._ask(key))
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+        return await asyncio.shield(asking)
 
-    async def _ask(self, key: tuple[str, str]) -> None:
+    async def _ask(self, key: tuple[str, str]) -> _Answer:
         organization, capability = key
         request = discovery_service_pb2.ResolveCapabilityRequest(
             capability=capability, max_results=100
         )
+        answer = self._answers.get(key) or _Answer()
         stale_at = self._clock.monotonic() + self._ttl
         try:
             response = await self._resolve(organization, request)
         except BrikkError as error:
             log.warning("discovery does not answer", capability=capability, reason=error.reason)
-            last = self._answers.get(key)
-            candidates: Sequence[Candidate] = last.candidates if last else ()
         else:
-            candidates = [
+            answer.candidates = [
                 Candidate(agent=each.agent, endpoint=each.endpoint) for each in response.candidates
             ]
-        self._answers[key] = _Answer(candidates=candidates, stale_at=stale_at)
+        answer.stale_at = stale_at
+        self._answers.pop(key, None)
+        self._answers[key] = answer
         if len(self._answers) > CAPABILITIES_KEPT:
             del self._answers[next(iter(self._answers))]
+        return answer

@@ -132,6 +132,7 @@ class Run:
                 if self._events:
                     await self._fold()
         self._engine.timers.drop(self.execution_id)
+        self._engine.waiting.leave(self.execution_id)
 
     async def _fold(self) -> None:
         posted, self._events = self._events, []

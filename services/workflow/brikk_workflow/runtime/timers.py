@@ -9,6 +9,9 @@ from datetime import datetime
 
 from brikk_shared.clock import Clock
 
+STALE_KEPT = 64
+"""Wake-ups replaced or dropped that are remembered beside as many as are set."""
+
 
 class Timers:
     """At most one wake-up per execution; setting another replaces it."""
@@ -25,12 +28,19 @@ class Timers:
         self._due[execution_id] = (when, wake)
         if current is None or current[0] != when:
             heapq.heappush(self._heap, (when, execution_id))
+            self._forget_stale()
             if self._heap[0] == (when, execution_id):
                 self._earlier.set()
 
     def drop(self, execution_id: str) -> None:
         """Forgets the wake-up of an execution."""
         self._due.pop(execution_id, None)
+
+    def _forget_stale(self) -> None:
+        """Keeps what ended long before its time from filling the memory until then."""
+        if len(self._heap) > 2 * len(self._due) + STALE_KEPT:
+            self._heap = [(when, each) for each, (when, _) in self._due.items()]
+            heapq.heapify(self._heap)
 
     async def run(self) -> None:
         """Fires what is due, for ever."""

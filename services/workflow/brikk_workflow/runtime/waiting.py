@@ -32,11 +32,18 @@ class WaitingRoom:
         """Calls `wake` once an agent with the capability is live."""
         self._waiting[organization, capability][execution_id] = wake
 
+    def leave(self, execution_id: str) -> None:
+        """Forgets an execution, and the capabilities that nobody else waits for."""
+        for key, waiting in list(self._waiting.items()):
+            waiting.pop(execution_id, None)
+            if not waiting:
+                del self._waiting[key]
+
     async def run(self) -> None:
         """Looks again for ever; stateless, so a restart of the loop loses nothing."""
         while True:
             await self._clock.sleep(self._interval)
             for key in list(self._waiting):
                 if await self._available(*key):
-                    for wake in self._waiting.pop(key).values():
+                    for wake in self._waiting.pop(key, {}).values():
                         wake()

@@ -1,0 +1,282 @@
+"""Each call of a decision has an agent before it is committed, or is not ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brikk_shared.errors import Reason
+from brikk_shared.testing import ManualClock
+from brikk_workflow.clients.directory import AgentDirectory, Candidate
+from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.decider import decide, start
+from brikk_workflow.domain.decision import (
+    AgentMissing,
+    AttemptFailed,
+    AttemptSucceeded,
+    Call,
+    CallsLost,
+    Decision,
+    Event,
+    HistoryEntry,
+    TimerFired,
+    Values,
+)
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.placement import merge, place, unplaced
+from brikk_workflow.domain.source import read_yaml
+from brikk_workflow.domain.state import ExecutionState, StepStatus
+from brikk_workflow.runtime.placing import place_calls
+from support.scripted_discovery import ScriptedDiscovery
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+PAIR = """
+name: pair
+steps:
+  - {id: a, after: [], call: {capability: t.a}}
+  - {id: b, after: [], call: {capability: t.b}}
+"""
+
+CHAIN = """
+name: chain
+steps:
+  - {id: a, call: {capability: t.a}, retry: {max_attempts: 3}}
+  - {id: b, call: {capability: t.b, input: {text: "${steps.a.output.text}"}}}
+"""
+
+
+def compiled(text: str) -> CompiledWorkflow:
+    workflow = read_yaml(text)
+    assert isinstance(workflow, CompiledWorkflow), workflow
+    return workflow
+
+
+@dataclass
+class Play:
+    """An execution whose decisions are placed with the agents that are live."""
+
+    workflow: CompiledWorkflow
+    agents: Mapping[str, list[str]]
+    now: datetime = NOW
+    outputs: dict[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.discovery = ScriptedDiscovery(agents=self.agents)
+        self.directory = AgentDirectory(
+            self.discovery.resolve, ttl=timedelta(seconds=1), clock=ManualClock(NOW)
+        )
+
+    @property
+    def values(self) -> Values:
+        return Values(execution="e1", input={}, outputs=dict(self.outputs))
+
+    async def begin(self) -> Decision:
+        return await self._place(
+            start(self.workflow, values=self.values, now=self.now, random=lambda: 0.5)
+        )
+
+    async def tell(self, *events: Event) -> Decision:
+        return await self._place(self._follow(self.state, events))
+
+    async def _place(self, decision: Decision) -> Decision:
+        placed, self.candidates = await place_calls(
+            decision, directory=self.directory, organization="acme", follow=self._follow
+        )
+        self.state = placed.state
+        self.outputs |= placed.outputs
+        return placed
+
+    def _follow(self, state: ExecutionState, events: Sequence[Event]) -> Decision:
+        return decide(
+            self.workflow, state, events, values=self.values, now=self.now, random=lambda: 0.5
+        )
+
+    def failed(self, step_id: str) -> AttemptFailed:
+        """What the agent of the call in flight answers when it fails."""
+        step = self.state.step(step_id)
+        return AttemptFailed(
+            step_id=step_id,
+            token=step.token,
+            agent=step.agent,
+            latency=timedelta(0),
+            failure=Failure(
+                code="UNAVAILABLE",
+                reason=Reason.AGENT_FAILED,
+                message="busy",
+                metadata={"agent": step.agent},
+            ),
+        )
+
+    def succeeded(self, step_id: str, **output: Json) -> AttemptSucceeded:
+        step = self.state.step(step_id)
+        return AttemptSucceeded(
+            step_id=step_id,
+            token=step.token,
+            agent=step.agent,
+            latency=timedelta(0),
+            output=output,
+        )
+
+
+def types(decision: Decision) -> list[str]:
+    return [f"{each.type} {each.step_id}".strip() for each in decision.history]
+
+
+def begun(decision: Decision) -> list[HistoryEntry]:
+    return [each for each in decision.history if each.type == "step.attempt_started"]
+
+
+def ordered(decision: Decision) -> list[str]:
+    return [each.step_id for each in decision.commands if isinstance(each, Call)]
+
+
+async def test_the_agent_of_each_call_is_in_the_state_and_the_history() -> None:
+    play = Play(compiled(PAIR), {"t.a": ["x"], "t.b": ["y"]})
+    decision = await play.begin()
+    assert {key: step.agent for key, step in decision.state.steps.items()} == {
+        "a": "agents/x",
+        "b": "agents/y",
+    }
+    assert [(each.step_id, each.attributes) for each in begun(decision)] == [
+        ("a", {"attempt": 1, "token": "a-1-1", "agent": "agents/x"}),
+        ("b", {"attempt": 1, "token": "b-1-2", "agent": "agents/y"}),
+    ]
+    assert play.candidates == {
+        "a-1-1": Candidate(agent="agents/x", endpoint="x:1"),
+        "b-1-2": Candidate(agent="agents/y", endpoint="y:1"),
+    }
+    assert set(play.discovery.asked) == {("acme", "t.a"), ("acme", "t.b")}
+
+
+async def test_calls_of_one_decision_are_spread_over_equals() -> None:
+    steps = "".join(f"  - {{id: s{n}, after: [], call: {{capability: t.a}}}}\n" for n in range(4))
+    play = Play(compiled(f"name: fan\nsteps:\n{steps}"), {"t.a": ["x", "y"]})
+    await play.begin()
+    agents = sorted(each.agent for each in play.candidates.values())
+    assert agents == ["agents/x", "agents/x", "agents/y", "agents/y"]
+
+
+async def test_a_retry_goes_to_another_agent_than_the_one_that_failed() -> None:
+    play = Play(compiled(CHAIN), {"t.a": ["x", "y"]})
+    await play.begin()
+    for _ in range(2):
+        before = play.state.step("a").agent
+        failed = await play.tell(play.failed("a"))
+        assert failed.commands == ()
+        assert failed.state.step("a").agent == before
+        play.now += timedelta(minutes=10)
+        retried = await play.tell(TimerFired())
+        assert ordered(retried) == ["a"]
+        assert {before, retried.state.step("a").agent} == {"agents/x", "agents/y"}
+        assert begun(retried)[0].attributes["agent"] == retried.state.step("a").agent
+
+
+async def test_of_several_attempts_in_one_decision_the_last_has_the_agent() -> None:
+    play = Play(compiled(PAIR), {"t.a": ["x"], "t.b": ["y"]})
+    await play.begin()
+    decision = await play.tell(CallsLost(), CallsLost())
+    assert [each.attributes.get("agent") for each in begun(decision)] == [
+        None,
+        None,
+        "agents/x",
+        "agents/y",
+    ]
+    assert [each.attributes["token"] for each in begun(decision)[2:]] == list(play.candidates)
+
+
+async def test_what_orders_no_call_stays_as_it_is() -> None:
+    play = Play(compiled(CHAIN), {"t.a": ["x"]})
+    await play.begin()
+    late = decide(
+        play.workflow,
+        play.state,
+        [AgentMissing(step_id="a", token="a-1-0")],
+        values=play.values,
+        now=NOW,
+        random=lambda: 0.5,
+    )
+    assert place(late, {}) is late
+    assert unplaced(late, ()) == []
+
+
+async def test_a_call_with_nobody_to_go_to_waits_from_the_same_decision_on() -> None:
+    play = Play(compiled(PAIR), {"t.a": ["x"]})
+    decision = await play.begin()
+    assert types(decision) == [
+        "execution.started",
+        "step.attempt_started a",
+        "step.attempt_started b",
+        "step.waiting b",
+    ]
+    assert [each.sequence for each in decision.history] == [1, 2, 3, 4]
+    assert decision.state.sequence == 4
+    assert ordered(decision) == ["a"]
+    assert decision.state.step("a").agent == "agents/x"
+    assert decision.state.step("b").status is StepStatus.WAITING
+    assert [each.attributes.get("agent") for each in begun(decision)] == ["agents/x", None]
+    assert list(play.candidates) == ["a-1-1"]
+
+
+async def test_merging_loses_nothing_of_the_first_decision() -> None:
+    play = Play(compiled(CHAIN), {"t.a": ["x"]})
+    await play.begin()
+    decision = await play.tell(play.succeeded("a", text="hi"))
+    assert types(decision) == ["step.succeeded a", "step.attempt_started b", "step.waiting b"]
+    assert decision.outputs == {"a": {"text": "hi"}}
+    assert [each.type for each in decision.announcements] == ["step.succeeded"]
+    assert decision.commands == ()
+    assert play.candidates == {}
+
+
+def test_merging_with_nothing_changes_nothing() -> None:
+    workflow = compiled(PAIR)
+    values = Values(execution="e1", input={}, outputs={})
+    first = start(workflow, values=values, now=NOW, random=lambda: 0.5)
+    assert merge(first, Decision(state=first.state)) == first
+
+
+CAPABILITIES = ("t.a", "t.b", "t.c")
+
+
+@settings(deadline=None)
+@given(
+    wanted=st.lists(st.sampled_from(CAPABILITIES), min_size=1, max_size=6),
+    live=st.dictionaries(
+        st.sampled_from(CAPABILITIES), st.lists(st.sampled_from("xyz"), unique=True)
+    ),
+    lost=st.integers(0, 2),
+)
+async def test_every_call_that_is_ordered_has_an_agent_everywhere(
+    wanted: list[str], live: dict[str, list[str]], lost: int
+) -> None:
+    steps = "".join(
+        f"  - {{id: s{number}, after: [], call: {{capability: {capability}}}}}\n"
+        for number, capability in enumerate(wanted)
+    )
+    play = Play(compiled(f"name: wide\nsteps:\n{steps}"), live)
+    decision = await play.begin()
+    sequence = 0
+    if lost:
+        sequence = decision.state.sequence
+        decision = await play.tell(*[CallsLost()] * lost)
+    calls = [each for each in decision.commands if isinstance(each, Call)]
+    attempts = {each.attributes["token"]: each.attributes.get("agent") for each in begun(decision)}
+    for call in calls:
+        step = decision.state.step(call.step_id)
+        assert (step.status, step.token) == (StepStatus.RUNNING, call.token)
+        assert step.agent == play.candidates[call.token].agent == attempts.pop(call.token)
+        assert step.agent.removeprefix("agents/") in live[call.capability]
+    assert set(attempts.values()) <= {None}
+    assert {each.token for each in calls} == set(play.candidates)
+    for number, capability in enumerate(wanted):
+        status = decision.state.step(f"s{number}").status
+        assert status is (StepStatus.RUNNING if live.get(capability) else StepStatus.WAITING)
+    assert [each.sequence for each in decision.history] == list(
+        range(sequence + 1, decision.state.sequence + 1)
+    )
