@@ -209,7 +209,10 @@ class Replica:
         task.add_done_callback(partial(self._ended, run))
 
     def _ended(self, run: Run, task: asyncio.Task[None]) -> None:
-        del self._runs[run.execution_id]
+        # Unless it was lost and claimed again before it had quite ended.
+        held, _ = self._runs.get(run.execution_id, (None, None))
+        if held is run:
+            del self._runs[run.execution_id]
         self._engine.metrics.held.set(len(self._runs))
         if not task.cancelled() and (error := task.exception()):
             # A defect met by one execution never stops another: it rests, then is tried again.

@@ -122,17 +122,19 @@ class Run:
         `commands` are what the decision ordered that was just committed, and `candidates` where
         its calls go.
         """
-        async with self._calls:
-            self._carry_out(commands, candidates)
-            while not (self._lost or self._state.status.terminal):
-                if self._draining and not self._calls and not self._events:
-                    break
-                await self._woken.wait()
-                self._woken.clear()
-                if self._events:
-                    await self._fold()
-        self._engine.timers.drop(self.execution_id)
-        self._engine.waiting.leave(self.execution_id)
+        try:
+            async with self._calls:
+                self._carry_out(commands, candidates)
+                while not (self._lost or self._state.status.terminal):
+                    if self._draining and not self._calls and not self._events:
+                        break
+                    await self._woken.wait()
+                    self._woken.clear()
+                    if self._events:
+                        await self._fold()
+        finally:
+            self._engine.timers.drop(self.execution_id)
+            self._engine.waiting.leave(self.execution_id)
 
     async def _fold(self) -> None:
         posted, self._events = self._events, []
