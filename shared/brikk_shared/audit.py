@@ -1,4 +1,4 @@
-"""What an audit entry holds; `brikk_shared.audit_log` writes it."""
+"""What an audit entry holds; `brikk_shared.audit_rows` writes it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from brikk_shared.audit import AuditEntry
-from brikk_shared.audit_log import insert_entries
+from brikk_shared.audit_rows import insert_entries
 from brikk_shared.batch import Dialect
 from brikk_shared.call import call_under_way
 from brikk_shared.driver_errors import driver_errors
