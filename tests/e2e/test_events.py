@@ -90,30 +90,21 @@ async def create(suite: Suite, url: str) -> None:
 
 
 async def execute(suite: Suite) -> None:
-    """Runs the workflow `COUNT` times; calls that hit a dying process are made again."""
+    """Runs the workflow `COUNT` times."""
     metadata = bearer(suite.token())
     async with grpc.aio.insecure_channel(suite.addresses["workflow"]) as channel:
         stub = execution_service_pb2_grpc.ExecutionServiceStub(channel)
 
         async def one(number: int) -> None:
-            start = execution_service_pb2.StartExecutionRequest(
-                workflow="workflows/pair", request_id=f"run-{number}"
-            )
+            start = execution_service_pb2.StartExecutionRequest(workflow="workflows/pair")
             start.input.update({"n": number})
-            execution = execution_pb2.WorkflowExecution()
-            while execution.state != execution_pb2.WorkflowExecution.STATE_SUCCEEDED:
-                try:
-                    execution = await stub.StartExecution(
-                        start, metadata=metadata, timeout=20, wait_for_ready=True
-                    )
-                    execution = await stub.WaitExecution(
-                        execution_service_pb2.WaitExecutionRequest(name=execution.name),
-                        metadata=metadata,
-                        timeout=40,
-                        wait_for_ready=True,
-                    )
-                except grpc.aio.AioRpcError as error:
-                    assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+            execution = await stub.StartExecution(start, metadata=metadata, timeout=20)
+            execution = await stub.WaitExecution(
+                execution_service_pb2.WaitExecutionRequest(name=execution.name),
+                metadata=metadata,
+                timeout=40,
+            )
+            assert execution.state == execution_pb2.WorkflowExecution.STATE_SUCCEEDED
 
         await asyncio.gather(*(one(number) for number in range(COUNT)))
 
@@ -170,8 +161,15 @@ async def test_receivers_that_were_away_miss_nothing(suite: Suite) -> None:
 async def test_a_producer_killed_between_publish_and_delete_repeats_nothing(suite: Suite) -> None:
     async with receiving() as receiver:
         await create(suite, receiver.url + "/")
-        await suite.stop("workflow")
+        for service in ("webhooks", "monitoring", "workflow"):
+            await suite.stop(service)
         # It dies after each batch that was answered and not yet deleted, and is started again.
         await suite.start("workflow", {"BRIKK_WORKFLOW_FAULT": "outbox.published"})
+        first = suite.pid("workflow")
         await execute(suite)
+        assert suite.pid("workflow") == first
+        await suite.start("webhooks")
+        await suite.start("monitoring")
         await had_their_effect_once(suite, receiver)
+        await suite.ready("workflow")
+        assert suite.pid("workflow") != first
