@@ -12,7 +12,7 @@ from brikk_shared.leases import Leases
 from brikk_shared.outbox import Outbox
 from brikk_shared.relay import Relay, RelayMetrics
 
-GATHERING = timedelta(milliseconds=50)
+GATHERING = timedelta(milliseconds=100)
 
 
 def relayed_outbox(

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
+from brikk.workflow.v1 import execution_service_pb2, workflow_pb2, workflow_service_pb2
 from brikk_shared.errors import BrikkError, Reason
 from brikk_shared.status import from_rpc_error
 from support.workflows import WorkflowClient, World
@@ -231,3 +231,21 @@ async def test_a_source_has_one_form(client: WorkflowClient) -> None:
     )
     assert error.reason == Reason.INVALID_FIELD
     assert error.violations[0].field == "source"
+
+
+async def test_a_start_takes_the_newest_version_at_once(tmp_path: Path, postgres_url: str) -> None:
+    """Also on a replica that has not heard of the update."""
+    async with (
+        World(tmp_path, postgres_url).open() as world,
+        world.service() as one,
+        world.service() as two,
+    ):
+        await create(one, YAML)
+        await two.start("flow", {"text": "a"})
+        await update(one, YAML.replace("First, then second.", "Second after first."))
+        name = await two.start("flow", {"text": "a"})
+        listed = await one.executions.ListExecutions(
+            execution_service_pb2.ListExecutionsRequest(page_size=1), metadata=one.metadata
+        )
+        assert listed.executions[0].name == name
+        assert listed.executions[0].workflow_version == "workflows/flow/versions/2"

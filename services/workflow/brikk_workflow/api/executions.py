@@ -26,7 +26,6 @@ from brikk_workflow.api.execution_messages import (
     to_history_entry,
 )
 from brikk_workflow.api.workflows import workflow_id_of
-from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.schema import check_input
@@ -68,21 +67,13 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self, request: execution_service_pb2.StartExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
         """Begins one, or returns what the request id began before."""
-        workflow = await self._workflow(request.workflow)
-        order = Start(
-            organization=organization(),
-            workflow=workflow,
-            input=from_struct(request.input),
-            labels=dict(request.labels),
-            request_id=request.request_id,
-            traceparent=current_call().traceparent,
-        )
-        if workflow.input_schema is not None:
-            check_input(workflow.input_schema, order.input, workflow.definition.id)
-        record = await self._replica.start(order)
-        if record is None:
-            record = await self._started_before(order)
-        return to_execution(record)
+        while True:
+            order = await self._order(request)
+            record = await self._replica.start(order) or await self._started_before(order)
+            if record is not None:
+                return to_execution(record)
+            # A newer version was committed meanwhile: it is the one that was asked for.
+            self._definitions.outdated(organization(), order.workflow.definition.id)
 
     async def GetExecution(
         self, request: execution_service_pb2.GetExecutionRequest, context: Context
@@ -191,20 +182,36 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             ),
         )
 
-    async def _workflow(self, name: str) -> CompiledWorkflow:
-        """Returns the version that is named, the newest when none is."""
-        workflow_id = workflow_id_of(name)
-        _, _, version = name.partition("/versions/")
+    async def _order(self, request: execution_service_pb2.StartExecutionRequest) -> Start:
+        """Returns what to start: the version that is named, the newest when none is."""
+        workflow_id = workflow_id_of(request.workflow)
+        _, _, version = request.workflow.partition("/versions/")
         if version:
-            return await self._definitions.get(organization(), workflow_id, int(version))
-        return await self._definitions.newest(organization(), workflow_id)
+            workflow = await self._definitions.get(organization(), workflow_id, int(version))
+        else:
+            workflow = await self._definitions.newest(organization(), workflow_id)
+        order = Start(
+            organization=organization(),
+            workflow=workflow,
+            newest=not version,
+            input=from_struct(request.input),
+            labels=dict(request.labels),
+            request_id=request.request_id,
+            traceparent=current_call().traceparent,
+        )
+        if workflow.input_schema is not None:
+            check_input(workflow.input_schema, order.input, workflow_id)
+        return order
 
-    async def _started_before(self, order: Start) -> ExecutionRecord:
+    async def _started_before(self, order: Start) -> ExecutionRecord | None:
+        """Returns what the request id began before, None when it began nothing."""
+        if not order.request_id:
+            return None
         async with self._database.reading() as connection:
             record = await executions.get_execution_by_request(
                 connection, order.organization, order.request_id
             )
-        if record is None or (record.workflow_id, record.input, record.labels) != (
+        if record is not None and (record.workflow_id, record.input, record.labels) != (
             order.workflow.definition.id,
             order.input,
             order.labels,

@@ -6,9 +6,8 @@ from collections import OrderedDict
 
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
-from brikk_shared.group_read import GroupRead
 from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
-from brikk_workflow.store.workflows import get_version, newest_versions
+from brikk_workflow.store.workflows import get_version, newest_version
 
 KEPT = 1000
 
@@ -18,19 +17,29 @@ class Definitions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._newest = GroupRead(database, newest_versions)
+        self._newest: dict[tuple[str, str], int] = {}
         self._compiled: OrderedDict[tuple[str, str, int], CompiledWorkflow] = OrderedDict()
 
     async def newest(self, organization: str, workflow_id: str) -> CompiledWorkflow:
-        """Returns the newest version.
+        """Returns the newest version as far as is known; whoever uses it checks when it writes.
 
         Raises:
             NotFound: the organisation has no such workflow.
         """
-        version = await self._newest.get((organization, workflow_id))
-        if version is None:
-            raise not_found(f"workflows/{workflow_id}")
-        return await self.get(organization, workflow_id, version)
+        key = (organization, workflow_id)
+        if key not in self._newest:
+            async with self._database.reading() as connection:
+                version = await newest_version(connection, organization, workflow_id)
+            if version is None:
+                raise not_found(f"workflows/{workflow_id}")
+            self._newest[key] = version
+            if len(self._newest) > KEPT:
+                del self._newest[next(iter(self._newest))]
+        return await self.get(organization, workflow_id, self._newest[key])
+
+    def outdated(self, organization: str, workflow_id: str) -> None:
+        """Forgets which version is the newest."""
+        self._newest.pop((organization, workflow_id), None)
 
     async def get(self, organization: str, workflow_id: str, version: int) -> CompiledWorkflow:
         """Returns a version.

@@ -39,10 +39,14 @@ FAILED_PAUSE = timedelta(seconds=5)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """What an execution is started with; `input` has been accepted by the workflow's schema."""
+    """What an execution is started with; `input` has been accepted by the workflow's schema.
+
+    With `newest` it only begins while `workflow` is the newest version.
+    """
 
     organization: str
     workflow: CompiledWorkflow
+    newest: bool
     input: Mapping[str, Json]
     labels: Mapping[str, str]
     request_id: str
@@ -81,7 +85,7 @@ class Replica:
         await self._leases.hold(self._engine.replica, self._lease_duration, self._while_live)
 
     async def start(self, order: Start) -> ExecutionRecord | None:
-        """Begins an execution durably; None when the request id began one before.
+        """Begins an execution durably; None when the request id began one, or a version came.
 
         It is this replica's from the first commit on, so it needs no wake-up. When this replica
         has no room for it, anyone may claim it.
@@ -282,4 +286,5 @@ def _begin(order: Start, record: ExecutionRecord, decision: Decision) -> Begin:
         input=record.input,
         labels=record.labels,
         request_id=order.request_id,
+        newest=order.newest,
     )

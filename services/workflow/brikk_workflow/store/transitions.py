@@ -39,6 +39,8 @@ _BEGUN = {
     "create_time": "timestamp",
     "end_time": "timestamp",
 }
+# Beside what is stored: whether the version must be the newest.
+_BEGINNING = {**_BEGUN, "newest": "bool"}
 _MOVED = {
     "execution_id": "text",
     "epoch": "bigint",
@@ -86,7 +88,10 @@ class Changes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Begin:
-    """The row of a new execution, at epoch 1."""
+    """The row of a new execution, at epoch 1.
+
+    With `newest` it is not applied unless `version` is still the workflow's newest.
+    """
 
     changes: Changes
     workflow_id: str
@@ -94,6 +99,7 @@ class Begin:
     input: Mapping[str, Json]
     labels: Mapping[str, str]
     request_id: str
+    newest: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +152,7 @@ class TransitionWriter:
         self._observe = observe
         self._dialect = database.dialect
         self._begin = text(
-            _BEGIN.format(columns=", ".join(_BEGUN), source=batch_source(self._dialect, _BEGUN))
+            _BEGIN.format(columns=", ".join(_BEGUN), source=batch_source(self._dialect, _BEGINNING))
         )
         self._move = text(
             _MOVE.format(now=database.now_sql, source=batch_source(self._dialect, _MOVED))
@@ -162,7 +168,7 @@ class TransitionWriter:
         taken: dict[str, int] = {}
         if begins := [each for each in writes if isinstance(each, Begin)]:
             rows = [_begun_row(each) for each in begins]
-            taken |= await self._take(connection, self._begin, _BEGUN, rows)
+            taken |= await self._take(connection, self._begin, _BEGINNING, rows)
         if moves := [each for each in writes if isinstance(each, Move)]:
             rows = sorted((_moved_row(each) for each in moves), key=_by_execution)
             taken |= await self._take(connection, self._move, _MOVED, rows)
@@ -220,7 +226,11 @@ def _insert(table: str, columns: Mapping[str, str], dialect: Dialect) -> str:
 
 _BEGIN = """
 INSERT INTO execution ({columns}, epoch, requested_transition, inbox_seq, inbox_folded)
-SELECT {columns}, 1, '', 0, 0 FROM {source} WHERE true
+SELECT {columns}, 1, '', 0, 0 FROM {source}
+WHERE NOT b.newest OR b.version = (
+    SELECT latest_version FROM workflow
+    WHERE workflow.organization = b.organization AND workflow.workflow_id = b.workflow_id
+)
 ON CONFLICT (organization, request_id) DO NOTHING
 RETURNING execution_id, inbox_seq
 """
@@ -264,6 +274,7 @@ def _begun_row(begin: Begin) -> dict[str, object]:
         "labels": to_json(begin.labels),
         "traceparent": begin.changes.traceparent,
         "request_id": begin.request_id or None,
+        "newest": begin.newest,
         "create_time": begin.changes.time,
     }
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Row, TextClause, insert, select, text, update
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_shared.batch import Dialect, batch_params, batch_source, dialect_of
 from brikk_shared.turns import take_turn
 from brikk_workflow.domain.definition import (
     DefinitionJson,
@@ -19,7 +16,6 @@ from brikk_workflow.domain.definition import (
 from brikk_workflow.domain.record import VersionRecord, WorkflowRecord
 from brikk_workflow.store.tables import WORKFLOW, WORKFLOW_VERSION
 
-_IDENTITY = {"organization": "text", "workflow_id": "text"}
 _SAME_WORKFLOW = (WORKFLOW.c.organization == WORKFLOW_VERSION.c.organization) & (
     WORKFLOW.c.workflow_id == WORKFLOW_VERSION.c.workflow_id
 )
@@ -34,24 +30,14 @@ async def get_workflow(
     return None if row is None else _workflow(row)
 
 
-@cache
-def _newest_versions(dialect: Dialect) -> TextClause:
-    return text(
-        "SELECT w.organization, w.workflow_id, w.latest_version"
-        f" FROM {batch_source(dialect, _IDENTITY)} JOIN workflow AS w"
-        " ON w.organization = b.organization AND w.workflow_id = b.workflow_id"
+async def newest_version(
+    connection: AsyncConnection, organization: str, workflow_id: str
+) -> int | None:
+    """Returns the number of a workflow's newest version."""
+    query = select(WORKFLOW.c.latest_version).where(
+        WORKFLOW.c.organization == organization, WORKFLOW.c.workflow_id == workflow_id
     )
-
-
-async def newest_versions(
-    connection: AsyncConnection, workflows: Sequence[tuple[str, str]]
-) -> Mapping[tuple[str, str], int]:
-    """Returns the numbers of the newest versions, by organisation and workflow id."""
-    dialect = dialect_of(connection)
-    asked = [dict(zip(_IDENTITY, each, strict=True)) for each in workflows]
-    params = batch_params(dialect, _IDENTITY, asked)
-    rows = await connection.execute(_newest_versions(dialect), params)
-    return {(row.organization, row.workflow_id): row.latest_version for row in rows}
+    return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def list_workflows(
