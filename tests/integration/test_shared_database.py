@@ -63,6 +63,34 @@ async def test_a_cancelled_transaction_leaves_nothing_and_blocks_nobody(database
     assert await count(database) == 1
 
 
+async def test_a_transaction_cancelled_anywhere_gives_the_lock_back(database: Database) -> None:
+    upsert = text(
+        "INSERT INTO lease (name, owner, epoch, expires_at) VALUES (:name, '', 1, 0)"
+        " ON CONFLICT (name) DO UPDATE SET epoch = lease.epoch + 1 RETURNING epoch"
+    )
+    # Whoever keeps the error keeps its frames, and with them the statement that was under way.
+    kept: list[BaseException] = []
+
+    async def write() -> None:
+        try:
+            async with database.transaction() as connection:
+                for name in "abc":
+                    await connection.execute(upsert, {"name": name})
+        except asyncio.CancelledError as error:
+            kept.append(error)
+            raise
+
+    for turns in range(0, 400, 5):
+        task = asyncio.create_task(write())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        async with database.transaction() as connection:
+            await connection.execute(upsert, {"name": "d"})
+    assert kept
+
+
 async def test_updates_at_the_same_time_are_not_lost(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute(INSERT, {"name": "a"})

@@ -10,7 +10,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Coroutine
 from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sqlalchemy import delete, insert, select
 
 from brikk.event.v1.event_pb2 import Event
@@ -40,21 +39,6 @@ PAUSE = timedelta(seconds=5)
 SUBJECTS = st.sampled_from(("executions/a", "executions/b", "executions/c"))
 
 
-@dataclass
-class Life:
-    """What the producer's store holds: the events it ever added, by subject, in order."""
-
-    added: dict[str, list[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backup:
-    life: Life
-    rows: dict[str, list[dict[str, Any]]]
-    pending: frozenset[str]
-    effects: int
-
-
 class Crashes(RuleBasedStateMachine):
     """One producer, one relay at a time, one receiver that is exact about its marks."""
 
@@ -67,8 +51,8 @@ class Crashes(RuleBasedStateMachine):
         self.fates: deque[Fate] = deque()
         self.fate: Fate = "well"
         self.died = asyncio.Event()
-        self.life = Life()
-        self.backup: Backup | None = None
+        # The events that the store ever held, by subject, in order.
+        self.life: dict[str, list[str]] = {}
         self.sent_again: set[str] = set()
         self.do(self.open())
 
@@ -117,7 +101,7 @@ class Crashes(RuleBasedStateMachine):
         life = deepcopy(self.life)
         events: list[Event] = []
         for subject in subjects:
-            of_subject = life.added.setdefault(subject, [])
+            of_subject = life.setdefault(subject, [])
             events.append(event(len(of_subject) + 1, subject))
             of_subject.append(events[-1].id)
         async with self.database.transaction() as connection:
@@ -155,36 +139,27 @@ class Crashes(RuleBasedStateMachine):
         self.do(self.database.__aexit__())
         self.do(self.open())
 
-    @precondition(lambda self: self.inbox.effects)
-    @rule()
-    def back_up(self) -> None:
-        self.backup = self.do(self._back_up())
+    @rule(subjects=st.lists(SUBJECTS, min_size=1, max_size=4), fates=st.lists(FATES, max_size=4))
+    def lose_a_day(self, subjects: list[str], fates: list[Fate]) -> None:
+        """A backup is made, life goes on, and the backup is restored."""
+        self.do(self._lose_a_day(subjects, fates))
 
-    async def _back_up(self) -> Backup:
+    async def _lose_a_day(self, subjects: list[str], fates: list[Fate]) -> None:
+        life = self.life
         async with self.database.reading() as connection:
-            rows = {
-                table.name: [dict(row._mapping) for row in await connection.execute(select(table))]
+            backup = {
+                table: [dict(row._mapping) for row in await connection.execute(select(table))]
                 for table in (OUTBOX, OUTBOX_SHARD)
             }
-        pending = frozenset(Event.FromString(row["payload"]).id for row in rows["outbox"])
-        return Backup(
-            life=deepcopy(self.life), rows=rows, pending=pending, effects=len(self.inbox.effects)
-        )
-
-    @precondition(lambda self: self.backup and len(self.inbox.effects) > self.backup.effects)
-    @rule()
-    def restore(self) -> None:
-        assert self.backup is not None
-        self.life = deepcopy(self.backup.life)
-        self.sent_again |= self.backup.pending
-        self.do(self._restore(self.backup))
-
-    async def _restore(self, backup: Backup) -> None:
+        await self._add(subjects, committed=True)
+        await self._carry(fates)
         async with self.database.transaction() as connection:
-            for table in (OUTBOX, OUTBOX_SHARD):
+            for table, rows in backup.items():
                 await connection.execute(delete(table))
-                if rows := backup.rows[table.name]:
+                if rows:
                     await connection.execute(insert(table), rows)
+        self.life = life
+        self.sent_again |= {Event.FromString(row["payload"]).id for row in backup[OUTBOX]}
 
     def teardown(self) -> None:
         if not hasattr(self, "loop"):
@@ -201,7 +176,7 @@ class Crashes(RuleBasedStateMachine):
     def check(self) -> None:
         effects = [each.id for each in self.inbox.effects]
         counts = Counter(effects)
-        for expected in self.life.added.values():
+        for expected in self.life.values():
             assert [each for each in dict.fromkeys(effects) if each in expected] == expected
             last = list(dict.fromkeys(reversed(effects)))[::-1]
             assert [each for each in last if each in expected] == expected
