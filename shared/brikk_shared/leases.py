@@ -25,6 +25,9 @@ from brikk_shared.errors import Unavailable
 # is taken soon after it ended.
 _RENEWALS = 3
 _TRIALS = 5
+# Leases that name a process are never taken again, so their rows must go. Where a name does come
+# back, its epochs begin anew; a holder that stood still so long is told apart by its owner.
+_REMEMBERED = timedelta(days=1)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -68,6 +71,7 @@ class Leases:
             f" expires_at = {now} + :duration WHERE lease.expires_at <= {now}"
             " RETURNING epoch"
         )
+        self._forget = text(f"DELETE FROM lease WHERE expires_at < {now} - :remembered")
         ours = "name = :name AND owner = :owner AND epoch = :epoch"
         self._renew = text(
             f"UPDATE lease SET expires_at = {now} + :duration WHERE {ours} RETURNING epoch"
@@ -87,6 +91,9 @@ class Leases:
         values = {"name": name, "owner": self._owner, "duration": _microseconds(duration)}
         async with self._database.transaction() as connection:
             epoch = (await connection.execute(self._take, values)).scalar()
+            if epoch is not None:
+                remembered = {"remembered": _microseconds(_REMEMBERED)}
+                await connection.execute(self._forget, remembered)
         return None if epoch is None else Lease(name=name, owner=self._owner, epoch=epoch)
 
     async def renew(self, lease: Lease, duration: timedelta) -> bool:

@@ -120,6 +120,16 @@ async def test_leases_of_a_killed_process_are_free_when_its_file_is(sqlite_url: 
             assert lease.epoch == epoch
 
 
+async def test_rows_of_names_that_come_no_more_are_forgotten(database: Database) -> None:
+    for name in ("process-1", "process-2"):
+        assert await leases(database, name).acquire(name, ENDED) is not None
+    await expire(database)
+    assert await leases(database, "process-3").acquire("process-3", HOUR) is not None
+    async with database.reading() as connection:
+        names = (await connection.execute(text("SELECT name FROM lease"))).scalars().all()
+    assert names == ["process-3"]
+
+
 async def test_work_that_is_done_releases_it(database: Database) -> None:
     done: list[Lease] = []
 

@@ -29,12 +29,13 @@ from brikk_shared.relay import Relay, RelayMetrics
 from support.inbox import event
 from support.running import running
 
-# The subject's own row: its number is the epoch of a lease that nobody takes.
+# The subject's own row; this process receives nothing, so a mark may stand for it.
 COUNT = text(
-    "INSERT INTO lease (name, owner, epoch, expires_at) VALUES ('counter', '', :number, 0)"
-    " ON CONFLICT (name) DO UPDATE SET epoch = :number"
+    "INSERT INTO inbox_mark (producer, generation, shard, position)"
+    " VALUES ('counter', '', 0, :number)"
+    " ON CONFLICT (producer, generation, shard) DO UPDATE SET position = :number"
 )
-COUNTED = text("SELECT epoch FROM lease WHERE name = 'counter'")
+COUNTED = text("SELECT position FROM inbox_mark WHERE producer = 'counter'")
 
 
 async def main(url: str, receiver: str, last: int) -> None:
