@@ -24,6 +24,8 @@ USER_SCOPES = (
     "workflow.write",
     "agent",
     "agent.read",
+    "agent.report",
+    "agent.admin",
     "webhook.read",
     "webhook.write",
     "metrics.read",

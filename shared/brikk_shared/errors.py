@@ -48,6 +48,8 @@ class Reason(StrEnum):
     WRONG_STATE = auto()
     EVENT_IN_FUTURE = auto()
     PAYLOAD_TOO_LARGE = auto()
+    LEASE_SUPERSEDED = auto()
+    ADDRESS_REFUSED = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from brikk_shared.interceptors.method import methods_of
 _PROTOS = Path(__file__).parents[2] / "protos"
 _SCOPES = {
     "agent",
+    "agent.admin",
     "agent.read",
+    "agent.report",
     "call",
     "internal",
     "metrics.read",
@@ -32,7 +34,7 @@ _WELL_KNOWN_JSON = {
     "google.protobuf.Value",
     "google.protobuf.ListValue",
 }
-_READING = ("Get", "List", "Resolve", "Watch", "Wait", "Validate")
+_READING = ("Get", "List", "Resolve", "Search", "Watch", "Wait", "Validate")
 
 
 def _methods() -> list[MethodDescriptor]:

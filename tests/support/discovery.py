@@ -27,7 +27,7 @@ from brikk_shared.testing import Tokens, bearer
 if TYPE_CHECKING:
     from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceAsyncStub
 
-SCOPES = ("agent", "agent.read")
+SCOPES = ("agent", "agent.read", "agent.report", "agent.admin")
 TIMEOUT = 20.0
 
 

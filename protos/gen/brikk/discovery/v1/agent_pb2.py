@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from brikk.options.v1 import options_pb2 as brikk_dot_options_dot_v1_dot_options__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62rikk/discovery/v1/agent.proto\x12\x12\x62rikk.discovery.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x06\n\x05\x41gent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12N\n\x08\x65ndpoint\x18\x03 \x01(\tB<\xe2\x41\x01\x02\xca\xda\x18\x34\x08\xff\x01*/(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}\x12\x14\n\x04zone\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08?\x12\x17\n\x07version\x18\x05 \x01(\tB\x06\xca\xda\x18\x02\x08?\x12?\n\x06labels\x18\x06 \x03(\x0b\x32%.brikk.discovery.v1.Agent.LabelsEntryB\x08\xca\xda\x18\x04\x08?\x18 \x12@\n\x08services\x18\x07 \x03(\x0b\x32 .brikk.discovery.v1.AgentServiceB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x32 \x01\x12\x34\n\x05state\x18\x08 \x01(\x0e\x32\x1f.brikk.discovery.v1.Agent.StateB\x04\xe2\x41\x01\x03\x12(\n\x08\x63\x61pacity\x18\t \x01(\x05\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00j\xf8@\x12\x17\n\tin_flight\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x37\n\rregister_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x38\n\x0eheartbeat_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x0e\n\nSTATE_BUSY\x10\x02\x12\x12\n\x0eSTATE_DRAINING\x10\x03\x12\x11\n\rSTATE_SUSPECT\x10\x04:3\xea\x41\x30\n\x0f\x62rikk.dev/Agent\x12\x0e\x61gents/{agent}*\x06\x61gents2\x05\x61gent\"\x98\x02\n\x0c\x41gentService\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12:\n\nservice_id\x18\x02 \x01(\tB&\xe2\x41\x01\x02\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12\x1c\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\xd0\x0f\x12G\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32#.brikk.discovery.v1.AgentCapabilityB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x64 \x01:Q\xea\x41N\n\x16\x62rikk.dev/AgentService\x12!agents/{agent}/services/{service}*\x08services2\x07service\"\x84\x02\n\x0f\x41gentCapability\x12\x44\n\ncapability\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xca\xda\x18(\x08\x80\x01*#[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*\x12\x1c\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\xd0\x0f\x12\x39\n\x0cinput_schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80\x02@\x10\x12:\n\routput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80\x02@\x10\x12\x16\n\x04tags\x18\x05 \x03(\tB\x08\xca\xda\x18\x04\x08?\x18\x14\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62rikk/discovery/v1/agent.proto\x12\x12\x62rikk.discovery.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x07\n\x05\x41gent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12N\n\x08\x65ndpoint\x18\x03 \x01(\tB<\xe2\x41\x01\x02\xca\xda\x18\x34\x08\xff\x01*/(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+):[0-9]{1,5}\x12\x14\n\x04zone\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08?\x12\x17\n\x07version\x18\x05 \x01(\tB\x06\xca\xda\x18\x02\x08?\x12?\n\x06labels\x18\x06 \x03(\x0b\x32%.brikk.discovery.v1.Agent.LabelsEntryB\x08\xca\xda\x18\x04\x08?\x18 \x12@\n\x08services\x18\x07 \x03(\x0b\x32 .brikk.discovery.v1.AgentServiceB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x32 \x01\x12\x34\n\x05state\x18\x08 \x01(\x0e\x32\x1f.brikk.discovery.v1.Agent.StateB\x04\xe2\x41\x01\x03\x12(\n\x08\x63\x61pacity\x18\t \x01(\x05\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00j\xf8@\x12\x17\n\tin_flight\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x37\n\rregister_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x38\n\x0eheartbeat_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12.\n\x08protocol\x18\x0e \x01(\x0e\x32\x1c.brikk.discovery.v1.Protocol\x12\x1a\n\x0cstate_reason\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08revision\x18\x10 \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x0e\n\nSTATE_BUSY\x10\x02\x12\x12\n\x0eSTATE_DRAINING\x10\x03\x12\x11\n\rSTATE_SUSPECT\x10\x04\x12\x15\n\x11STATE_MAINTENANCE\x10\x05:3\xea\x41\x30\n\x0f\x62rikk.dev/Agent\x12\x0e\x61gents/{agent}*\x06\x61gents2\x05\x61gent\"\x98\x02\n\x0c\x41gentService\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12:\n\nservice_id\x18\x02 \x01(\tB&\xe2\x41\x01\x02\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12\x1c\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\xd0\x0f\x12G\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32#.brikk.discovery.v1.AgentCapabilityB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x64 \x01:Q\xea\x41N\n\x16\x62rikk.dev/AgentService\x12!agents/{agent}/services/{service}*\x08services2\x07service\"\xc1\x03\n\x0f\x41gentCapability\x12\x44\n\ncapability\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xca\xda\x18(\x08\x80\x01*#[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)*\x12\x1c\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\xd0\x0f\x12\x39\n\x0cinput_schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80\x02@\x10\x12:\n\routput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80\x02@\x10\x12\x16\n\x04tags\x18\x05 \x03(\tB\x08\xca\xda\x18\x04\x08?\x18\x14\x12-\n\x07version\x18\x06 \x01(\tB\x1c\xca\xda\x18\x18\x08 *\x14[0-9][0-9A-Za-z.+-]*\x12\x1b\n\x08\x65xamples\x18\x07 \x03(\tB\t\xca\xda\x18\x05\x08\xf4\x03\x18\x14\x12+\n\x0b\x63ost_micros\x18\x08 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12\x42\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00\x18\xf5@*O\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x12\n\x0ePROTOCOL_BRIKK\x10\x01\x12\x15\n\x11PROTOCOL_A2A_GRPC\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,6 +65,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENT'].fields_by_name['heartbeat_time']._serialized_options = b'\342A\001\003'
   _globals['_AGENT'].fields_by_name['expire_time']._loaded_options = None
   _globals['_AGENT'].fields_by_name['expire_time']._serialized_options = b'\342A\001\003'
+  _globals['_AGENT'].fields_by_name['state_reason']._loaded_options = None
+  _globals['_AGENT'].fields_by_name['state_reason']._serialized_options = b'\342A\001\003'
+  _globals['_AGENT'].fields_by_name['revision']._loaded_options = None
+  _globals['_AGENT'].fields_by_name['revision']._serialized_options = b'\342A\001\003'
   _globals['_AGENT']._loaded_options = None
   _globals['_AGENT']._serialized_options = b'\352A0\n\017brikk.dev/Agent\022\016agents/{agent}*\006agents2\005agent'
   _globals['_AGENTSERVICE'].fields_by_name['name']._loaded_options = None
@@ -86,14 +91,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTCAPABILITY'].fields_by_name['output_schema']._serialized_options = b'\312\332\030\006\020\200\200\002@\020'
   _globals['_AGENTCAPABILITY'].fields_by_name['tags']._loaded_options = None
   _globals['_AGENTCAPABILITY'].fields_by_name['tags']._serialized_options = b'\312\332\030\004\010?\030\024'
-  _globals['_AGENT']._serialized_start=210
-  _globals['_AGENT']._serialized_end=1021
-  _globals['_AGENT_LABELSENTRY']._serialized_start=819
-  _globals['_AGENT_LABELSENTRY']._serialized_end=864
-  _globals['_AGENT_STATE']._serialized_start=866
-  _globals['_AGENT_STATE']._serialized_end=968
-  _globals['_AGENTSERVICE']._serialized_start=1024
-  _globals['_AGENTSERVICE']._serialized_end=1304
-  _globals['_AGENTCAPABILITY']._serialized_start=1307
-  _globals['_AGENTCAPABILITY']._serialized_end=1567
+  _globals['_AGENTCAPABILITY'].fields_by_name['version']._loaded_options = None
+  _globals['_AGENTCAPABILITY'].fields_by_name['version']._serialized_options = b'\312\332\030\030\010 *\024[0-9][0-9A-Za-z.+-]*'
+  _globals['_AGENTCAPABILITY'].fields_by_name['examples']._loaded_options = None
+  _globals['_AGENTCAPABILITY'].fields_by_name['examples']._serialized_options = b'\312\332\030\005\010\364\003\030\024'
+  _globals['_AGENTCAPABILITY'].fields_by_name['cost_micros']._loaded_options = None
+  _globals['_AGENTCAPABILITY'].fields_by_name['cost_micros']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\242\224\032mB'
+  _globals['_AGENTCAPABILITY'].fields_by_name['latency']._loaded_options = None
+  _globals['_AGENTCAPABILITY'].fields_by_name['latency']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\000\000\030\365@'
+  _globals['_PROTOCOL']._serialized_start=1913
+  _globals['_PROTOCOL']._serialized_end=1992
+  _globals['_AGENT']._serialized_start=242
+  _globals['_AGENT']._serialized_end=1176
+  _globals['_AGENT_LABELSENTRY']._serialized_start=951
+  _globals['_AGENT_LABELSENTRY']._serialized_end=996
+  _globals['_AGENT_STATE']._serialized_start=998
+  _globals['_AGENT_STATE']._serialized_end=1123
+  _globals['_AGENTSERVICE']._serialized_start=1179
+  _globals['_AGENTSERVICE']._serialized_end=1459
+  _globals['_AGENTCAPABILITY']._serialized_start=1462
+  _globals['_AGENTCAPABILITY']._serialized_end=1911
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ The registry's resources: agents, the services they offer, and the capabilities 
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -20,6 +21,30 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _Protocol:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ProtocolEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Protocol.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PROTOCOL_UNSPECIFIED: _Protocol.ValueType  # 0
+    """As a filter: any. In a registration: PROTOCOL_BRIKK."""
+    PROTOCOL_BRIKK: _Protocol.ValueType  # 1
+    """brikk.agent.v1.AgentRuntimeService."""
+    PROTOCOL_A2A_GRPC: _Protocol.ValueType  # 2
+    """A2A 1.0 over gRPC: lf.a2a.v1.A2AService."""
+
+class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper):
+    """What an agent speaks at its endpoint."""
+
+PROTOCOL_UNSPECIFIED: Protocol.ValueType  # 0
+"""As a filter: any. In a registration: PROTOCOL_BRIKK."""
+PROTOCOL_BRIKK: Protocol.ValueType  # 1
+"""brikk.agent.v1.AgentRuntimeService."""
+PROTOCOL_A2A_GRPC: Protocol.ValueType  # 2
+"""A2A 1.0 over gRPC: lf.a2a.v1.A2AService."""
+Global___Protocol: typing_extensions.TypeAlias = Protocol
 
 @typing.final
 class Agent(google.protobuf.message.Message):
@@ -38,11 +63,13 @@ class Agent(google.protobuf.message.Message):
         STATE_READY: Agent._State.ValueType  # 1
         """Live, with room for work."""
         STATE_BUSY: Agent._State.ValueType  # 2
-        """Live, with as many calls in flight as it declared it can take. Resolved last."""
+        """Live, but with no room now: as many calls in flight as it declared it can take, or not ready by its own word. Resolved after the ready ones."""
         STATE_DRAINING: Agent._State.ValueType  # 3
-        """Live, but going away: it is not resolved for new work."""
+        """Live, but going away, by its own wish or an operator's: it is not resolved for new work."""
         STATE_SUSPECT: Agent._State.ValueType  # 4
-        """Its heartbeats have been missing for a while. Resolved only when nothing else is left."""
+        """Doubtful: heartbeats are missing, probes fail, or it comes and goes. Resolved only when nothing else is left."""
+        STATE_MAINTENANCE: Agent._State.ValueType  # 5
+        """Taken out by an operator until it is resumed: it is not resolved."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Whether the agent may be given work."""
@@ -52,11 +79,13 @@ class Agent(google.protobuf.message.Message):
     STATE_READY: Agent.State.ValueType  # 1
     """Live, with room for work."""
     STATE_BUSY: Agent.State.ValueType  # 2
-    """Live, with as many calls in flight as it declared it can take. Resolved last."""
+    """Live, but with no room now: as many calls in flight as it declared it can take, or not ready by its own word. Resolved after the ready ones."""
     STATE_DRAINING: Agent.State.ValueType  # 3
-    """Live, but going away: it is not resolved for new work."""
+    """Live, but going away, by its own wish or an operator's: it is not resolved for new work."""
     STATE_SUSPECT: Agent.State.ValueType  # 4
-    """Its heartbeats have been missing for a while. Resolved only when nothing else is left."""
+    """Doubtful: heartbeats are missing, probes fail, or it comes and goes. Resolved only when nothing else is left."""
+    STATE_MAINTENANCE: Agent.State.ValueType  # 5
+    """Taken out by an operator until it is resumed: it is not resolved."""
 
     @typing.final
     class LabelsEntry(google.protobuf.message.Message):
@@ -87,12 +116,15 @@ class Agent(google.protobuf.message.Message):
     REGISTER_TIME_FIELD_NUMBER: builtins.int
     HEARTBEAT_TIME_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    PROTOCOL_FIELD_NUMBER: builtins.int
+    STATE_REASON_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`agents/{agent}`."""
     display_name: builtins.str
     """What people call it."""
     endpoint: builtins.str
-    """Where its AgentRuntimeService listens: `host:port`, an IPv6 literal in brackets."""
+    """Where it listens: `host:port`, an IPv6 literal in brackets."""
     zone: builtins.str
     """Failure domain it runs in; callers may prefer their own."""
     version: builtins.str
@@ -103,6 +135,12 @@ class Agent(google.protobuf.message.Message):
     """Most calls it takes at once; 0 when it did not say."""
     in_flight: builtins.int
     """Calls in flight at its last heartbeat."""
+    protocol: Global___Protocol.ValueType
+    """What it speaks at its endpoint."""
+    state_reason: builtins.str
+    """Why it is in its state, for people; empty when it is ready."""
+    revision: builtins.int
+    """The registry's revision at which it last changed. Heartbeats change nothing but times and loads, and move no revision."""
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 32; keys and values at most 63 characters."""
@@ -139,9 +177,12 @@ class Agent(google.protobuf.message.Message):
         register_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         heartbeat_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        protocol: Global___Protocol.ValueType = ...,
+        state_reason: builtins.str = ...,
+        revision: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "heartbeat_time", b"heartbeat_time", "register_time", b"register_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capacity", b"capacity", "display_name", b"display_name", "endpoint", b"endpoint", "expire_time", b"expire_time", "heartbeat_time", b"heartbeat_time", "in_flight", b"in_flight", "labels", b"labels", "name", b"name", "register_time", b"register_time", "services", b"services", "state", b"state", "version", b"version", "zone", b"zone"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capacity", b"capacity", "display_name", b"display_name", "endpoint", b"endpoint", "expire_time", b"expire_time", "heartbeat_time", b"heartbeat_time", "in_flight", b"in_flight", "labels", b"labels", "name", b"name", "protocol", b"protocol", "register_time", b"register_time", "revision", b"revision", "services", b"services", "state", b"state", "state_reason", b"state_reason", "version", b"version", "zone", b"zone"]) -> None: ...
 
 Global___Agent: typing_extensions.TypeAlias = Agent
 
@@ -188,10 +229,18 @@ class AgentCapability(google.protobuf.message.Message):
     INPUT_SCHEMA_FIELD_NUMBER: builtins.int
     OUTPUT_SCHEMA_FIELD_NUMBER: builtins.int
     TAGS_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    EXAMPLES_FIELD_NUMBER: builtins.int
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
     capability: builtins.str
     """Dotted name, for instance `text.summarize`."""
     description: builtins.str
     """What it does, in a sentence."""
+    version: builtins.str
+    """Its version, as PEP 440 orders versions, for instance `1.4.0`; absent when there is only one."""
+    cost_micros: builtins.int
+    """Declared price of a call in millionths of the currency that the organisation counts in; 0 when it is free or unknown."""
     @property
     def input_schema(self) -> google.protobuf.struct_pb2.Struct:
         """JSON Schema of its input; absent when anything goes."""
@@ -204,6 +253,14 @@ class AgentCapability(google.protobuf.message.Message):
     def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Words to find it by, at most 20."""
 
+    @property
+    def examples(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What people ask of it, in their words, to find it by; at most 20."""
+
+    @property
+    def latency(self) -> google.protobuf.duration_pb2.Duration:
+        """Declared latency of a typical call; absent when unknown."""
+
     def __init__(
         self,
         *,
@@ -212,8 +269,12 @@ class AgentCapability(google.protobuf.message.Message):
         input_schema: google.protobuf.struct_pb2.Struct | None = ...,
         output_schema: google.protobuf.struct_pb2.Struct | None = ...,
         tags: collections.abc.Iterable[builtins.str] | None = ...,
+        version: builtins.str = ...,
+        examples: collections.abc.Iterable[builtins.str] | None = ...,
+        cost_micros: builtins.int = ...,
+        latency: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["input_schema", b"input_schema", "output_schema", b"output_schema"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capability", b"capability", "description", b"description", "input_schema", b"input_schema", "output_schema", b"output_schema", "tags", b"tags"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["input_schema", b"input_schema", "latency", b"latency", "output_schema", b"output_schema"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "cost_micros", b"cost_micros", "description", b"description", "examples", b"examples", "input_schema", b"input_schema", "latency", b"latency", "output_schema", b"output_schema", "tags", b"tags", "version", b"version"]) -> None: ...
 
 Global___AgentCapability: typing_extensions.TypeAlias = AgentCapability

@@ -10,6 +10,7 @@ import google.protobuf.descriptor
 import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import google.rpc.status_pb2
 import sys
 import typing
@@ -117,6 +118,8 @@ class Beat(google.protobuf.message.Message):
     EPOCH_FIELD_NUMBER: builtins.int
     IN_FLIGHT_FIELD_NUMBER: builtins.int
     DRAINING_FIELD_NUMBER: builtins.int
+    CAPACITY_FIELD_NUMBER: builtins.int
+    READY_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """`agents/{agent}`."""
     epoch: builtins.int
@@ -125,6 +128,10 @@ class Beat(google.protobuf.message.Message):
     """Calls in flight now."""
     draining: builtins.bool
     """Whether the agent is going away and wants no new work."""
+    capacity: builtins.int
+    """Most calls it takes at once from now on; unset, what it said before holds."""
+    ready: builtins.bool
+    """False while it can take no new work, for instance because its model is loading; unset, it is ready."""
     def __init__(
         self,
         *,
@@ -132,8 +139,15 @@ class Beat(google.protobuf.message.Message):
         epoch: builtins.int = ...,
         in_flight: builtins.int = ...,
         draining: builtins.bool = ...,
+        capacity: builtins.int | None = ...,
+        ready: builtins.bool | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "draining", b"draining", "epoch", b"epoch", "in_flight", b"in_flight"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_capacity", b"_capacity", "_ready", b"_ready", "capacity", b"capacity", "ready", b"ready"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_capacity", b"_capacity", "_ready", b"_ready", "agent", b"agent", "capacity", b"capacity", "draining", b"draining", "epoch", b"epoch", "in_flight", b"in_flight", "ready", b"ready"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_capacity", b"_capacity"]) -> typing.Literal["capacity"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ready", b"_ready"]) -> typing.Literal["ready"] | None: ...
 
 Global___Beat: typing_extensions.TypeAlias = Beat
 
@@ -145,22 +159,28 @@ class HeartbeatResponse(google.protobuf.message.Message):
 
     RESULTS_FIELD_NUMBER: builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: builtins.int
+    LEASE_DURATION_FIELD_NUMBER: builtins.int
     @property
     def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BeatResult]:
         """One result per beat, in the order of the request."""
 
     @property
     def heartbeat_interval(self) -> google.protobuf.duration_pb2.Duration:
-        """How long to wait before the next heartbeat; the client adds up to 10 % of jitter."""
+        """How long to wait before the next heartbeat; the client adds up to 10 % of jitter. Longer when the registry is under load."""
+
+    @property
+    def lease_duration(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the leases last from now on without a heartbeat."""
 
     def __init__(
         self,
         *,
         results: collections.abc.Iterable[Global___BeatResult] | None = ...,
         heartbeat_interval: google.protobuf.duration_pb2.Duration | None = ...,
+        lease_duration: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "results", b"results"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration", "results", b"results"]) -> None: ...
 
 Global___HeartbeatResponse: typing_extensions.TypeAlias = HeartbeatResponse
 
@@ -172,20 +192,24 @@ class BeatResult(google.protobuf.message.Message):
 
     AGENT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """`agents/{agent}`."""
+    state: brikk.discovery.v1.agent_pb2.Agent.State.ValueType
+    """The agent's state as others see it, when the lease was renewed."""
     @property
     def status(self) -> google.rpc.status_pb2.Status:
-        """OK when the lease was renewed; NOT_FOUND with reason REREGISTER when it is gone."""
+        """OK when the lease was renewed; NOT_FOUND with reason REREGISTER when it is gone; FAILED_PRECONDITION with reason LEASE_SUPERSEDED when another process holds it."""
 
     def __init__(
         self,
         *,
         agent: builtins.str = ...,
         status: google.rpc.status_pb2.Status | None = ...,
+        state: brikk.discovery.v1.agent_pb2.Agent.State.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "status", b"status"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "state", b"state", "status", b"status"]) -> None: ...
 
 Global___BeatResult: typing_extensions.TypeAlias = BeatResult
 
@@ -293,17 +317,29 @@ Global___ListAgentsResponse: typing_extensions.TypeAlias = ListAgentsResponse
 
 @typing.final
 class ResolveCapabilityRequest(google.protobuf.message.Message):
-    """Asks who can do something."""
+    """Asks who can do something. Every filter that is set must hold."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CAPABILITY_FIELD_NUMBER: builtins.int
     MAX_RESULTS_FIELD_NUMBER: builtins.int
     EXCLUDED_AGENTS_FIELD_NUMBER: builtins.int
+    VERSION_RANGE_FIELD_NUMBER: builtins.int
+    SELECTOR_FIELD_NUMBER: builtins.int
+    PROTOCOL_FIELD_NUMBER: builtins.int
+    ZONE_FIELD_NUMBER: builtins.int
     capability: builtins.str
-    """The capability, exactly as registered."""
+    """The capability exactly as registered, or `prefix.*` for all those below a prefix."""
     max_results: builtins.int
     """Most candidates to return: 20 when unset, 100 at most."""
+    version_range: builtins.str
+    """Versions of the capability that will do, as a PEP 440 specifier, for instance `>=1.2,<2`. A capability without a version matches none."""
+    selector: builtins.str
+    """Labels the agent must have, as Kubernetes writes selectors: `tier=gold,region in (eu,us),!experimental`."""
+    protocol: brikk.discovery.v1.agent_pb2.Protocol.ValueType
+    """What the agent must speak; any when unset."""
+    zone: builtins.str
+    """The zone it must run in; any when unset."""
     @property
     def excluded_agents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Agents that the caller does not want, for instance those that just failed: `agents/{agent}`, at most 100."""
@@ -314,8 +350,12 @@ class ResolveCapabilityRequest(google.protobuf.message.Message):
         capability: builtins.str = ...,
         max_results: builtins.int = ...,
         excluded_agents: collections.abc.Iterable[builtins.str] | None = ...,
+        version_range: builtins.str = ...,
+        selector: builtins.str = ...,
+        protocol: brikk.discovery.v1.agent_pb2.Protocol.ValueType = ...,
+        zone: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["capability", b"capability", "excluded_agents", b"excluded_agents", "max_results", b"max_results"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "excluded_agents", b"excluded_agents", "max_results", b"max_results", "protocol", b"protocol", "selector", b"selector", "version_range", b"version_range", "zone", b"zone"]) -> None: ...
 
 Global___ResolveCapabilityRequest: typing_extensions.TypeAlias = ResolveCapabilityRequest
 
@@ -326,6 +366,9 @@ class ResolveCapabilityResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CANDIDATES_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The registry's revision that the answer reflects."""
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """Live agents, best first."""
@@ -334,8 +377,9 @@ class ResolveCapabilityResponse(google.protobuf.message.Message):
         self,
         *,
         candidates: collections.abc.Iterable[Global___Candidate] | None = ...,
+        revision: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["candidates", b"candidates"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "revision", b"revision"]) -> None: ...
 
 Global___ResolveCapabilityResponse: typing_extensions.TypeAlias = ResolveCapabilityResponse
 
@@ -351,18 +395,51 @@ class Candidate(google.protobuf.message.Message):
     IN_FLIGHT_FIELD_NUMBER: builtins.int
     CAPACITY_FIELD_NUMBER: builtins.int
     RANK_REASON_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    PROTOCOL_FIELD_NUMBER: builtins.int
+    ZONE_FIELD_NUMBER: builtins.int
+    SERVICE_FIELD_NUMBER: builtins.int
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    REGISTER_TIME_FIELD_NUMBER: builtins.int
+    OBSERVATION_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """`agents/{agent}`."""
     endpoint: builtins.str
-    """Where its AgentRuntimeService listens: `host:port`."""
+    """Where it listens: `host:port`."""
     state: brikk.discovery.v1.agent_pb2.Agent.State.ValueType
-    """Its state at its last heartbeat."""
+    """Its state."""
     in_flight: builtins.int
     """Calls in flight at its last heartbeat."""
     capacity: builtins.int
     """Most calls it takes at once; 0 when it did not say."""
     rank_reason: builtins.str
     """Why it stands where it stands, for people."""
+    capability: builtins.str
+    """The capability that it offers."""
+    version: builtins.str
+    """The capability's version; empty when it has none. Of several that match, the newest."""
+    protocol: brikk.discovery.v1.agent_pb2.Protocol.ValueType
+    """What it speaks at its endpoint."""
+    zone: builtins.str
+    """Failure domain it runs in."""
+    service: builtins.str
+    """The service that offers it: `agents/{agent}/services/{service}`."""
+    cost_micros: builtins.int
+    """Declared price of a call in millionths of the organisation's currency; 0 when it is free or unknown."""
+    @property
+    def latency(self) -> google.protobuf.duration_pb2.Duration:
+        """Declared latency of a typical call; absent when unknown."""
+
+    @property
+    def register_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When this incarnation registered: callers may start slowly with new ones."""
+
+    @property
+    def observation(self) -> Global___Observation:
+        """What callers reported lately; absent when nobody did."""
+
     def __init__(
         self,
         *,
@@ -372,7 +449,525 @@ class Candidate(google.protobuf.message.Message):
         in_flight: builtins.int = ...,
         capacity: builtins.int = ...,
         rank_reason: builtins.str = ...,
+        capability: builtins.str = ...,
+        version: builtins.str = ...,
+        protocol: brikk.discovery.v1.agent_pb2.Protocol.ValueType = ...,
+        zone: builtins.str = ...,
+        service: builtins.str = ...,
+        cost_micros: builtins.int = ...,
+        latency: google.protobuf.duration_pb2.Duration | None = ...,
+        register_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        observation: Global___Observation | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capacity", b"capacity", "endpoint", b"endpoint", "in_flight", b"in_flight", "rank_reason", b"rank_reason", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["latency", b"latency", "observation", b"observation", "register_time", b"register_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capability", b"capability", "capacity", b"capacity", "cost_micros", b"cost_micros", "endpoint", b"endpoint", "in_flight", b"in_flight", "latency", b"latency", "observation", b"observation", "protocol", b"protocol", "rank_reason", b"rank_reason", "register_time", b"register_time", "service", b"service", "state", b"state", "version", b"version", "zone", b"zone"]) -> None: ...
 
 Global___Candidate: typing_extensions.TypeAlias = Candidate
+
+@typing.final
+class Observation(google.protobuf.message.Message):
+    """What callers lately experienced with an agent at one capability. Older experience weighs less: half after a minute."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    CALLS_FIELD_NUMBER: builtins.int
+    SUCCESS_RATE_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    QUALITY_FIELD_NUMBER: builtins.int
+    IN_FLIGHT_FIELD_NUMBER: builtins.int
+    agent: builtins.str
+    """`agents/{agent}`."""
+    capability: builtins.str
+    """The capability."""
+    calls: builtins.float
+    """Calls that the figures rest on, weighed by age."""
+    success_rate: builtins.float
+    """Share of them that succeeded, 0 to 1."""
+    quality: builtins.float
+    """Their mean quality as callers judged it, 0 to 1; 1 when nobody did."""
+    in_flight: builtins.int
+    """Calls in flight at its last heartbeat."""
+    @property
+    def latency(self) -> google.protobuf.duration_pb2.Duration:
+        """Their mean latency."""
+
+    def __init__(
+        self,
+        *,
+        agent: builtins.str = ...,
+        capability: builtins.str = ...,
+        calls: builtins.float = ...,
+        success_rate: builtins.float = ...,
+        latency: google.protobuf.duration_pb2.Duration | None = ...,
+        quality: builtins.float = ...,
+        in_flight: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["latency", b"latency"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "calls", b"calls", "capability", b"capability", "in_flight", b"in_flight", "latency", b"latency", "quality", b"quality", "success_rate", b"success_rate"]) -> None: ...
+
+Global___Observation: typing_extensions.TypeAlias = Observation
+
+@typing.final
+class ListCapabilitiesRequest(google.protobuf.message.Message):
+    """Asks for a page of capabilities."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    PREFIX_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most capabilities to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    prefix: builtins.str
+    """Only those whose name begins so."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        prefix: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "prefix", b"prefix"]) -> None: ...
+
+Global___ListCapabilitiesRequest: typing_extensions.TypeAlias = ListCapabilitiesRequest
+
+@typing.final
+class ListCapabilitiesResponse(google.protobuf.message.Message):
+    """A page of capabilities."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAPABILITIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def capabilities(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CapabilitySummary]:
+        """The capabilities, by name."""
+
+    def __init__(
+        self,
+        *,
+        capabilities: collections.abc.Iterable[Global___CapabilitySummary] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capabilities", b"capabilities", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListCapabilitiesResponse: typing_extensions.TypeAlias = ListCapabilitiesResponse
+
+@typing.final
+class CapabilitySummary(google.protobuf.message.Message):
+    """A capability that is offered now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    AGENT_COUNT_FIELD_NUMBER: builtins.int
+    READY_AGENT_COUNT_FIELD_NUMBER: builtins.int
+    VERSIONS_FIELD_NUMBER: builtins.int
+    capability: builtins.str
+    """Dotted name, for instance `text.summarize`."""
+    description: builtins.str
+    """What it does, in the words of one that offers its newest version."""
+    agent_count: builtins.int
+    """Live agents that offer it."""
+    ready_agent_count: builtins.int
+    """Those of them that are ready."""
+    @property
+    def versions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The versions offered, newest first, at most 20."""
+
+    def __init__(
+        self,
+        *,
+        capability: builtins.str = ...,
+        description: builtins.str = ...,
+        agent_count: builtins.int = ...,
+        ready_agent_count: builtins.int = ...,
+        versions: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent_count", b"agent_count", "capability", b"capability", "description", b"description", "ready_agent_count", b"ready_agent_count", "versions", b"versions"]) -> None: ...
+
+Global___CapabilitySummary: typing_extensions.TypeAlias = CapabilitySummary
+
+@typing.final
+class WatchCapabilitiesRequest(google.protobuf.message.Message):
+    """Asks to be kept informed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAPABILITIES_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """The last resume_token that the client processed, to go on from there; empty to begin with a snapshot."""
+    @property
+    def capabilities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Which capabilities: exactly as registered, or `prefix.*`; at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        capabilities: collections.abc.Iterable[builtins.str] | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capabilities", b"capabilities", "resume_token", b"resume_token"]) -> None: ...
+
+Global___WatchCapabilitiesRequest: typing_extensions.TypeAlias = WatchCapabilitiesRequest
+
+@typing.final
+class WatchCapabilitiesResponse(google.protobuf.message.Message):
+    """A piece of news for a watcher."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    SNAPSHOT_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    BOOKMARK_FIELD_NUMBER: builtins.int
+    RESYNC_FIELD_NUMBER: builtins.int
+    OBSERVATIONS_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """Goes on after this message. Opaque. Empty within a snapshot: that must be complete first."""
+    revision: builtins.int
+    """The registry's revision up to which the watcher knows everything."""
+    @property
+    def snapshot(self) -> Global___CapabilitySnapshot:
+        """Everything as it stands; may come in parts."""
+
+    @property
+    def changes(self) -> Global___CapabilityChanges:
+        """What changed since the message before."""
+
+    @property
+    def bookmark(self) -> Global___CapabilityBookmark:
+        """Nothing changed; the resume token moved on."""
+
+    @property
+    def resync(self) -> Global___CapabilityResync:
+        """What the watcher knows may be wrong, for instance because it was too slow; a snapshot follows."""
+
+    @property
+    def observations(self) -> Global___CapabilityObservations:
+        """How watched agents fare; a hint that comes every few seconds while it changes. It moves neither revision nor resume token."""
+
+    def __init__(
+        self,
+        *,
+        resume_token: builtins.str = ...,
+        revision: builtins.int = ...,
+        snapshot: Global___CapabilitySnapshot | None = ...,
+        changes: Global___CapabilityChanges | None = ...,
+        bookmark: Global___CapabilityBookmark | None = ...,
+        resync: Global___CapabilityResync | None = ...,
+        observations: Global___CapabilityObservations | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["bookmark", b"bookmark", "changes", b"changes", "event", b"event", "observations", b"observations", "resync", b"resync", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bookmark", b"bookmark", "changes", b"changes", "event", b"event", "observations", b"observations", "resume_token", b"resume_token", "resync", b"resync", "revision", b"revision", "snapshot", b"snapshot"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["snapshot", "changes", "bookmark", "resync", "observations"] | None: ...
+
+Global___WatchCapabilitiesResponse: typing_extensions.TypeAlias = WatchCapabilitiesResponse
+
+@typing.final
+class CapabilitySnapshot(google.protobuf.message.Message):
+    """All candidates of the watched capabilities, draining ones and those in maintenance left out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: builtins.int
+    COMPLETE_FIELD_NUMBER: builtins.int
+    complete: builtins.bool
+    """Whether this is the last part."""
+    @property
+    def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Candidates in this part, in no order; rank_reason is empty."""
+
+    def __init__(
+        self,
+        *,
+        candidates: collections.abc.Iterable[Global___Candidate] | None = ...,
+        complete: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "complete", b"complete"]) -> None: ...
+
+Global___CapabilitySnapshot: typing_extensions.TypeAlias = CapabilitySnapshot
+
+@typing.final
+class CapabilityChanges(google.protobuf.message.Message):
+    """Changes of candidates, newest state only."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    UPSERTED_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    @property
+    def upserted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Candidates that came or changed; each replaces what the watcher knows of the same agent and capability."""
+
+    @property
+    def removed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CandidateKey]:
+        """Candidates that are offered no more."""
+
+    def __init__(
+        self,
+        *,
+        upserted: collections.abc.Iterable[Global___Candidate] | None = ...,
+        removed: collections.abc.Iterable[Global___CandidateKey] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["removed", b"removed", "upserted", b"upserted"]) -> None: ...
+
+Global___CapabilityChanges: typing_extensions.TypeAlias = CapabilityChanges
+
+@typing.final
+class CandidateKey(google.protobuf.message.Message):
+    """Which candidate."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    agent: builtins.str
+    """`agents/{agent}`."""
+    capability: builtins.str
+    """The capability."""
+    def __init__(
+        self,
+        *,
+        agent: builtins.str = ...,
+        capability: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capability", b"capability"]) -> None: ...
+
+Global___CandidateKey: typing_extensions.TypeAlias = CandidateKey
+
+@typing.final
+class CapabilityBookmark(google.protobuf.message.Message):
+    """Says that the stream is alive and complete so far."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___CapabilityBookmark: typing_extensions.TypeAlias = CapabilityBookmark
+
+@typing.final
+class CapabilityResync(google.protobuf.message.Message):
+    """Says that the watcher must begin anew."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """Why, for people."""
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason"]) -> None: ...
+
+Global___CapabilityResync: typing_extensions.TypeAlias = CapabilityResync
+
+@typing.final
+class CapabilityObservations(google.protobuf.message.Message):
+    """How watched agents fare."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OBSERVATIONS_FIELD_NUMBER: builtins.int
+    @property
+    def observations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Observation]:
+        """Those that changed noticeably."""
+
+    def __init__(
+        self,
+        *,
+        observations: collections.abc.Iterable[Global___Observation] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["observations", b"observations"]) -> None: ...
+
+Global___CapabilityObservations: typing_extensions.TypeAlias = CapabilityObservations
+
+@typing.final
+class SearchAgentsRequest(google.protobuf.message.Message):
+    """Asks for services from words."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: builtins.int
+    MAX_RESULTS_FIELD_NUMBER: builtins.int
+    query: builtins.str
+    """What is sought, in words or a sentence."""
+    max_results: builtins.int
+    """Most results: 10 when unset, 100 at most."""
+    def __init__(
+        self,
+        *,
+        query: builtins.str = ...,
+        max_results: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_results", b"max_results", "query", b"query"]) -> None: ...
+
+Global___SearchAgentsRequest: typing_extensions.TypeAlias = SearchAgentsRequest
+
+@typing.final
+class SearchAgentsResponse(google.protobuf.message.Message):
+    """What was found."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
+        """Services of live agents, best match first."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[Global___SearchResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+Global___SearchAgentsResponse: typing_extensions.TypeAlias = SearchAgentsResponse
+
+@typing.final
+class SearchResult(google.protobuf.message.Message):
+    """A service that matches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: builtins.int
+    SERVICE_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    CAPABILITIES_FIELD_NUMBER: builtins.int
+    agent: builtins.str
+    """`agents/{agent}`."""
+    score: builtins.float
+    """How well it matches: comparable within one answer only."""
+    @property
+    def service(self) -> brikk.discovery.v1.agent_pb2.AgentService:
+        """The service, without its schemas."""
+
+    @property
+    def capabilities(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The capabilities of the service that match by themselves, best first."""
+
+    def __init__(
+        self,
+        *,
+        agent: builtins.str = ...,
+        service: brikk.discovery.v1.agent_pb2.AgentService | None = ...,
+        score: builtins.float = ...,
+        capabilities: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["service", b"service"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capabilities", b"capabilities", "score", b"score", "service", b"service"]) -> None: ...
+
+Global___SearchResult: typing_extensions.TypeAlias = SearchResult
+
+@typing.final
+class ReportOutcomesRequest(google.protobuf.message.Message):
+    """Reports outcomes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: builtins.int
+    @property
+    def outcomes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Outcome]:
+        """One for each agent and capability, at most 500."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: collections.abc.Iterable[Global___Outcome] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["outcomes", b"outcomes"]) -> None: ...
+
+Global___ReportOutcomesRequest: typing_extensions.TypeAlias = ReportOutcomesRequest
+
+@typing.final
+class Outcome(google.protobuf.message.Message):
+    """What a caller experienced with an agent at one capability since its last report."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: builtins.int
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    SUCCESSES_FIELD_NUMBER: builtins.int
+    FAILURES_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    QUALITY_FIELD_NUMBER: builtins.int
+    agent: builtins.str
+    """`agents/{agent}`."""
+    capability: builtins.str
+    """The capability, exactly as registered."""
+    successes: builtins.int
+    """Calls that succeeded."""
+    failures: builtins.int
+    """Calls that failed by the agent's fault: unreachable, too late, or answered with a retryable error."""
+    quality: builtins.float
+    """Mean quality as the caller judged it; unset when it does not judge."""
+    @property
+    def latency(self) -> google.protobuf.duration_pb2.Duration:
+        """Mean latency of the calls that ended, failed ones included."""
+
+    def __init__(
+        self,
+        *,
+        agent: builtins.str = ...,
+        capability: builtins.str = ...,
+        successes: builtins.int = ...,
+        failures: builtins.int = ...,
+        latency: google.protobuf.duration_pb2.Duration | None = ...,
+        quality: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_quality", b"_quality", "latency", b"latency", "quality", b"quality"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_quality", b"_quality", "agent", b"agent", "capability", b"capability", "failures", b"failures", "latency", b"latency", "quality", b"quality", "successes", b"successes"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_quality", b"_quality"]) -> typing.Literal["quality"] | None: ...
+
+Global___Outcome: typing_extensions.TypeAlias = Outcome
+
+@typing.final
+class ReportOutcomesResponse(google.protobuf.message.Message):
+    """Answers ReportOutcomes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___ReportOutcomesResponse: typing_extensions.TypeAlias = ReportOutcomesResponse
+
+@typing.final
+class SetAgentStateRequest(google.protobuf.message.Message):
+    """Sets an agent's state."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`agents/{agent}`."""
+    state: brikk.discovery.v1.agent_pb2.Agent.State.ValueType
+    """STATE_DRAINING, STATE_MAINTENANCE, or STATE_READY to resume it."""
+    reason: builtins.str
+    """Why, for people."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        state: brikk.discovery.v1.agent_pb2.Agent.State.ValueType = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason", "state", b"state"]) -> None: ...
+
+Global___SetAgentStateRequest: typing_extensions.TypeAlias = SetAgentStateRequest

@@ -66,6 +66,31 @@ class DiscoveryServiceStub(object):
                 request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ResolveCapabilityRequest.SerializeToString,
                 response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ResolveCapabilityResponse.FromString,
                 _registered_method=True)
+        self.ListCapabilities = channel.unary_unary(
+                '/brikk.discovery.v1.DiscoveryService/ListCapabilities',
+                request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ListCapabilitiesRequest.SerializeToString,
+                response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ListCapabilitiesResponse.FromString,
+                _registered_method=True)
+        self.WatchCapabilities = channel.unary_stream(
+                '/brikk.discovery.v1.DiscoveryService/WatchCapabilities',
+                request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.WatchCapabilitiesRequest.SerializeToString,
+                response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.WatchCapabilitiesResponse.FromString,
+                _registered_method=True)
+        self.SearchAgents = channel.unary_unary(
+                '/brikk.discovery.v1.DiscoveryService/SearchAgents',
+                request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SearchAgentsRequest.SerializeToString,
+                response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SearchAgentsResponse.FromString,
+                _registered_method=True)
+        self.ReportOutcomes = channel.unary_unary(
+                '/brikk.discovery.v1.DiscoveryService/ReportOutcomes',
+                request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ReportOutcomesRequest.SerializeToString,
+                response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ReportOutcomesResponse.FromString,
+                _registered_method=True)
+        self.SetAgentState = channel.unary_unary(
+                '/brikk.discovery.v1.DiscoveryService/SetAgentState',
+                request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SetAgentStateRequest.SerializeToString,
+                response_deserializer=brikk_dot_discovery_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
 
 
 class DiscoveryServiceServicer(object):
@@ -81,14 +106,15 @@ class DiscoveryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Heartbeat(self, request, context):
-        """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone.
+        """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone, FAILED_PRECONDITION with
+        reason LEASE_SUPERSEDED that another process registered under the same id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeregisterAgent(self, request, context):
-        """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with REREGISTER and removes nothing.
+        """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with LEASE_SUPERSEDED and removes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +136,42 @@ class DiscoveryServiceServicer(object):
 
     def ResolveCapability(self, request, context):
         """Returns the live agents that offer a capability, best first. An empty answer is not an error: nobody offers it now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCapabilities(self, request, context):
+        """Lists the capabilities that live agents offer, by name, with how many offer them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchCapabilities(self, request, context):
+        """Streams who offers some capabilities: first a snapshot, then each change within a tenth of a second, and bookmarks while nothing changes. A client that comes
+        back with the last resume token gets what it missed; if that is not known any more, a resync is followed by a new snapshot in the same stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchAgents(self, request, context):
+        """Finds services of live agents from words or a sentence, over names, descriptions, capabilities, tags and examples; best match first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportOutcomes(self, request, context):
+        """Tells what callers experienced, so that all callers choose better. A hint, not a record: agents that are not live are ignored, and a report sent twice counts twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAgentState(self, request, context):
+        """Drains an agent, takes it out for maintenance, or resumes it. Holds until it is resumed, also when the agent reconnects or restarts under the same id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +209,31 @@ def add_DiscoveryServiceServicer_to_server(servicer, server):
                     servicer.ResolveCapability,
                     request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ResolveCapabilityRequest.FromString,
                     response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ResolveCapabilityResponse.SerializeToString,
+            ),
+            'ListCapabilities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCapabilities,
+                    request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ListCapabilitiesRequest.FromString,
+                    response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ListCapabilitiesResponse.SerializeToString,
+            ),
+            'WatchCapabilities': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchCapabilities,
+                    request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.WatchCapabilitiesRequest.FromString,
+                    response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.WatchCapabilitiesResponse.SerializeToString,
+            ),
+            'SearchAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchAgents,
+                    request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SearchAgentsRequest.FromString,
+                    response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SearchAgentsResponse.SerializeToString,
+            ),
+            'ReportOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutcomes,
+                    request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ReportOutcomesRequest.FromString,
+                    response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ReportOutcomesResponse.SerializeToString,
+            ),
+            'SetAgentState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAgentState,
+                    request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SetAgentStateRequest.FromString,
+                    response_serializer=brikk_dot_discovery_dot_v1_dot_agent__pb2.Agent.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +399,141 @@ class DiscoveryService(object):
             '/brikk.discovery.v1.DiscoveryService/ResolveCapability',
             brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ResolveCapabilityRequest.SerializeToString,
             brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ResolveCapabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCapabilities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.discovery.v1.DiscoveryService/ListCapabilities',
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ListCapabilitiesRequest.SerializeToString,
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ListCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchCapabilities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brikk.discovery.v1.DiscoveryService/WatchCapabilities',
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.WatchCapabilitiesRequest.SerializeToString,
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.WatchCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.discovery.v1.DiscoveryService/SearchAgents',
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SearchAgentsRequest.SerializeToString,
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SearchAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.discovery.v1.DiscoveryService/ReportOutcomes',
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ReportOutcomesRequest.SerializeToString,
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.ReportOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAgentState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.discovery.v1.DiscoveryService/SetAgentState',
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.SetAgentStateRequest.SerializeToString,
+            brikk_dot_discovery_dot_v1_dot_agent__pb2.Agent.FromString,
             options,
             channel_credentials,
             insecure,

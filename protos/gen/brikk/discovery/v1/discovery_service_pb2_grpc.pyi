@@ -122,7 +122,87 @@ _DiscoveryServiceResolveCapabilityType = typing_extensions.TypeVar(
     ],
 )
 
-class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _DiscoveryServiceHeartbeatType, _DiscoveryServiceDeregisterAgentType, _DiscoveryServiceGetAgentType, _DiscoveryServiceListAgentsType, _DiscoveryServiceResolveCapabilityType]):
+_DiscoveryServiceListCapabilitiesType = typing_extensions.TypeVar(
+    '_DiscoveryServiceListCapabilitiesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse,
+    ],
+)
+
+_DiscoveryServiceWatchCapabilitiesType = typing_extensions.TypeVar(
+    '_DiscoveryServiceWatchCapabilitiesType',
+    grpc.UnaryStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse,
+    ],
+)
+
+_DiscoveryServiceSearchAgentsType = typing_extensions.TypeVar(
+    '_DiscoveryServiceSearchAgentsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse,
+    ],
+)
+
+_DiscoveryServiceReportOutcomesType = typing_extensions.TypeVar(
+    '_DiscoveryServiceReportOutcomesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse,
+    ],
+)
+
+_DiscoveryServiceSetAgentStateType = typing_extensions.TypeVar(
+    '_DiscoveryServiceSetAgentStateType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+        brikk.discovery.v1.agent_pb2.Agent,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+        brikk.discovery.v1.agent_pb2.Agent,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+        brikk.discovery.v1.agent_pb2.Agent,
+    ],
+)
+
+class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _DiscoveryServiceHeartbeatType, _DiscoveryServiceDeregisterAgentType, _DiscoveryServiceGetAgentType, _DiscoveryServiceListAgentsType, _DiscoveryServiceResolveCapabilityType, _DiscoveryServiceListCapabilitiesType, _DiscoveryServiceWatchCapabilitiesType, _DiscoveryServiceSearchAgentsType, _DiscoveryServiceReportOutcomesType, _DiscoveryServiceSetAgentStateType]):
     """The registry of live agents of an organisation, by capability."""
 
     @typing.overload
@@ -150,6 +230,26 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
         grpc.UnaryUnaryMultiCallable[
             brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityRequest,
             brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+            brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+            brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+            brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+            brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+            brikk.discovery.v1.agent_pb2.Agent,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -179,6 +279,26 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
             brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityRequest,
             brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+            brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+            brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+            brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+            brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+            brikk.discovery.v1.agent_pb2.Agent,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     RegisterAgent: _DiscoveryServiceRegisterAgentType
@@ -187,10 +307,12 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
     """
 
     Heartbeat: _DiscoveryServiceHeartbeatType
-    """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone."""
+    """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone, FAILED_PRECONDITION with
+    reason LEASE_SUPERSEDED that another process registered under the same id.
+    """
 
     DeregisterAgent: _DiscoveryServiceDeregisterAgentType
-    """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with REREGISTER and removes nothing."""
+    """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with LEASE_SUPERSEDED and removes nothing."""
 
     GetAgent: _DiscoveryServiceGetAgentType
     """Returns one live agent."""
@@ -200,6 +322,23 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
 
     ResolveCapability: _DiscoveryServiceResolveCapabilityType
     """Returns the live agents that offer a capability, best first. An empty answer is not an error: nobody offers it now."""
+
+    ListCapabilities: _DiscoveryServiceListCapabilitiesType
+    """Lists the capabilities that live agents offer, by name, with how many offer them."""
+
+    WatchCapabilities: _DiscoveryServiceWatchCapabilitiesType
+    """Streams who offers some capabilities: first a snapshot, then each change within a tenth of a second, and bookmarks while nothing changes. A client that comes
+    back with the last resume token gets what it missed; if that is not known any more, a resync is followed by a new snapshot in the same stream.
+    """
+
+    SearchAgents: _DiscoveryServiceSearchAgentsType
+    """Finds services of live agents from words or a sentence, over names, descriptions, capabilities, tags and examples; best match first."""
+
+    ReportOutcomes: _DiscoveryServiceReportOutcomesType
+    """Tells what callers experienced, so that all callers choose better. A hint, not a record: agents that are not live are ignored, and a report sent twice counts twice."""
+
+    SetAgentState: _DiscoveryServiceSetAgentStateType
+    """Drains an agent, takes it out for maintenance, or resumes it. Holds until it is resumed, also when the agent reconnects or restarts under the same id."""
 
 DiscoveryServiceAsyncStub: typing_extensions.TypeAlias = DiscoveryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -226,6 +365,26 @@ DiscoveryServiceAsyncStub: typing_extensions.TypeAlias = DiscoveryServiceStub[
         brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityRequest,
         brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+        brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+        brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+        brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+        brikk.discovery.v1.agent_pb2.Agent,
+    ],
 ]
 
 class DiscoveryServiceServicer(metaclass=abc.ABCMeta):
@@ -247,7 +406,9 @@ class DiscoveryServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse]]:
-        """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone."""
+        """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone, FAILED_PRECONDITION with
+        reason LEASE_SUPERSEDED that another process registered under the same id.
+        """
 
     @abc.abstractmethod
     def DeregisterAgent(
@@ -255,7 +416,7 @@ class DiscoveryServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.discovery.v1.discovery_service_pb2.DeregisterAgentRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.DeregisterAgentResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.DeregisterAgentResponse]]:
-        """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with REREGISTER and removes nothing."""
+        """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with LEASE_SUPERSEDED and removes nothing."""
 
     @abc.abstractmethod
     def GetAgent(
@@ -280,5 +441,47 @@ class DiscoveryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.ResolveCapabilityResponse]]:
         """Returns the live agents that offer a capability, best first. An empty answer is not an error: nobody offers it now."""
+
+    @abc.abstractmethod
+    def ListCapabilities(
+        self,
+        request: brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.ListCapabilitiesResponse]]:
+        """Lists the capabilities that live agents offer, by name, with how many offer them."""
+
+    @abc.abstractmethod
+    def WatchCapabilities(
+        self,
+        request: brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse], collections.abc.AsyncIterator[brikk.discovery.v1.discovery_service_pb2.WatchCapabilitiesResponse]]:
+        """Streams who offers some capabilities: first a snapshot, then each change within a tenth of a second, and bookmarks while nothing changes. A client that comes
+        back with the last resume token gets what it missed; if that is not known any more, a resync is followed by a new snapshot in the same stream.
+        """
+
+    @abc.abstractmethod
+    def SearchAgents(
+        self,
+        request: brikk.discovery.v1.discovery_service_pb2.SearchAgentsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.SearchAgentsResponse]]:
+        """Finds services of live agents from words or a sentence, over names, descriptions, capabilities, tags and examples; best match first."""
+
+    @abc.abstractmethod
+    def ReportOutcomes(
+        self,
+        request: brikk.discovery.v1.discovery_service_pb2.ReportOutcomesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.ReportOutcomesResponse]]:
+        """Tells what callers experienced, so that all callers choose better. A hint, not a record: agents that are not live are ignored, and a report sent twice counts twice."""
+
+    @abc.abstractmethod
+    def SetAgentState(
+        self,
+        request: brikk.discovery.v1.discovery_service_pb2.SetAgentStateRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.discovery.v1.agent_pb2.Agent, collections.abc.Awaitable[brikk.discovery.v1.agent_pb2.Agent]]:
+        """Drains an agent, takes it out for maintenance, or resumes it. Holds until it is resumed, also when the agent reconnects or restarts under the same id."""
 
 def add_DiscoveryServiceServicer_to_server(servicer: DiscoveryServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

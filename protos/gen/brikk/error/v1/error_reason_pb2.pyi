@@ -53,7 +53,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 14
     """The organisation holds as many of these objects as it may. Metadata: `quota`, `limit`."""
     ERROR_REASON_REREGISTER: _ErrorReason.ValueType  # 15
-    """The lease is unknown or superseded: register again. Metadata: `agent`."""
+    """The lease is unknown: register again. Metadata: `agent`."""
     ERROR_REASON_NO_AGENT: _ErrorReason.ValueType  # 16
     """No live agent offered the capability before the step's schedule_to_start timeout. Metadata: `capability`."""
     ERROR_REASON_STEP_TIMEOUT: _ErrorReason.ValueType  # 17
@@ -86,6 +86,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The event lies too far in the future to be counted. Metadata: `event`."""
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 31
     """A value is too large or nested too deeply to be stored. Metadata: `limit`."""
+    ERROR_REASON_LEASE_SUPERSEDED: _ErrorReason.ValueType  # 32
+    """Another process registered under the same agent id since: this one must stop, or take another id. Metadata: `agent`."""
+    ERROR_REASON_ADDRESS_REFUSED: _ErrorReason.ValueType  # 33
+    """The address lies in a network that must not be called from here. Metadata: `address`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -121,7 +125,7 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 13
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 14
 """The organisation holds as many of these objects as it may. Metadata: `quota`, `limit`."""
 ERROR_REASON_REREGISTER: ErrorReason.ValueType  # 15
-"""The lease is unknown or superseded: register again. Metadata: `agent`."""
+"""The lease is unknown: register again. Metadata: `agent`."""
 ERROR_REASON_NO_AGENT: ErrorReason.ValueType  # 16
 """No live agent offered the capability before the step's schedule_to_start timeout. Metadata: `capability`."""
 ERROR_REASON_STEP_TIMEOUT: ErrorReason.ValueType  # 17
@@ -154,4 +158,8 @@ ERROR_REASON_EVENT_IN_FUTURE: ErrorReason.ValueType  # 30
 """The event lies too far in the future to be counted. Metadata: `event`."""
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 31
 """A value is too large or nested too deeply to be stored. Metadata: `limit`."""
+ERROR_REASON_LEASE_SUPERSEDED: ErrorReason.ValueType  # 32
+"""Another process registered under the same agent id since: this one must stop, or take another id. Metadata: `agent`."""
+ERROR_REASON_ADDRESS_REFUSED: ErrorReason.ValueType  # 33
+"""The address lies in a network that must not be called from here. Metadata: `address`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
