@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from brikk.discovery.v1 import discovery_service_pb2
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
-from brikk_discovery.api.agents import DiscoveryServicer
 from brikk_discovery.api.messages import candidate_message
+from brikk_discovery.api.parts import Parts
+from brikk_discovery.api.servicer import DiscoveryServicer
 from brikk_discovery.clients.events import Announcer
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
@@ -84,7 +85,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     app.mount(
         add_DiscoveryServiceServicer_to_server,
         DiscoveryServicer(
-            registry=registry, changes=changes, beats=beats, terms=terms, metrics=metrics
+            Parts(registry=registry, changes=changes, beats=beats, terms=terms, metrics=metrics)
         ),
         discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"],
     )

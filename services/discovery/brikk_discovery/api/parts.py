@@ -1,0 +1,36 @@
+"""What the methods of DiscoveryService work with, and the servicer that their files extend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+
+from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceServicer
+from brikk_discovery.domain.lease import Terms
+from brikk_discovery.runtime.beats import Beats
+from brikk_discovery.runtime.changes import Changes
+from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.registry import Registry
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """The running parts of the service that answer its methods."""
+
+    registry: Registry[pb.Candidate]
+    changes: Changes
+    beats: Beats
+    terms: Terms
+    metrics: Metrics
+
+
+class Methods(DiscoveryServiceServicer):
+    """Some methods of the service; each file of this room adds those of one subject."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
