@@ -14,7 +14,6 @@ from pathlib import Path
 
 import aiohttp
 import grpc
-from google.protobuf import duration_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.load import Load, put_load
@@ -129,6 +128,7 @@ class BenchedSuite:
         self._metadata = (("authorization", f"Bearer {suite.token()}"),)
         self._start = execution_service_pb2.StartExecutionRequest(workflow="workflows/bench-chain")
         self._start.input.update({"text": TEXT})
+        self._start.wait_timeout.FromSeconds(60)
         self._executed = 0
 
     async def warm_up(self) -> None:
@@ -144,17 +144,8 @@ class BenchedSuite:
 
     async def execute(self) -> None:
         """Starts an execution and waits for its end."""
-        execution = await self._executions.StartExecution(
-            self._start, metadata=self._metadata, timeout=60
-        )
-        ended = await self._executions.WaitExecution(
-            execution_service_pb2.WaitExecutionRequest(
-                name=execution.name,
-                timeout=duration_pb2.Duration(seconds=60),
-                view=execution_service_pb2.EXECUTION_VIEW_BASIC,
-            ),
-            metadata=self._metadata,
-            timeout=70,
+        ended = await self._executions.StartExecution(
+            self._start, metadata=self._metadata, timeout=70
         )
         if ended.state != SUCCEEDED:
             raise RuntimeError(f"{ended.name} did not succeed: {ended.error.message}")

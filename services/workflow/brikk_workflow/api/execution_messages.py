@@ -40,6 +40,14 @@ def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
     )
 
 
+def to_result(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
+    """Returns the BASIC view, with the output of an execution that has succeeded."""
+    execution = to_execution(record)
+    if record.state.status is ExecutionStatus.SUCCEEDED:
+        execution.output.CopyFrom(to_value(record.output))
+    return execution
+
+
 def to_full_execution(
     record: ExecutionRecord,
     workflow: CompiledWorkflow,
@@ -48,11 +56,9 @@ def to_full_execution(
     with_input: bool = True,
 ) -> execution_pb2.WorkflowExecution:
     """Returns the FULL view; steps stand in the order of the definition."""
-    execution = to_execution(record)
+    execution = to_result(record)
     if with_input:
         execution.input.CopyFrom(to_struct(record.input))
-    if record.state.status is ExecutionStatus.SUCCEEDED:
-        execution.output.CopyFrom(to_value(record.output))
     for step in workflow.definition.steps:
         state = record.state.step(step.id)
         run = execution.steps.add(

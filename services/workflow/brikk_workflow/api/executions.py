@@ -24,6 +24,7 @@ from brikk_workflow.api.execution_messages import (
     to_execution,
     to_full_execution,
     to_history_entry,
+    to_result,
 )
 from brikk_workflow.api.workflows import workflow_id_of
 from brikk_workflow.domain.decision import HistoryEntry
@@ -66,14 +67,18 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     async def StartExecution(
         self, request: execution_service_pb2.StartExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
-        """Begins one, or returns what the request id began before."""
+        """Begins one, or finds what the request id began before; then waits if asked to."""
         while True:
             order = await self._order(request)
             record = await self._replica.start(order) or await self._started_before(order)
             if record is not None:
-                return to_execution(record)
+                break
             # A newer version was committed meanwhile: it is the one that was asked for.
             self._definitions.outdated(organization(), order.workflow.definition.id)
+        if not request.HasField("wait_timeout"):
+            return to_execution(record)
+        timeout = request.wait_timeout.ToTimedelta()
+        return to_result(await self._until_ended(record.execution_id, timeout))
 
     async def GetExecution(
         self, request: execution_service_pb2.GetExecutionRequest, context: Context
@@ -134,14 +139,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> execution_pb2.WorkflowExecution:
         """Waits for the end, then reads."""
         timeout = request.timeout.ToTimedelta() if request.HasField("timeout") else DEFAULT_WAIT
-        until = self._clock.now() + timeout
-        with self._changes.subscribe(_id_of(request.name), only_the_end=True) as subscription:
-            while True:
-                record = subscription.ended or await self._glance(request.name)
-                left = until - self._clock.now()
-                if record.state.status.terminal or left <= timedelta(0):
-                    break
-                await subscription.changed(min(left, POLL))
+        record = await self._until_ended(_id_of(request.name), timeout)
         if request.view == execution_service_pb2.EXECUTION_VIEW_BASIC:
             return to_execution(record)
         return await self._read_full(request.name)
@@ -223,9 +221,21 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             )
         return record
 
-    async def _glance(self, name: str) -> ExecutionRecord:
+    async def _until_ended(self, execution_id: str, timeout: timedelta) -> ExecutionRecord:
+        """Returns an execution once it has ended, or as it stands after the timeout."""
+        until = self._clock.now() + timeout
+        with self._changes.subscribe(execution_id, only_the_end=True) as subscription:
+            while True:
+                record = subscription.ended or await self._glance(execution_id)
+                left = until - self._clock.now()
+                if record.state.status.terminal or left <= timedelta(0):
+                    return record
+                await subscription.changed(min(left, POLL))
+
+    async def _glance(self, execution_id: str) -> ExecutionRecord:
         """Returns an execution from memory when it is held here, else from the store."""
-        return self._replica.held(organization(), _id_of(name)) or await self._read(name)
+        held = self._replica.held(organization(), execution_id)
+        return held or await self._read(f"executions/{execution_id}")
 
     async def _read(self, name: str) -> ExecutionRecord:
         async with self._database.reading() as connection:

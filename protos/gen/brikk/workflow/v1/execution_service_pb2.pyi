@@ -72,6 +72,7 @@ class StartExecutionRequest(google.protobuf.message.Message):
     INPUT_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    WAIT_TIMEOUT_FIELD_NUMBER: builtins.int
     workflow: builtins.str
     """`workflows/{workflow}` for the newest version, or `workflows/{workflow}/versions/{version}`."""
     request_id: builtins.str
@@ -84,6 +85,12 @@ class StartExecutionRequest(google.protobuf.message.Message):
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Free labels, at most 32; keys and values at most 63 characters."""
 
+    @property
+    def wait_timeout(self) -> google.protobuf.duration_pb2.Duration:
+        """How long to wait for the execution's end before answering: not at all when unset, 5 minutes at most. The answer is the execution as it stands then, with its
+        output if it has succeeded. The start is recorded at once all the same, so giving up the call loses nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -91,9 +98,10 @@ class StartExecutionRequest(google.protobuf.message.Message):
         input: google.protobuf.struct_pb2.Struct | None = ...,
         request_id: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        wait_timeout: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["input", b"input", "labels", b"labels", "request_id", b"request_id", "workflow", b"workflow"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "wait_timeout", b"wait_timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "labels", b"labels", "request_id", b"request_id", "wait_timeout", b"wait_timeout", "workflow", b"workflow"]) -> None: ...
 
 Global___StartExecutionRequest: typing_extensions.TypeAlias = StartExecutionRequest
 
