@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.struct_pb2
 import google.protobuf.timestamp_pb2
@@ -218,10 +219,44 @@ class CallStep(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _Policy:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _PolicyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[CallStep._Policy.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        POLICY_UNSPECIFIED: CallStep._Policy.ValueType  # 0
+        """POLICY_BEST."""
+        POLICY_BEST: CallStep._Policy.ValueType  # 1
+        """The one that promises most by success, latency, load, quality and cost, as all callers lately experienced it."""
+        POLICY_LEAST_IN_FLIGHT: CallStep._Policy.ValueType  # 2
+        """The one with the fewest calls in flight for its capacity."""
+        POLICY_ROUND_ROBIN: CallStep._Policy.ValueType  # 3
+        """One after the other."""
+        POLICY_RANDOM: CallStep._Policy.ValueType  # 4
+        """Any."""
+
+    class Policy(_Policy, metaclass=_PolicyEnumTypeWrapper):
+        """How one agent is chosen of those that are live. A retry goes to another agent than the failed attempt whatever the policy, where there is one."""
+
+    POLICY_UNSPECIFIED: CallStep.Policy.ValueType  # 0
+    """POLICY_BEST."""
+    POLICY_BEST: CallStep.Policy.ValueType  # 1
+    """The one that promises most by success, latency, load, quality and cost, as all callers lately experienced it."""
+    POLICY_LEAST_IN_FLIGHT: CallStep.Policy.ValueType  # 2
+    """The one with the fewest calls in flight for its capacity."""
+    POLICY_ROUND_ROBIN: CallStep.Policy.ValueType  # 3
+    """One after the other."""
+    POLICY_RANDOM: CallStep.Policy.ValueType  # 4
+    """Any."""
+
     CAPABILITY_FIELD_NUMBER: builtins.int
     INPUT_FIELD_NUMBER: builtins.int
+    POLICY_FIELD_NUMBER: builtins.int
     capability: builtins.str
     """The capability, for instance `text.summarize`."""
+    policy: Global___CallStep.Policy.ValueType
+    """How the agent is chosen: the best when unset."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input: an object whose strings may hold `${expressions}`."""
@@ -231,9 +266,10 @@ class CallStep(google.protobuf.message.Message):
         *,
         capability: builtins.str = ...,
         input: google.protobuf.struct_pb2.Struct | None = ...,
+        policy: Global___CallStep.Policy.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capability", b"capability", "input", b"input"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "input", b"input", "policy", b"policy"]) -> None: ...
 
 Global___CallStep: typing_extensions.TypeAlias = CallStep
 
