@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
@@ -22,6 +23,44 @@ class AgentKey(NamedTuple):
         return f"agents/{self.agent_id}"
 
 
+class Protocol(StrEnum):
+    """What an agent speaks at its endpoint."""
+
+    BRIKK = "brikk"
+    A2A_GRPC = "a2a_grpc"
+
+
+class Doubt(StrEnum):
+    """Why an agent is suspect. A change of doubt is a change of the registry, with a revision."""
+
+    NONE = ""
+    SILENT = "silent"
+    """Its heartbeats are missing."""
+    UNREACHABLE = "unreachable"
+    """It does not answer where it says that it listens."""
+    FLAPPING = "flapping"
+    """It comes and goes."""
+
+
+class OrderedState(StrEnum):
+    """What an operator may want an agent to be, against its own word."""
+
+    DRAINING = "draining"
+    MAINTENANCE = "maintenance"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """An operator's standing order. It outlasts reconnects, expiry and restarts."""
+
+    state: OrderedState
+    reason: str
+    """Why, in the operator's words."""
+    by: str
+    """Who gave it, as tokens name subjects."""
+    time: datetime
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capability:
     """One thing that a service can do. Schemas are JSON texts, so that unused ones cost little."""
@@ -31,6 +70,14 @@ class Capability:
     input_schema: str | None = None
     output_schema: str | None = None
     tags: tuple[str, ...] = ()
+    version: str = ""
+    """As PEP 440 orders versions; empty when there is only one."""
+    examples: tuple[str, ...] = ()
+    """What people ask of it, in their words."""
+    cost_micros: int = 0
+    """Declared price of a call in millionths; 0 when it is free or unknown."""
+    latency: timedelta | None = None
+    """Declared latency of a typical call; None when unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +95,7 @@ class Definition:
 
     display_name: str = ""
     endpoint: str
+    protocol: Protocol = Protocol.BRIKK
     zone: str = ""
     version: str = ""
     labels: Mapping[str, str]
@@ -66,6 +114,11 @@ class Load:
 
     in_flight: int = 0
     draining: bool = False
+    """Whether it is going away by its own wish."""
+    ready: bool = True
+    """Whether it can take new work at all."""
+    capacity: int | None = None
+    """Most calls it takes at once from now on; None while no heartbeat told it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +136,14 @@ class Agent:
     register_time: datetime
     beat_time: datetime
     expire_time: datetime
+    doubt: Doubt = Doubt.NONE
+    order: Order | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Most calls it takes at once, by its latest word; 0 when it never said."""
+        told = self.load.capacity
+        return self.definition.capacity if told is None else told
 
 
 def check(definition: Definition) -> None:

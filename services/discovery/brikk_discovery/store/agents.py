@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Load
-from brikk_discovery.store.tables import AGENT, REGISTRY
+from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Doubt, Load
+from brikk_discovery.store.memories import order_of
+from brikk_discovery.store.tables import AGENT, MEMORY, REGISTRY
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
@@ -23,6 +24,8 @@ _RENEWAL = _KEY | {
     "epoch": "bigint",
     "in_flight": "bigint",
     "draining": "bool",
+    "ready": "bool",
+    "capacity": "bigint",
     "beat_time": "timestamp",
     "expire_time": "timestamp",
 }
@@ -30,8 +33,17 @@ _AGENT = _RENEWAL | {
     "incarnation": "text",
     "revision": "bigint",
     "definition": "text",
+    "doubt": "text",
     "register_time": "timestamp",
 }
+_DOUBT = _KEY | {"doubt": "text", "revision": "bigint"}
+
+_REMEMBERED = AGENT.outerjoin(
+    MEMORY,
+    (MEMORY.c.organization == AGENT.c.organization) & (MEMORY.c.agent_id == AGENT.c.agent_id),
+)
+_COLUMNS: Sequence[ColumnElement[Any]] = (*AGENT.c, MEMORY.c.standing_order)
+_SELECT = select(*_COLUMNS).select_from(_REMEMBERED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +70,11 @@ class AgentStore:
         replaced = ", ".join(f"{name} = excluded.{name}" for name in _AGENT if name not in _KEY)
         columns = ", ".join(f"agent.{column.name}" for column in AGENT.c)
         self._now = text(f"SELECT {database.now_sql}")
-        self._read = text(f"SELECT {columns} FROM {keys} JOIN agent ON {same}").columns(*AGENT.c)
+        self._read = text(
+            f"SELECT {columns}, memory.standing_order FROM {keys} JOIN agent ON {same}"
+            " LEFT JOIN memory ON memory.organization = agent.organization"
+            " AND memory.agent_id = agent.agent_id"
+        ).columns(*AGENT.c, MEMORY.c.standing_order)
         self._save = text(
             f"INSERT INTO agent ({names}, graces)"
             f" SELECT {names}, 0 FROM {batch_source(dialect, _AGENT)} WHERE true"
@@ -70,10 +86,16 @@ class AgentStore:
         )
         # A heartbeat that a slower replica brings later than a newer one must not set it back.
         self._renew = text(
-            "UPDATE agent SET in_flight = b.in_flight, draining = b.draining,"
-            " beat_time = b.beat_time, expire_time = b.expire_time, graces = 0"
+            "UPDATE agent SET in_flight = b.in_flight, draining = b.draining, ready = b.ready,"
+            " capacity = coalesce(b.capacity, agent.capacity), beat_time = b.beat_time,"
+            " expire_time = b.expire_time, graces = 0"
             f" FROM {renewals} WHERE {same}"
             " AND agent.epoch = b.epoch AND agent.beat_time <= b.beat_time"
+        )
+
+        self._doubt = text(
+            "UPDATE agent SET doubt = b.doubt, revision = b.revision"
+            f" FROM {batch_source(dialect, _DOUBT)} WHERE {same}"
         )
 
     async def now(self, connection: AsyncConnection) -> datetime:
@@ -94,9 +116,19 @@ class AgentStore:
         )
         return row.scalar_one(), await self.now(connection)
 
+    async def revision(self, connection: AsyncConnection) -> tuple[str, int]:
+        """Tell which history the registry is in, and its revision. Locks nothing."""
+        row = (await connection.execute(select(REGISTRY.c.epoch, REGISTRY.c.revision))).one()
+        return row.epoch, row.revision
+
+    async def since(self, connection: AsyncConnection, revision: int) -> list[Agent]:
+        """Read the agents that changed after a revision."""
+        rows = await connection.execute(_SELECT.where(AGENT.c.revision > revision))
+        return [self._agent(row) for row in rows]
+
     async def read_all(self, connection: AsyncConnection) -> list[Agent]:
         """Read the whole registry."""
-        return [self._agent(row) for row in await connection.execute(select(AGENT))]
+        return [self._agent(row) for row in await connection.execute(_SELECT)]
 
     async def read(
         self, connection: AsyncConnection, keys: Iterable[AgentKey]
@@ -131,11 +163,24 @@ class AgentStore:
                 "definition": self._definitions.dump_json(
                     agent.definition, exclude_defaults=True
                 ).decode(),
+                "doubt": agent.doubt,
                 "register_time": agent.register_time,
             }
             for agent in agents
         ]
         await connection.execute(self._save, batch_params(self._dialect, _AGENT, rows))
+
+    async def doubt(
+        self, connection: AsyncConnection, doubts: Mapping[AgentKey, tuple[Doubt, int]]
+    ) -> None:
+        """Write why agents are suspect, or that they are not, each with the revision of that."""
+        if not doubts:
+            return
+        rows = [
+            key._asdict() | {"doubt": doubt, "revision": revision}
+            for key, (doubt, revision) in doubts.items()
+        ]
+        await connection.execute(self._doubt, batch_params(self._dialect, _DOUBT, rows))
 
     async def delete(self, connection: AsyncConnection, keys: Collection[AgentKey]) -> None:
         """Delete agents; those that do not exist are no error."""
@@ -177,18 +222,12 @@ class AgentStore:
         self, connection: AsyncConnection, *, before: datetime, limit: int
     ) -> list[Agent]:
         """Delete agents whose leases ended before then, the oldest first, and return them."""
-        ended = (
-            select(AGENT.c.organization, AGENT.c.agent_id)
-            .where(AGENT.c.expire_time < before)
-            .order_by(AGENT.c.expire_time)
-            .limit(limit)
-        )
         rows = await connection.execute(
-            delete(AGENT)
-            .where(tuple_(AGENT.c.organization, AGENT.c.agent_id).in_(ended))
-            .returning(*AGENT.c)
+            _SELECT.where(AGENT.c.expire_time < before).order_by(AGENT.c.expire_time).limit(limit)
         )
-        return [self._agent(row) for row in rows]
+        ended = [self._agent(row) for row in rows]
+        await self.delete(connection, [agent.key for agent in ended])
+        return ended
 
     def _agent(self, row: Row[Any]) -> Agent:
         return Agent(
@@ -197,10 +236,17 @@ class AgentStore:
             epoch=row.epoch,
             revision=row.revision,
             definition=self._definitions.validate_json(row.definition),
-            load=Load(in_flight=row.in_flight, draining=row.draining),
+            load=Load(
+                in_flight=row.in_flight,
+                draining=row.draining,
+                ready=row.ready,
+                capacity=row.capacity,
+            ),
             register_time=row.register_time,
             beat_time=row.beat_time,
             expire_time=row.expire_time,
+            doubt=Doubt(row.doubt),
+            order=order_of(row.standing_order),
         )
 
 
@@ -211,6 +257,8 @@ def _renewal(item: Agent | Renewal) -> dict[str, object]:
         "epoch": item.epoch,
         "in_flight": item.load.in_flight,
         "draining": item.load.draining,
+        "ready": item.load.ready,
+        "capacity": item.load.capacity,
         "beat_time": item.beat_time,
         "expire_time": item.expire_time,
     }
