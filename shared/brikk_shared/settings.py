@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from brikk_shared.addresses import is_loopback, split_address
 from brikk_shared.identity import IssuerSettings
+from brikk_shared.networks import IPNetwork
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -26,6 +28,15 @@ def _parse_duration(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration), Field(ge=timedelta(0))]
 """A setting like `250ms`, `10s`, `5m`, `2h` or `1d`."""
+
+
+def _parse_network(value: object) -> object:
+    """Say of one that is not a network what is wrong with it, once for both families."""
+    return ip_network(value) if isinstance(value, str) else value
+
+
+Network = Annotated[IPNetwork, BeforeValidator(_parse_network)]
+"""A setting like `10.42.0.0/16` or `fd00::/8`; bits behind the prefix are refused."""
 
 
 class CommonSettings(BaseSettings):
@@ -132,4 +143,14 @@ class SqlSettings(BaseModel):
 
     database_url: str = Field(
         description="`sqlite:///path/to/file.db`, for one process, or `postgresql://user:password@host/database`."
+    )
+
+
+class EgressSettings(BaseModel):
+    """The knobs of a service that calls addresses which others have named."""
+
+    egress_allowed: list[Network] = Field(
+        default_factory=list,
+        description="Networks that may be called although they are not public, such as those of"
+        ' pods: `["10.42.0.0/16", "fd00::/8"]`. Public addresses always may.',
     )

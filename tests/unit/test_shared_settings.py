@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from brikk_shared.identity import IssuerSettings
-from brikk_shared.settings import CommonSettings, SqlSettings
+from brikk_shared.settings import CommonSettings, EgressSettings, SqlSettings
 
 
-class _Settings(SqlSettings, CommonSettings):
+class _Settings(SqlSettings, EgressSettings, CommonSettings):
     model_config = SettingsConfigDict(env_prefix="BRIKK_PROBE_")
 
     database_url: str = "sqlite:///probe.db"
@@ -38,6 +39,22 @@ def test_lists_are_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
         IssuerSettings(issuer="https://i", jwks="keys.json", organizations=["acme"])
     ]
     assert settings.service_key == Path("key.json")
+
+
+def test_networks_are_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIKK_PROBE_EGRESS_ALLOWED", '["10.42.0.0/16", "fd00::/8", "192.0.2.1"]')
+    assert _Settings().egress_allowed == [
+        ip_network("10.42.0.0/16"),
+        ip_network("fd00::/8"),
+        ip_network("192.0.2.1/32"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "fd00::1/8", "localhost", "10/8", "2130706433", ""])
+def test_what_is_no_network_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("BRIKK_PROBE_EGRESS_ALLOWED", json.dumps([text]))
+    with pytest.raises(ValidationError, match=r"egress_allowed\.0\n"):
+        _Settings()
 
 
 @pytest.mark.parametrize(
