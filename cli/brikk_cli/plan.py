@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 
@@ -16,6 +17,8 @@ from brikk_cli.ports import HOST, Ports
 
 SERVICES = ("discovery", "workflow", "webhooks", "monitoring")
 VALKEY = "valkey"
+
+_LOOPBACK = json.dumps(["127.0.0.0/8", "::1/128"])
 
 
 def valkey_spec(home: Home, keys: Keys, ports: Ports) -> ChildSpec:
@@ -65,6 +68,8 @@ def service_specs(
     for service in ("discovery", "workflow", "webhooks"):
         url = database_url or f"sqlite:///{home.data}/{{service}}.db"
         settings[service]["database_url"] = url.replace("{service}", service)
+        # The agents and the receivers of a suite on one machine are on it too.
+        settings[service]["egress_allowed"] = _LOOPBACK
     for service in ("discovery", "workflow"):
         settings[service]["webhooks_address"] = ports.address("webhooks")
         settings[service]["monitoring_address"] = ports.address("monitoring")

@@ -22,6 +22,7 @@ from brikk_shared.testing import Tokens, bearer
 from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
 from support.agents import CallKeys, execute
 from support.discovery import SCOPES, Caller, until
+from support.loopback import LOOPBACK
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ async def discovery(
             "database_url": f"sqlite:///{database}",
             "issuers": tokens.issuers,
             "service_key": tokens.service_key,
+            "egress_allowed": LOOPBACK,
             "heartbeat_interval": "0.1s",
             "checkpoint_interval": "0.1s",
             "drain_delay": "0s",

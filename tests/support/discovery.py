@@ -23,6 +23,7 @@ from brikk_shared.clock import Clock
 from brikk_shared.errors import BrikkError
 from brikk_shared.status import from_rpc_error, from_status
 from brikk_shared.testing import Tokens, bearer
+from support.loopback import LOOPBACK
 
 if TYPE_CHECKING:
     from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceAsyncStub
@@ -169,6 +170,7 @@ async def serving(
             "database_url": database_url,
             "issuers": tokens.issuers,
             "service_key": tokens.service_key,
+            "egress_allowed": LOOPBACK,
             "drain_grace": "2s",
             **knobs,
         }

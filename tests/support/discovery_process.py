@@ -16,6 +16,7 @@ import grpc
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk_shared.testing import Tokens, bearer
 from support.discovery import SCOPES, Caller
+from support.loopback import LOOPBACK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ async def started(
         "database_url": database_url,
         "issuers": json.dumps([issuer.model_dump() for issuer in tokens.issuers]),
         "service_key": str(tokens.service_key),
+        "egress_allowed": json.dumps(LOOPBACK),
         **knobs,
     }
     environment = {f"BRIKK_DISCOVERY_{name.upper()}": value for name, value in settings.items()}

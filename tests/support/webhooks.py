@@ -27,6 +27,7 @@ from brikk_shared.event import make_event
 from brikk_shared.testing import Tokens, bearer
 from brikk_webhooks.app import build
 from brikk_webhooks.settings import WebhooksSettings
+from support.loopback import LOOPBACK
 
 DEADLINE: Final = 30
 GENERATION: Final = "3f0c9f4e-0000-4000-8000-000000000001"
@@ -156,6 +157,7 @@ def settings(database_url: str, folder: Path, tokens: Tokens, **overrides: Any) 
         "issuers": tokens.issuers,
         "database_url": database_url,
         "key_ring": ring,
+        "egress_allowed": LOOPBACK,
         "poll_interval": timedelta(milliseconds=20),
     }
     return WebhooksSettings(**(values | overrides))

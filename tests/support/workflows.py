@@ -28,6 +28,7 @@ from brikk_shared.structs import Json, from_struct, to_struct
 from brikk_shared.testing import Tokens, bearer
 from brikk_workflow.app import build
 from brikk_workflow.settings import WorkflowSettings
+from support.loopback import LOOPBACK
 from support.processes import ServiceProcess, service_process
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -146,6 +147,7 @@ class World:
             "issuers": self.tokens.issuers,
             "service_key": self.tokens.service_key,
             "call_key": self.tokens.service_key,
+            "egress_allowed": LOOPBACK,
             "discovery_address": self._discovery,
             "resolution_ttl": timedelta(milliseconds=50),
             "claim_interval": timedelta(milliseconds=50),

@@ -59,6 +59,13 @@ def test_data_is_kept_in_the_home_or_where_the_user_says(home: Home, keys: Keys)
     assert given["BRIKK_WEBHOOKS_DATABASE_URL"] == "postgresql://me@db/brikk_webhooks"
 
 
+def test_the_suite_may_call_the_machine_it_runs_on_and_no_other(home: Home, keys: Keys) -> None:
+    given = environments(home, keys)
+    for service in ("discovery", "workflow", "webhooks"):
+        allowed = given[service][f"BRIKK_{service.upper()}_EGRESS_ALLOWED"]
+        assert json.loads(allowed) == ["127.0.0.0/8", "::1/128"]
+
+
 def test_overrides_win(home: Home, keys: Keys) -> None:
     given = environments(home, keys, BRIKK_WORKFLOW_LOG_LEVEL="debug")
     assert given["workflow"]["BRIKK_WORKFLOW_LOG_LEVEL"] == "debug"

@@ -227,7 +227,8 @@ async def test_the_systems_resolver_answers_for_names() -> None:
 
 async def test_a_look_up_without_end_is_given_up() -> None:
     async def endless(host: str) -> Sequence[IPAddress]:
-        return await asyncio.get_running_loop().create_future()
+        answers: asyncio.Future[Sequence[IPAddress]] = asyncio.get_running_loop().create_future()
+        return await answers
 
     with pytest.raises(Unavailable, match="the name slow was not found"):
         await Egress(look_up=endless, timeout=timedelta()).resolve("slow", 80)

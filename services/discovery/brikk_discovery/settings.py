@@ -9,10 +9,10 @@ from pydantic import Field, PositiveInt, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from brikk_discovery.domain.lease import Terms
-from brikk_shared.settings import CommonSettings, Duration, SqlSettings
+from brikk_shared.settings import CommonSettings, Duration, EgressSettings, SqlSettings
 
 
-class DiscoverySettings(SqlSettings, CommonSettings):
+class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
     """Read from `BRIKK_DISCOVERY_*`; see `brikk_shared.settings` for what all services share."""
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_DISCOVERY_", extra="forbid")

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from brikk_shared.settings import CommonSettings, Duration, SqlSettings
+from brikk_shared.settings import CommonSettings, Duration, EgressSettings, SqlSettings
 
 
 def _standard_schedule() -> list[timedelta]:
@@ -17,7 +17,7 @@ def _standard_schedule() -> list[timedelta]:
     return [timedelta(seconds=5), 5 * minutes, 30 * minutes, *(n * hours for n in (2, 5, 10, 10))]
 
 
-class WebhooksSettings(SqlSettings, CommonSettings):
+class WebhooksSettings(SqlSettings, EgressSettings, CommonSettings):
     """Read from `BRIKK_WEBHOOKS_*`; see `brikk_shared.settings` for what all services share."""
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_WEBHOOKS_", extra="forbid", frozen=True)

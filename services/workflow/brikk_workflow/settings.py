@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from brikk_shared.settings import CommonSettings, Duration, SqlSettings
+from brikk_shared.settings import CommonSettings, Duration, EgressSettings, SqlSettings
 
 
-class WorkflowSettings(SqlSettings, CommonSettings):
+class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
     """Read from `BRIKK_WORKFLOW_*`; see `brikk_shared.settings` for what all services share."""
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_WORKFLOW_", extra="forbid")
