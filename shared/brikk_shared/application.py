@@ -79,7 +79,7 @@ class Application:
         self._routes: dict[str, HttpHandler] = {"/metrics": self.telemetry.serve_metrics}
         self._drain_hooks: list[Run] = []
         self._audit_sink: AuditSink | None = None
-        self._streams = Streams()
+        self._streams = Streams(clock)
         self._server: Server | None = None
 
     async def enter(self, resource: AbstractAsyncContextManager[T]) -> T:

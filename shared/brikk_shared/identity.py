@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import jwt
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ INTERNAL_SCOPE = "internal"
 _CACHE_TIME = timedelta(seconds=60)
 _CACHE_SIZE = 10_000
 _CLOCK_SKEW = timedelta(seconds=5)
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _MAX_TOKEN = 8_192
 _MAX_SUBJECT = 256
 _ORGANIZATION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -52,6 +53,8 @@ class Identity:
     """Empty for a service that does not act for one."""
     scopes: frozenset[str]
     internal: bool = False
+    expire_time: datetime | None = field(default=None, compare=False)
+    """When the token ceases to hold; a newer token's caller is the same one."""
 
     def allows(self, scope: str) -> bool:
         """Whether the token carries the scope; `webhook.*` covers `webhook.read`."""
@@ -143,7 +146,8 @@ class TokenVerifier:
         except jwt.PyJWTError:
             raise _invalid("does not hold") from None
         expiry = _check_times(claims, now)
-        return _identity(claims, settings), expiry
+        identity = _identity(claims, settings)
+        return replace(identity, expire_time=datetime.fromtimestamp(expiry, UTC)), expiry
 
     def _forget(self) -> None:
         self._verified.clear()
@@ -153,11 +157,11 @@ def _check_times(claims: Mapping[str, object], now: float) -> float:
     expiry, not_before = claims["exp"], claims.get("nbf", 0)
     if not isinstance(expiry, (int, float)) or not isinstance(not_before, (int, float)):
         raise _invalid("has times that are not numbers")
-    if now >= expiry:
+    if not now < expiry:  # which a NaN is not either
         raise _invalid("has expired")
     if now + _CLOCK_SKEW.total_seconds() < not_before:
         raise _invalid("is not valid yet")
-    return expiry
+    return min(expiry, _LATEST)
 
 
 def _identity(claims: Mapping[str, object], issuer: IssuerSettings) -> Identity:

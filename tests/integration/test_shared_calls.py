@@ -292,6 +292,26 @@ async def test_streams_are_served_refused_and_broken_off(tokens: Tokens) -> None
         await gate.cancelled.wait()
 
 
+async def test_a_stream_ends_with_the_token_that_it_was_called_with(tmp_path: Path) -> None:
+    clock = ManualClock()
+    tokens = Tokens(tmp_path, clock=clock)
+    gate = Gate()
+    async with (
+        Service(stream=gate).running(tokens, clock=clock) as running,
+        connected(running.address, tokens) as client,
+    ):
+        short = bearer(tokens.user("acme", *SCOPES, lifetime=timedelta(minutes=5)))
+        ended, lasting = client.watch(metadata=short), client.watch()
+        await asyncio.gather(ended.read(), lasting.read())
+        clock.advance(timedelta(minutes=5))
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await ended.read()
+        error = from_rpc_error(failed.value)
+        assert (error.code, error.reason) == ("UNAUTHENTICATED", Reason.TOKEN_INVALID)
+        gate.opened.set()
+        await lasting.read()
+
+
 async def test_a_stream_may_end_with_an_error(tokens: Tokens) -> None:
     async def gone() -> None:
         raise not_found("executions/a")

@@ -100,6 +100,8 @@ class Passage:
         if decoded is None:
             raise refuse()
         validate(decoded)
+        if method.kind != "unary" and identity.expire_time is not None:
+            parts.streams.expire(identity.expire_time)
         return decoded
 
     def sent(self) -> None:
