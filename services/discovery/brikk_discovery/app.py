@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brikk.discovery.v1 import discovery_service_pb2
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
-from brikk_discovery.api.messages import candidate_message
+from brikk_discovery.api.candidates import candidate_message
 from brikk_discovery.api.parts import Parts
 from brikk_discovery.api.servicer import DiscoveryServicer
 from brikk_discovery.clients.events import Announcer
@@ -32,9 +32,10 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     terms = settings.terms
     store = AgentStore(database, app.clock)
     leases = Leases(database, new_id(), app.clock)
-    registry = Registry(terms, app.clock, candidate_message)
+    registry = Registry(candidate_message)
     async with database.reading() as connection:
-        registry.load(await store.read_all(connection), now=await store.now(connection))
+        for agent in await store.read_all(connection):
+            registry.put(agent)
     metrics = Metrics(app.telemetry.registry)
     metrics.watch(registry)
     outbox = relayed_outbox(

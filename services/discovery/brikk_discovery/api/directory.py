@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
-from brikk_discovery.api.messages import agent_message, key_of
+from brikk_discovery.api.candidates import summary_message
+from brikk_discovery.api.messages import PROTOCOLS, agent_message, key_of
 from brikk_discovery.api.parts import Context, Methods, Parts
+from brikk_discovery.domain.filter import compile_filter
 from brikk_shared.call import organization
 from brikk_shared.errors import not_found
 from brikk_shared.pagination import next_token, page_of
 
 _DEFAULT_RESULTS: Final = 20
 _MAX_RESULTS: Final = 100
+# Most answers that are kept for whoever asks the same.
+_ANSWERS: Final = 1000
+_PROTOCOLS: Final = {message: protocol for protocol, message in PROTOCOLS.items()}
+
+_Candidates: TypeAlias = "tuple[pb.Candidate, ...]"
 
 
 class DirectoryMethods(Methods):
@@ -23,6 +30,7 @@ class DirectoryMethods(Methods):
         super().__init__(parts)
         self._found = parts.metrics.resolutions.labels("found")
         self._empty = parts.metrics.resolutions.labels("empty")
+        self._answers: dict[tuple[str, str], tuple[_Candidates, pb.ResolveCapabilityResponse]] = {}
 
     async def GetAgent(self, request: pb.GetAgentRequest, context: Context) -> agent_pb2.Agent:
         """Return one live agent."""
@@ -48,16 +56,57 @@ class DirectoryMethods(Methods):
             )
         return response
 
+    async def ListCapabilities(
+        self, request: pb.ListCapabilitiesRequest, context: Context
+    ) -> pb.ListCapabilitiesResponse:
+        """List the capabilities that live agents offer, by name."""
+        page = page_of(request)
+        summaries = self._parts.registry.capabilities(
+            organization(), prefix=request.prefix, after=page.cursor, size=page.size + 1
+        )
+        response = pb.ListCapabilitiesResponse(
+            capabilities=[summary_message(summary) for summary in summaries[: page.size]]
+        )
+        if len(summaries) > page.size:
+            response.next_page_token = next_token(request, summaries[page.size - 1].name)
+        return response
+
     async def ResolveCapability(
         self, request: pb.ResolveCapabilityRequest, context: Context
     ) -> pb.ResolveCapabilityResponse:
         """Return the live agents that offer a capability, best first."""
-        caller = organization()
-        candidates = self._parts.registry.resolve(
+        caller, registry = organization(), self._parts.registry
+        candidates = registry.resolve(
             caller,
             request.capability,
             limit=min(request.max_results or _DEFAULT_RESULTS, _MAX_RESULTS),
             excluded={key_of(caller, name).agent_id for name in request.excluded_agents},
+            wanted=compile_filter(
+                request.version_range,
+                request.selector,
+                request.zone,
+                _PROTOCOLS.get(request.protocol),
+            ),
         )
         (self._found if candidates else self._empty).inc()
-        return pb.ResolveCapabilityResponse(candidates=candidates)
+        response = self._answer(caller, request.capability, candidates)
+        # Others may be about to send this message, too: it holds for all of them at this revision.
+        response.revision = registry.revision
+        return response
+
+    def _answer(
+        self, caller: str, capability: str, candidates: _Candidates
+    ) -> pb.ResolveCapabilityResponse:
+        """Give the answer of some candidates: the same one until something moves.
+
+        To copy them anew for each question would be most of its cost.
+        """
+        key = (caller, capability)
+        written = self._answers.get(key)
+        if written is not None and written[0] is candidates:
+            return written[1]
+        response = pb.ResolveCapabilityResponse(candidates=candidates)
+        if len(self._answers) >= _ANSWERS:
+            self._answers.clear()
+        self._answers[key] = (candidates, response)
+        return response

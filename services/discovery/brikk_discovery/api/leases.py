@@ -38,9 +38,8 @@ class LeaseMethods(Methods):
         agent = await self._parts.changes.register(
             Registration(key=key, incarnation=request.incarnation, definition=definition)
         )
-        state = state_of(agent.load, capacity=definition.capacity, silent=False)
         return pb.RegisterAgentResponse(
-            agent=agent_message(agent, state),
+            agent=agent_message(agent, state_of(agent)),
             epoch=agent.epoch,
             heartbeat_interval=self._interval,
             lease_duration=self._duration,

@@ -7,17 +7,29 @@ from typing import Final
 
 from google.protobuf.struct_pb2 import Struct
 
-from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
-from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Service
-from brikk_discovery.domain.ranking import State, rank_reason
+from brikk.discovery.v1 import agent_pb2
+from brikk_discovery.domain.agent import (
+    Agent,
+    AgentKey,
+    Capability,
+    Definition,
+    Protocol,
+    Service,
+)
+from brikk_discovery.domain.ranking import State
 from brikk_shared.structs import from_struct, to_struct
 
 _PREFIX: Final = "agents/"
-_STATES: Final = {
+STATES: Final = {
     State.READY: agent_pb2.Agent.STATE_READY,
     State.BUSY: agent_pb2.Agent.STATE_BUSY,
     State.DRAINING: agent_pb2.Agent.STATE_DRAINING,
     State.SUSPECT: agent_pb2.Agent.STATE_SUSPECT,
+    State.MAINTENANCE: agent_pb2.Agent.STATE_MAINTENANCE,
+}
+PROTOCOLS: Final = {
+    Protocol.BRIKK: agent_pb2.PROTOCOL_BRIKK,
+    Protocol.A2A_GRPC: agent_pb2.PROTOCOL_A2A_GRPC,
 }
 
 
@@ -57,7 +69,7 @@ def agent_message(agent: Agent, state: State) -> agent_pb2.Agent:
         version=definition.version,
         labels=definition.labels,
         services=[_service_message(agent.key, service) for service in definition.services],
-        state=_STATES[state],
+        state=STATES[state],
         capacity=definition.capacity,
         in_flight=agent.load.in_flight,
     )
@@ -65,19 +77,6 @@ def agent_message(agent: Agent, state: State) -> agent_pb2.Agent:
     message.heartbeat_time.FromDatetime(agent.beat_time)
     message.expire_time.FromDatetime(agent.expire_time)
     return message
-
-
-def candidate_message(agent: Agent, state: State) -> discovery_service_pb2.Candidate:
-    """Write the answer that offers an agent."""
-    capacity, in_flight = agent.definition.capacity, agent.load.in_flight
-    return discovery_service_pb2.Candidate(
-        agent=agent.key.name,
-        endpoint=agent.definition.endpoint,
-        state=_STATES[state],
-        in_flight=in_flight,
-        capacity=capacity,
-        rank_reason=rank_reason(state, capacity=capacity, in_flight=in_flight),
-    )
 
 
 def _capability_of(message: agent_pb2.AgentCapability) -> Capability:

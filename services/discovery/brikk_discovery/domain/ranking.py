@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from brikk_discovery.domain.agent import Load
+from brikk_discovery.domain.agent import Agent, Doubt, OrderedState
+from brikk_discovery.domain.outcome import Observation
 
 
 class State(StrEnum):
@@ -15,28 +16,51 @@ class State(StrEnum):
     BUSY = "busy"
     DRAINING = "draining"
     SUSPECT = "suspect"
+    MAINTENANCE = "maintenance"
 
 
-def state_of(load: Load, *, capacity: int, silent: bool) -> State:
-    """Derive a state. Draining outlasts silence: work is never sent where none is wanted."""
-    if load.draining:
+def state_of(agent: Agent) -> State:
+    """Derive a state. What people ordered outlasts what the agent says and what is thought of it:
+    work is never sent where none is wanted.
+    """
+    load, order = agent.load, agent.order
+    if order is not None and order.state is OrderedState.MAINTENANCE:
+        return State.MAINTENANCE
+    if order is not None or load.draining:
         return State.DRAINING
-    if silent:
+    if agent.doubt is not Doubt.NONE:
         return State.SUSPECT
-    if 0 < capacity <= load.in_flight:
+    if not load.ready or 0 < agent.capacity <= load.in_flight:
         return State.BUSY
     return State.READY
+
+
+def state_reason(agent: Agent, state: State) -> str:
+    """Say for people why an agent is in a state; nothing when it is ready."""
+    match state:
+        case State.READY:
+            return ""
+        case State.BUSY:
+            return _room(agent) if agent.load.ready else _NOT_READY
+        case State.SUSPECT:
+            return _DOUBTS[agent.doubt]
+    order = agent.order
+    if order is None:
+        return "by its own wish"
+    return f"ordered by {order.by}: {order.reason}" if order.reason else f"ordered by {order.by}"
 
 
 class Rank(NamedTuple):
     """Place of an agent among those that offer a capability: the least is the best."""
 
     tier: int
+    failing: int
     shortage: int
     """Calls in flight minus slots, so that the roomiest comes first."""
     in_flight: int
     agent_id: str
-    """Last, so that no two ranks are equal."""
+    capability: str
+    """With the id the last, so that no two ranks are equal."""
 
     @property
     def suspect(self) -> bool:
@@ -44,10 +68,9 @@ class Rank(NamedTuple):
         return self.tier == _TIERS[State.SUSPECT]
 
 
-_TIERS = {State.READY: 0, State.BUSY: 1, State.SUSPECT: 2}
-
-
-def rank_of(agent_id: str, state: State, *, capacity: int, in_flight: int) -> Rank | None:
+def rank_of(
+    agent: Agent, state: State, capability: str, observation: Observation | None
+) -> Rank | None:
     """Give the rank, or None for an agent that is not offered at all.
 
     An agent that did not declare its capacity ranks as if it had one slot: it may take more, but
@@ -56,15 +79,37 @@ def rank_of(agent_id: str, state: State, *, capacity: int, in_flight: int) -> Ra
     tier = _TIERS.get(state)
     if tier is None:
         return None
-    return Rank(tier, in_flight - (capacity or 1), in_flight, agent_id)
+    return Rank(
+        tier,
+        0 if observation is None else observation.failing,
+        agent.load.in_flight - (agent.capacity or 1),
+        agent.load.in_flight,
+        agent.key.agent_id,
+        capability,
+    )
 
 
-def rank_reason(state: State, *, capacity: int, in_flight: int) -> str:
+def rank_reason(agent: Agent, state: State, observation: Observation | None) -> str:
     """Say for people why an agent stands where it stands."""
-    if capacity:
-        room = f"{max(capacity - in_flight, 0)} of {capacity} slots free"
-    else:
-        room = f"{in_flight} in flight, capacity not declared"
+    room = _room(agent) if agent.load.ready else _NOT_READY
+    if observation is not None and observation.failing:
+        room = f"{room}; {observation.success_rate:.0%} of calls succeeded lately"
     if state is State.SUSPECT:
-        return f"suspect, used when nobody else is left: heartbeats are missing; {room}"
+        return f"suspect, used when nobody else is left: {_DOUBTS[agent.doubt]}; {room}"
     return f"{state}: {room}"
+
+
+_TIERS: Final = {State.READY: 0, State.BUSY: 1, State.SUSPECT: 2}
+_DOUBTS: Final = {
+    Doubt.SILENT: "heartbeats are missing",
+    Doubt.UNREACHABLE: "it does not answer at its endpoint",
+    Doubt.FLAPPING: "it comes and goes",
+}
+_NOT_READY: Final = "not ready by its own word"
+
+
+def _room(agent: Agent) -> str:
+    capacity, in_flight = agent.capacity, agent.load.in_flight
+    if capacity:
+        return f"{max(capacity - in_flight, 0)} of {capacity} slots free"
+    return f"{in_flight} in flight, capacity not declared"

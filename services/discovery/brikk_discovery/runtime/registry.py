@@ -3,157 +3,290 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from heapq import nsmallest
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from brikk_discovery.domain.agent import Agent, AgentKey, Load
-from brikk_discovery.domain.lease import Terms
+from brikk_discovery.domain.agent import Agent, AgentKey, Doubt, Load
+from brikk_discovery.domain.filter import ANY, Filter, prefix_of
+from brikk_discovery.domain.offer import Offer, Summary, Variant, variants_of
+from brikk_discovery.domain.outcome import Observation
 from brikk_discovery.domain.ranking import State, rank_of, state_of
-from brikk_discovery.runtime.ranking import Entry, Ranking
-from brikk_shared.clock import Clock
+from brikk_discovery.runtime.organization import Organization
+from brikk_discovery.runtime.ranking import Entry, Place, Ranking
 
 C_co = TypeVar("C_co", covariant=True)
 
+# Removals that are remembered, so that news which is older does not bring an agent back.
+_REMOVED: Final = 10_000
 
-@dataclass(slots=True)
-class _Organization(Generic[C_co]):
-    entries: dict[str, Entry[C_co]] = field(default_factory=dict)
-    rankings: dict[str, Ranking[C_co]] = field(default_factory=dict)
+
+Listener: TypeAlias = "Callable[[Entry[C_co] | None, Entry[C_co] | None], None]"
 
 
 class Registry(Generic[C_co]):
     """An index of the store by organisation, by name and by capability.
 
     It holds what was committed, and the heartbeats that the store does not know yet. Whatever
-    learns of a commit tells it: `put` and `remove` may be repeated. `offer` makes the answer that
-    offers an agent: once for each change, not once for each question.
+    learns of a commit tells it: `put`, `remove` and `beat` may be repeated, and ignore what is
+    older than what is held. `offer` makes the answer that offers an agent: at most once for each
+    change, not once for each question.
     """
 
-    def __init__(self, terms: Terms, clock: Clock, offer: Callable[[Agent, State], C_co]) -> None:
-        self._terms = terms
-        self._clock = clock
+    def __init__(self, offer: Callable[[Offer], C_co]) -> None:
         self._offer = offer
-        self._organizations: dict[str, _Organization[C_co]] = {}
+        self._organizations: dict[str, Organization[C_co]] = {}
+        self._removed: OrderedDict[AgentKey, int] = OrderedDict()
         self._counts: Counter[State] = Counter()
-        # Those who are not silent, the longest unheard first.
-        self._heard: OrderedDict[AgentKey, Entry[C_co]] = OrderedDict()
+        self._revision = 0
+        self._listeners: list[Listener[C_co]] = []
 
-    def load(self, agents: Iterable[Agent], *, now: datetime) -> None:
-        """Take in what the store holds, at its time `now`."""
-        for agent in sorted(agents, key=lambda agent: agent.beat_time):
-            self.put(agent, silence=now - agent.beat_time)
+    @property
+    def revision(self) -> int:
+        """The newest revision that was told here."""
+        return self._revision
 
-    def put(self, agent: Agent, *, silence: timedelta = timedelta(0)) -> None:
-        """Take in an agent as it was committed, last heard of so long ago."""
-        held = self.get(agent.key)
-        if held is not None:
-            if held.agent.epoch == agent.epoch:
-                # Its last heartbeat may be newer than the store's.
-                agent = replace(agent, load=held.agent.load)
-            self.remove(agent.key)
-        entry = Entry[C_co](agent=agent, beat_at=self._clock.monotonic() - silence.total_seconds())
-        organization = self._organizations.setdefault(agent.key.organization, _Organization())
-        organization.entries[agent.key.agent_id] = entry
-        for capability in agent.definition.capability_names():
-            ranking = organization.rankings.setdefault(capability, Ranking())
-            ranking.add(entry)
-            entry.rankings[capability] = ranking
-        self._counts[entry.state] += 1
-        self._heard[agent.key] = entry
-        self._place(entry)
+    def reach(self, revision: int) -> None:
+        """Note that all is told up to a revision, also where nothing was to tell."""
+        self._revision = max(self._revision, revision)
 
-    def remove(self, key: AgentKey) -> None:
-        """Let an agent go; one that is not held is no error."""
+    def subscribe(self, listener: Listener[C_co]) -> None:
+        """Call this at once whenever an agent changes its revision or what it is offered as.
+
+        The listener gets the agent before, None when it comes, and after, None when it leaves. Of
+        calls in flight, times and observations it is told nothing.
+        """
+        self._listeners.append(listener)
+
+    def put(self, agent: Agent) -> None:
+        """Take in an agent as it was committed."""
+        self.reach(agent.revision)
+        key, held = agent.key, self.get(agent.key)
+        if agent.revision <= self._removed.get(key, 0):
+            return
+        self._removed.pop(key, None)
+        if held is None:
+            self._hold(None, agent, variants_of(agent.definition))
+            return
+        if agent.revision < held.agent.revision:
+            return
+        if agent.epoch == held.agent.epoch:
+            agent = _with_last_beat(agent, held.agent)
+        if agent.definition == held.agent.definition:
+            variants = {name: place.variants for name, place in held.places.items()}
+        else:
+            variants = variants_of(agent.definition)
+        self._hold(held, agent, variants)
+
+    def remove(self, key: AgentKey, revision: int) -> None:
+        """Let an agent go that left at a revision; one that is not held is no error."""
+        self.reach(revision)
         entry = self.get(key)
+        if entry is not None and entry.agent.revision > revision:
+            return
+        self._removed[key] = max(revision, self._removed.pop(key, 0))
+        if len(self._removed) > _REMOVED:
+            self._removed.popitem(last=False)
         if entry is None:
             return
         organization = self._organizations[key.organization]
-        for capability, ranking in entry.rankings.items():
-            ranking.remove(entry)
-            if not ranking.members:
-                del organization.rankings[capability]
+        for capability in entry.places:
+            organization.take_out(key.agent_id, capability)
         del organization.entries[key.agent_id]
         if not organization.entries:
             del self._organizations[key.organization]
-        self._heard.pop(key, None)
         self._counts[entry.state] -= 1
+        self._tell(entry, None)
 
-    def beat(self, key: AgentKey, epoch: int, load: Load) -> bool:
-        """Hear from an agent; False when it does not hold the lease."""
+    def beat(
+        self, key: AgentKey, epoch: int, load: Load, *, beat_time: datetime, expire_time: datetime
+    ) -> bool:
+        """Hear from an agent; False when it does not hold the lease. Times are the store's."""
         entry = self.get(key)
         if entry is None or entry.agent.epoch != epoch:
             return False
-        now = self._clock.now()
-        entry.agent = replace(
-            entry.agent, load=load, beat_time=now, expire_time=now + self._terms.expire_after
-        )
-        entry.beat_at = self._clock.monotonic()
-        self._heard[key] = entry
-        self._heard.move_to_end(key)
-        self._place(entry)
+        agent = entry.agent
+        if beat_time < agent.beat_time:
+            return True
+        doubt = Doubt.NONE if agent.doubt is Doubt.SILENT else agent.doubt
+        after = replace(agent, load=load, doubt=doubt, beat_time=beat_time, expire_time=expire_time)
+        if load == agent.load and doubt is agent.doubt:
+            organization = self._organizations[key.organization]
+            organization.entries[key.agent_id] = Entry(
+                agent=after, state=entry.state, places=entry.places
+            )
+        else:
+            variants = {name: place.variants for name, place in entry.places.items()}
+            self._hold(entry, after, variants)
         return True
 
     def extend(self, keys: Iterable[AgentKey], until: datetime) -> None:
         """Note that leases were extended without a heartbeat."""
         for key in keys:
             if (entry := self.get(key)) is not None:
-                entry.agent = replace(entry.agent, expire_time=until)
+                self._organizations[key.organization].entries[key.agent_id] = Entry(
+                    agent=replace(entry.agent, expire_time=until),
+                    state=entry.state,
+                    places=entry.places,
+                )
+
+    def observe(self, key: AgentKey, observations: Mapping[str, Observation | None]) -> None:
+        """Note how calls to an agent go, by capability; None is for what is forgotten."""
+        entry = self.get(key)
+        if entry is None:
+            return
+        organization = self._organizations[key.organization]
+        places = dict(entry.places)
+        for capability, observation in observations.items():
+            if (place := places.get(capability)) is not None:
+                places[capability] = self._place(
+                    entry.agent, entry.state, capability, place.variants, observation
+                )
+                organization.put_in(key.agent_id, capability, places[capability])
+        organization.entries[key.agent_id] = Entry(
+            agent=entry.agent, state=entry.state, places=places
+        )
 
     def get(self, key: AgentKey) -> Entry[C_co] | None:
         """Find one agent."""
-        self._note_silence()
         organization = self._organizations.get(key.organization)
         return None if organization is None else organization.entries.get(key.agent_id)
+
+    def entries(self) -> Iterator[Entry[C_co]]:
+        """Give all agents of all organisations, in no order."""
+        for organization in self._organizations.values():
+            yield from organization.entries.values()
 
     def page(
         self, organization: str, *, after: str, size: int, capability: str = ""
     ) -> list[Entry[C_co]]:
         """Give at most `size` agents whose ids come after one, by id."""
-        self._note_silence()
-        held = self._organizations.get(organization, _Organization())
-        entries = held.entries
+        held = self._organizations.get(organization)
+        if held is None:
+            return []
+        ids: Iterable[str] = held.entries
         if capability:
-            entries = held.rankings.get(capability, Ranking()).members
-        ids = nsmallest(size, (agent_id for agent_id in entries if agent_id > after))
-        return [entries[agent_id] for agent_id in ids]
+            ranking = held.rankings.get(capability)
+            ids = () if ranking is None else (agent_id for agent_id, _ in ranking.places)
+        first = nsmallest(size, (agent_id for agent_id in ids if agent_id > after))
+        return [held.entries[agent_id] for agent_id in first]
+
+    def capabilities(
+        self, organization: str, *, prefix: str, after: str, size: int
+    ) -> list[Summary]:
+        """Give at most `size` capabilities whose names begin so and come after one, by name."""
+        held = self._organizations.get(organization)
+        if held is None:
+            return []
+        names = islice(held.below(prefix, after=after), size)
+        return [held.rankings[name].summary(name) for name in names]
 
     def resolve(
-        self, organization: str, capability: str, *, limit: int, excluded: Collection[str] = ()
-    ) -> list[C_co]:
-        """Give those who offer a capability, best first, without the excluded ids."""
-        self._note_silence()
-        held = self._organizations.get(organization)
-        ranking = None if held is None else held.rankings.get(capability)
-        return [] if ranking is None else ranking.best(limit, excluded)
+        self,
+        organization: str,
+        capability: str,
+        *,
+        limit: int,
+        excluded: Collection[str] = (),
+        wanted: Filter = ANY,
+    ) -> tuple[C_co, ...]:
+        """Give those who offer a capability, or one below `prefix.*`, best first.
+
+        Who asks the same while nothing changes gets the very same tuple.
+        """
+        ranking = self._ranking(organization, capability)
+        return () if ranking is None else ranking.best(limit, frozenset(excluded), wanted)
+
+    def places(self, organization: str, capability: str) -> Collection[Place[C_co]]:
+        """Give all that offer a capability, or one below `prefix.*`, in no order."""
+        ranking = self._ranking(organization, capability)
+        return () if ranking is None else ranking.places.values()
 
     def count(self, state: State) -> int:
-        """Count the agents that are in a state now."""
-        self._note_silence()
+        """Count the agents that are in a state."""
         return self._counts[state]
 
-    def _note_silence(self) -> None:
-        since = self._clock.monotonic() - self._terms.suspect_after.total_seconds()
-        while self._heard:
-            key, entry = next(iter(self._heard.items()))
-            if entry.beat_at > since:
-                return
-            del self._heard[key]
-            self._place(entry)
+    def _ranking(self, organization: str, capability: str) -> Ranking[C_co] | None:
+        held = self._organizations.get(organization)
+        if held is None:
+            return None
+        prefix = prefix_of(capability)
+        return held.ranking_below(prefix) if prefix else held.rankings.get(capability)
 
-    def _place(self, entry: Entry[C_co]) -> None:
-        key, load = entry.agent.key, entry.agent.load
-        capacity = entry.agent.definition.capacity
-        state = state_of(load, capacity=capacity, silent=key not in self._heard)
-        self._counts[entry.state] -= 1
+    def _hold(
+        self,
+        before: Entry[C_co] | None,
+        agent: Agent,
+        variants: Mapping[str, tuple[Variant, ...]],
+    ) -> None:
+        """Put an agent where it belongs now, and tell of it."""
+        key, state = agent.key, state_of(agent)
+        organization = self._organizations.setdefault(key.organization, Organization())
+        held: Mapping[str, Place[C_co]] = {}
+        if before is not None:
+            self._counts[before.state] -= 1
+            for capability in before.places.keys() - variants.keys():
+                organization.take_out(key.agent_id, capability)
+            if before.agent.epoch == agent.epoch:
+                held = before.places
+        places: dict[str, Place[C_co]] = {}
+        for capability, each in variants.items():
+            place = held.get(capability)
+            observation = None if place is None else place.observation
+            places[capability] = self._place(agent, state, capability, each, observation)
+            organization.put_in(key.agent_id, capability, places[capability])
+        after = Entry(agent=agent, state=state, places=places)
+        organization.entries[key.agent_id] = after
         self._counts[state] += 1
-        entry.state = state
-        rank = rank_of(key.agent_id, state, capacity=capacity, in_flight=load.in_flight)
-        if rank == entry.rank:
-            return
-        for ranking in entry.rankings.values():
-            ranking.moving(entry)
-        entry.rank = rank
-        entry.candidate = None if rank is None else self._offer(entry.agent, state)
+        if before is None or _differ(before, after):
+            self._tell(before, after)
+
+    def _place(
+        self,
+        agent: Agent,
+        state: State,
+        capability: str,
+        variants: tuple[Variant, ...],
+        observation: Observation | None,
+    ) -> Place[C_co]:
+        return Place(
+            agent=agent,
+            state=state,
+            variants=variants,
+            observation=observation,
+            rank=rank_of(agent, state, capability, observation),
+            offer=self._offer,
+        )
+
+    def _tell(self, before: Entry[C_co] | None, after: Entry[C_co] | None) -> None:
+        for listener in self._listeners:
+            listener(before, after)
+
+
+def _differ(before: Entry[C_co], after: Entry[C_co]) -> bool:
+    return (
+        before.agent.revision != after.agent.revision
+        or before.state is not after.state
+        or before.agent.doubt is not after.agent.doubt
+        or before.agent.capacity != after.agent.capacity
+    )
+
+
+def _with_last_beat(agent: Agent, held: Agent) -> Agent:
+    """Keep what the last heartbeat told: the store may not know of it yet."""
+    load, doubt = held.load, agent.doubt
+    if agent.definition != held.definition:
+        # A capacity that is declared anew is newer than one that a heartbeat told.
+        load = replace(load, capacity=agent.load.capacity)
+    if doubt is Doubt.SILENT and held.beat_time > agent.beat_time:
+        doubt = Doubt.NONE
+    return replace(
+        agent,
+        load=load,
+        doubt=doubt,
+        beat_time=max(agent.beat_time, held.beat_time),
+        expire_time=max(agent.expire_time, held.expire_time),
+    )
