@@ -42,7 +42,8 @@ class AddressRefusedError(PermissionError):
     """A connection that must not be made; what aiohttp reports as the `os_error` of its own."""
 
     def __init__(self, host: str) -> None:
-        super().__init__(errno.EACCES, _refusal(host))
+        self.message = _refusal(host)
+        super().__init__(errno.EACCES, self.message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +128,7 @@ class Egress:
             return Address(host=host, port=port, ips=await self._checked(host))
         except AddressRefusedError as error:
             raise PermissionDenied(
-                Reason.ADDRESS_REFUSED, _refusal(host), metadata={"address": host}
+                Reason.ADDRESS_REFUSED, error.message, metadata={"address": host}
             ) from error
         except OSError as error:
             raise Unavailable(
@@ -240,7 +241,7 @@ class _Resolver(AbstractResolver):
 
 
 def _refusal(host: str) -> str:
-    return f"{host} must not be called: it is not a public address and not among those allowed"
+    return f"{host} must not be called: its address is not public, nor among those allowed"
 
 
 def _refused_field(field: str, host: str) -> InvalidArgument:

@@ -64,18 +64,17 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    """Run an endpoint on a free port of this machine."""
+async def receiving(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Receiver]:
+    """Run an endpoint on this machine, on a free port unless told."""
     receiver = Receiver()
     application = web.Application(client_max_size=8 * 1024 * 1024)
     application.router.add_route("*", "/{path:.*}", receiver._handle)
     # Requests that hang are broken off at the end.
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, host, port)
     await site.start()
-    host, port = runner.addresses[0][:2]
-    receiver.url = f"http://{host}:{port}"
+    receiver.url = f"http://{host}:{runner.addresses[0][1]}"
     try:
         yield receiver
     finally:

@@ -9,6 +9,7 @@ from brikk.webhooks.v1.webhook_service_pb2_grpc import add_WebhookServiceService
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
+from brikk_shared.egress import Egress
 from brikk_shared.errors import StartError
 from brikk_shared.group_commit import GroupCommit
 from brikk_shared.marks import gap_counter
@@ -36,9 +37,11 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     queue = Queue(database)
     await queue.recover()
 
+    egress = Egress(settings.egress_allowed)
     metrics = DeliveryMetrics(app.telemetry.registry)
     poster = await app.enter(
         HttpPoster(
+            egress=egress,
             timeout=settings.request_timeout,
             connections=settings.concurrency + settings.retry_concurrency,
         )
@@ -82,7 +85,13 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
 
     app.mount(
         add_WebhookServiceServicer_to_server,
-        WebhookServicer(database, key_ring=key_ring, quota=settings.webhook_quota, clock=app.clock),
+        WebhookServicer(
+            database,
+            egress=egress,
+            key_ring=key_ring,
+            quota=settings.webhook_quota,
+            clock=app.clock,
+        ),
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
     )
     app.mount(

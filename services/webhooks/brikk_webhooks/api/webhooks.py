@@ -14,13 +14,14 @@ from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk_shared.call import organization
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
+from brikk_shared.egress import Egress
 from brikk_shared.errors import invalid_field, not_found
 from brikk_shared.ids import new_id
 from brikk_shared.pagination import next_token, page_of
 from brikk_webhooks.api.deliveries import DeliveryMethods
 from brikk_webhooks.api.messages import webhook_id_of, webhook_message
 from brikk_webhooks.domain.dispatch import secret_place
-from brikk_webhooks.domain.endpoint import url_problem
+from brikk_webhooks.domain.endpoint import host_of, url_problem
 from brikk_webhooks.domain.sealing import KeyRing
 from brikk_webhooks.domain.signing import format_secret, parse_secret
 from brikk_webhooks.domain.webhook import Webhook
@@ -33,8 +34,11 @@ _FIRST_VERSION = 1
 class WebhookServicer(DeliveryMethods):
     """Keeps webhooks. Secrets go in, and come out once."""
 
-    def __init__(self, database: Database, *, key_ring: KeyRing, quota: int, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, *, egress: Egress, key_ring: KeyRing, quota: int, clock: Clock
+    ) -> None:
         super().__init__(database)
+        self._egress = egress
         self._key_ring = key_ring
         self._quota = quota
         self._clock = clock
@@ -103,6 +107,7 @@ class WebhookServicer(DeliveryMethods):
         problem = url_problem(request.webhook.url)
         if problem is not None:
             raise invalid_field("webhook.url", problem)
+        self._egress.check_literal(host_of(request.webhook.url), field="webhook.url")
         return Webhook(
             id=request.webhook_id or new_id(),
             url=request.webhook.url,

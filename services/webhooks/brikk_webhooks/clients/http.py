@@ -11,6 +11,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from brikk_shared.egress import AddressRefusedError, Egress
 from brikk_webhooks.domain.delivery import Answer
 
 _READ_LIMIT = 64 * 1024
@@ -22,15 +23,18 @@ _REQUEST_HEADERS = {"User-Agent": "Brikk-Webhooks", "Accept": "*/*", "Accept-Enc
 class HttpPoster:
     """One session for all endpoints; an async context manager.
 
-    Redirects are not followed, the environment's proxies are not used, no cookie is kept, and of an
-    answer's body no more than 64 KiB are read, which are thrown away.
+    Only what the guard lets pass is connected to. Redirects are not followed, the environment's
+    proxies are not used, no cookie is kept, and of an answer's body no more than 64 KiB are read,
+    which are thrown away.
 
     Args:
+        egress: guards the way out.
         timeout: from looking up the host to the end of the answer.
         connections: most requests at once.
     """
 
-    def __init__(self, *, timeout: timedelta, connections: int) -> None:
+    def __init__(self, *, egress: Egress, timeout: timedelta, connections: int) -> None:
+        self._egress = egress
         self._timeout = timeout
         self._connections = connections
         self._session: aiohttp.ClientSession
@@ -39,7 +43,7 @@ class HttpPoster:
         tls = ssl.create_default_context()
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=tls),
+            connector=self._egress.connector(limit=self._connections, tls=tls),
             timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_REQUEST_HEADERS,
@@ -87,6 +91,10 @@ def _describe(error: aiohttp.ClientError) -> str:
     """Say what went wrong without repeating the URL, which may hold a secret, or what was sent."""
     if isinstance(error, _BAD_URL):
         return _CANNOT_BE_USED
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, AddressRefusedError
+    ):
+        return error.os_error.message
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the host name was not found"
     if isinstance(error, aiohttp.ClientSSLError):

@@ -36,6 +36,11 @@ def url_problem(url: str) -> str | None:
     return _authority_problem(parts.netloc)
 
 
+def host_of(url: str) -> str:
+    """The host of a URL that will do, an IPv6 address without its brackets."""
+    return urlsplit(url).hostname or ""
+
+
 def _authority_problem(authority: str) -> str | None:
     if authority.startswith("["):
         host, closed, rest = authority[1:].partition("]")
