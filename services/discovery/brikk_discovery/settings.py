@@ -8,7 +8,8 @@ from typing import Self
 from pydantic import Field, PositiveInt, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from brikk_discovery.domain.lease import Terms
+from brikk_discovery.domain.losses import Guard
+from brikk_discovery.domain.terms import Terms
 from brikk_shared.settings import CommonSettings, Duration, EgressSettings, SqlSettings
 
 
@@ -38,6 +39,32 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
     sweep_interval: Duration = Field(
         timedelta(seconds=1), description="How often agents that fell silent are looked for."
     )
+    mass_loss_share: float = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="When more than this share of an organisation's agents is silent,"
+        " they are removed slowly.",
+    )
+    mass_loss_least: PositiveInt = Field(
+        10, description="How many agents must be silent for that at least."
+    )
+    mass_loss_removal: float = Field(
+        0.15,
+        gt=0,
+        lt=1,
+        description="Most of an organisation's agents that are then removed in a"
+        " heartbeat_interval.",
+    )
+    probe_interval: Duration = Field(
+        timedelta(seconds=5), description="How often an agent in doubt is asked whether it answers."
+    )
+    probe_timeout: Duration = Field(
+        timedelta(seconds=2), description="How long its answer may take."
+    )
+    probe_concurrency: PositiveInt = Field(
+        64, description="How many agents are asked at once at most."
+    )
     max_agents: PositiveInt = Field(
         5000, description="Most agents that an organisation may have registered at once."
     )
@@ -58,9 +85,26 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
             checkpoint_interval=self.checkpoint_interval,
         )
 
+    @property
+    def guard(self) -> Guard:
+        """What counts as a mass loss, and how slowly it may happen."""
+        return Guard(
+            share=self.mass_loss_share,
+            least=self.mass_loss_least,
+            removal=self.mass_loss_removal,
+            pause=self.heartbeat_interval,
+            hold=self.expire_after,
+        )
+
     @model_validator(mode="after")
     def _check_intervals(self) -> Self:
-        for name in ("heartbeat_interval", "checkpoint_interval", "sweep_interval"):
+        for name in (
+            "heartbeat_interval",
+            "checkpoint_interval",
+            "sweep_interval",
+            "probe_interval",
+            "probe_timeout",
+        ):
             if not getattr(self, name):
                 raise ValueError(f"{name} must be longer than nothing")
         # One lost heartbeat, and the jitter of the next, must not make an agent suspect.
@@ -68,6 +112,8 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
             raise ValueError("suspect_after must be at least 2.2 times heartbeat_interval")
         if self.expire_after < self.suspect_after + self.heartbeat_interval:
             raise ValueError("expire_after must be suspect_after and a heartbeat_interval at least")
+        if self.probe_timeout > self.probe_interval:
+            raise ValueError("probe_timeout must not be longer than probe_interval")
         if self.checkpoint_interval > self.heartbeat_interval:
             raise ValueError("checkpoint_interval must not be longer than heartbeat_interval")
         return self

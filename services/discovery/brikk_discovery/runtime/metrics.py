@@ -33,6 +33,28 @@ class Metrics:
             "Agents removed because their heartbeats were missing.",
             registry=collector,
         )
+        self.suspected = Counter(
+            "brikk_discovery_suspected",
+            "Agents that became suspect, by why: silent, unreachable, or flapping.",
+            ["reason"],
+            registry=collector,
+        )
+        self.held = Gauge(
+            "brikk_discovery_held",
+            "Agents whose leases have ended, and that are not removed because too many have.",
+            registry=collector,
+        )
+        self.probes = Counter(
+            "brikk_discovery_probes",
+            "Probes of agents in doubt by what came of them: answered, or failed.",
+            ["result"],
+            registry=collector,
+        )
+        self.late_sweeps = Counter(
+            "brikk_discovery_late_sweeps",
+            "Sweeps so late that leases were extended, because heartbeats may have been missed.",
+            registry=collector,
+        )
         self.resolutions = Counter(
             "brikk_discovery_resolutions",
             "Questions for a capability by answer: found, or empty when nobody offers it.",
