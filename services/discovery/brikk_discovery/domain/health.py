@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,7 +18,8 @@ _HALF_LIFE: Final = timedelta(minutes=1)
 # An agent that falls silent and returns as fast as that is noticed (within half a minute) passes
 # the ceiling at the sixth time; one that expires each time, at the third.
 _CEILING: Final = 3.0
-_FLOOR: Final = 1.0
+FLOOR: Final = 1.0
+"""What a penalty must be above, so that an agent may be flapping at all."""
 # So that even the worst is trusted again within three minutes in which it stayed.
 _MOST: Final = 6.0
 _FORGOTTEN: Final = 5 * _HALF_LIFE
@@ -78,11 +80,11 @@ def flaps(memory: Memory, now: datetime, *, already: bool) -> bool:
     Damped as routes are (RFC 2439): suspect above a ceiling, until the penalty, which halves every
     minute, is below a floor.
     """
-    return _penalty(memory, now) > (_FLOOR if already else _CEILING)
+    return _penalty(memory, now) > (FLOOR if already else _CEILING)
 
 
 def forgiven_before(now: datetime) -> datetime:
-    """The time before which the last penalty of an agent must lie to count for nothing."""
+    """The time at which, or before which, an agent's last penalty must lie to count no more."""
     return now - _FORGOTTEN
 
 
@@ -90,4 +92,4 @@ def _penalty(memory: Memory, now: datetime) -> float:
     if memory.penalty_time is None:
         return 0.0
     passed = max(now - memory.penalty_time, timedelta(0))
-    return memory.penalty * 0.5 ** (passed / _HALF_LIFE)
+    return memory.penalty * math.exp2(-(passed / _HALF_LIFE))
