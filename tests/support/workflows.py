@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,12 +24,14 @@ from brikk.workflow.v1 import execution_pb2, execution_service_pb2, workflow_ser
 from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from brikk_shared.application import running
+from brikk_shared.metadata import ORGANIZATION_KEY
 from brikk_shared.structs import Json, from_struct, to_struct
 from brikk_shared.testing import Tokens, bearer
 from brikk_workflow.app import build
 from brikk_workflow.settings import WorkflowSettings
 from support.loopback import LOOPBACK
 from support.processes import ServiceProcess, service_process
+from support.scripted_discovery import ScriptedDiscovery, candidate
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Work = Callable[[agent_pb.ExecuteRequest], Awaitable[Mapping[str, Json]]]
@@ -77,21 +79,58 @@ class ScriptedAgent(AgentRuntimeServiceServicer):
 
 
 class Registry:
-    """Answers ResolveCapability with the agents that are live now."""
+    """Serves scripted discovery: the agents that are live now."""
 
-    def __init__(self) -> None:
-        self.agents: list[ScriptedAgent] = []
+    def __init__(self, discovery: ScriptedDiscovery) -> None:
+        self._discovery = discovery
 
     async def ResolveCapability(
         self, request: discovery_pb.ResolveCapabilityRequest, context: Context
     ) -> discovery_pb.ResolveCapabilityResponse:
-        return discovery_pb.ResolveCapabilityResponse(
-            candidates=[
-                discovery_pb.Candidate(agent=agent.name, endpoint=agent.endpoint)
-                for agent in self.agents
-                if request.capability in agent.work
-            ]
+        candidates = await self._discovery.resolve(_organization(context), request.capability)
+        return discovery_pb.ResolveCapabilityResponse(candidates=candidates)
+
+    async def WatchCapabilities(
+        self, request: discovery_pb.WatchCapabilitiesRequest, context: Context
+    ) -> AsyncIterator[discovery_pb.WatchCapabilitiesResponse]:
+        messages = self._discovery.watch(
+            _organization(context), request.capabilities, request.resume_token
         )
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
+
+    async def ReportOutcomes(
+        self, request: discovery_pb.ReportOutcomesRequest, context: Context
+    ) -> discovery_pb.ReportOutcomesResponse:
+        await self._discovery.report(_organization(context), list(request.outcomes))
+        return discovery_pb.ReportOutcomesResponse()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What serves it."""
+        unary = grpc.unary_unary_rpc_method_handler
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "ResolveCapability": unary(
+                self.ResolveCapability,
+                discovery_pb.ResolveCapabilityRequest.FromString,
+                discovery_pb.ResolveCapabilityResponse.SerializeToString,
+            ),
+            "WatchCapabilities": grpc.unary_stream_rpc_method_handler(
+                self.WatchCapabilities,
+                discovery_pb.WatchCapabilitiesRequest.FromString,
+                discovery_pb.WatchCapabilitiesResponse.SerializeToString,
+            ),
+            "ReportOutcomes": unary(
+                self.ReportOutcomes,
+                discovery_pb.ReportOutcomesRequest.FromString,
+                discovery_pb.ReportOutcomesResponse.SerializeToString,
+            ),
+        }
+        return grpc.method_handlers_generic_handler("brikk.discovery.v1.DiscoveryService", methods)
+
+
+def _organization(context: Context) -> str:
+    return str(dict(context.invocation_metadata() or ())[ORGANIZATION_KEY])
 
 
 class World:
@@ -100,23 +139,15 @@ class World:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.tokens = Tokens(folder)
         self.database_url = database_url
-        self.registry = Registry()
-        self._discovery = ""
+        self.discovery = ScriptedDiscovery()
+        self._discovery_address = ""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[World]:
-        """Serves the registry."""
+        """Serves scripted discovery."""
         server = grpc.aio.server()
-        handler = grpc.unary_unary_rpc_method_handler(
-            self.registry.ResolveCapability,
-            request_deserializer=discovery_pb.ResolveCapabilityRequest.FromString,
-            response_serializer=discovery_pb.ResolveCapabilityResponse.SerializeToString,
-        )
-        methods = {"ResolveCapability": handler}
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("brikk.discovery.v1.DiscoveryService", methods),)
-        )
-        self._discovery = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.add_generic_rpc_handlers((Registry(self.discovery).handler(),))
+        self._discovery_address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         try:
             yield self
@@ -131,11 +162,15 @@ class World:
         add_AgentRuntimeServiceServicer_to_server(agent, server)
         agent.endpoint = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
-        self.registry.agents.append(agent)
+        short = name.removeprefix("agents/")
+        await self.discovery.offer(
+            *(candidate(short, each, endpoint=agent.endpoint) for each in agent.work)
+        )
         try:
             yield agent
         finally:
-            self.registry.agents.remove(agent)
+            for each in agent.work:
+                await self.discovery.withdraw(short, each)
             await server.stop(None)
 
     def settings(self, **overrides: object) -> WorkflowSettings:
@@ -148,8 +183,8 @@ class World:
             "service_key": self.tokens.service_key,
             "call_key": self.tokens.service_key,
             "egress_allowed": LOOPBACK,
-            "discovery_address": self._discovery,
-            "resolution_ttl": timedelta(milliseconds=50),
+            "discovery_address": self._discovery_address,
+            "waiting_interval": timedelta(milliseconds=50),
             "claim_interval": timedelta(milliseconds=50),
             "inbox_interval": timedelta(milliseconds=50),
             "drain_grace": timedelta(seconds=5),

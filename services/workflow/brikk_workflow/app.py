@@ -17,11 +17,15 @@ from brikk_shared.group_commit import GroupCommit
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.relays import relayed_outbox
+from brikk_shared.selection import Selector
 from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
 from brikk_workflow.api.workflows import WorkflowServicer
 from brikk_workflow.clients.agents import AgentCaller
-from brikk_workflow.clients.directory import AgentDirectory, resolve_over
+from brikk_workflow.clients.directory import AgentDirectory
+from brikk_workflow.clients.discovery import DiscoveryClient
+from brikk_workflow.clients.outcomes import OutcomeReports
+from brikk_workflow.clients.watch import Watch
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.engine import Engine
@@ -50,13 +54,18 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
 
     app.http("/.well-known/jwks.json", jwks)
     caller = await app.enter(aclosing(AgentCaller(signer=signer, clock=app.clock)))
-    directory = AgentDirectory(
-        resolve_over(app.channel(settings.discovery_address, scopes=["agent.read"])),
-        ttl=settings.resolution_ttl,
-        clock=app.clock,
-    )
 
     metrics = Metrics(app.telemetry.registry)
+    discovery = DiscoveryClient(
+        app.channel(settings.discovery_address, scopes=["agent.read", "agent.report"])
+    )
+    spread = random.Random()  # noqa: S311 - it spreads calls, and keeps no secret
+    selector = Selector(clock=app.clock, random=spread, zone=settings.zone)
+    watch = Watch(discovery, clock=app.clock, random=random.SystemRandom().random)
+    metrics.observe(watch)
+    directory = AgentDirectory(discovery, watch, selector, clock=app.clock, chosen=metrics.chosen)
+    waiting = WaitingRoom(directory, interval=settings.waiting_interval, clock=app.clock)
+    watch.subscribe(waiting.offered)
     outbox = relayed_outbox(
         app,
         database,
@@ -79,9 +88,10 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         outbox=outbox,
         commits=commits,
         directory=directory,
+        selector=selector,
         caller=caller,
         timers=Timers(app.clock),
-        waiting=WaitingRoom(directory.available, interval=settings.resolution_ttl, clock=app.clock),
+        waiting=waiting,
         changes=changes,
         metrics=metrics,
     )
@@ -96,7 +106,10 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     )
     app.loop("commits", commits.run)
     app.loop("timers", engine.timers.run)
-    app.loop("waiting room", engine.waiting.run)
+    app.loop("watch of discovery", watch.run)
+    app.loop("disused capabilities", watch.tidy)
+    app.loop("waiting room", waiting.run)
+    app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)
     app.loop("replica", replica.run)
     app.loop("inbox", replica.watch_inbox)
     app.loop("resting", replica.rest)

@@ -27,6 +27,9 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         description="Signing key file of the tokens that agents receive with their calls."
     )
     discovery_address: str = Field("127.0.0.1:7411", description="gRPC address of discovery.")
+    zone: str = Field(
+        "", description="Failure domain that this replica runs in; agents there come first."
+    )
     webhooks_address: str | None = Field(
         None, description="gRPC address of webhooks; unset, it is told nothing."
     )
@@ -47,6 +50,7 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         timedelta(milliseconds=250),
         description="How often a replica looks for wishes that other replicas recorded.",
     )
-    resolution_ttl: Duration = Field(
-        timedelta(seconds=1), description="How long an answer of discovery is used."
+    waiting_interval: Duration = Field(
+        timedelta(seconds=5),
+        description="How often steps without an agent look for one, should they not be told.",
     )

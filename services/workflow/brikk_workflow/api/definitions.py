@@ -9,10 +9,18 @@ from google.protobuf import duration_pb2
 
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason, invalid_field
+from brikk_shared.selection import Policy
 from brikk_shared.structs import from_struct, from_value, to_struct, to_value
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.source import Problem, read_message, read_yaml
+
+_POLICIES = {
+    Policy.BEST: workflow_pb2.CallStep.POLICY_BEST,
+    Policy.LEAST_IN_FLIGHT: workflow_pb2.CallStep.POLICY_LEAST_IN_FLIGHT,
+    Policy.ROUND_ROBIN: workflow_pb2.CallStep.POLICY_ROUND_ROBIN,
+    Policy.RANDOM: workflow_pb2.CallStep.POLICY_RANDOM,
+}
 
 
 def read_source(
@@ -82,7 +90,9 @@ def _to_step_message(step: Step) -> workflow_pb2.WorkflowStep:
         after=workflow_pb2.Dependencies(step_ids=step.after),
         when=step.when,
         call=workflow_pb2.CallStep(
-            capability=step.call.capability, input=to_struct(step.call.input)
+            capability=step.call.capability,
+            input=to_struct(step.call.input),
+            policy=_POLICIES[step.call.policy],
         ),
         retry=workflow_pb2.RetryPolicy(
             max_attempts=retry.max_attempts,
@@ -127,6 +137,8 @@ def _to_plain_step(message: workflow_pb2.WorkflowStep) -> Mapping[str, object]:
         call: dict[str, object] = {"capability": message.call.capability}
         if message.call.HasField("input"):
             call["input"] = from_struct(message.call.input)
+        if message.call.policy:
+            call["policy"] = _to_plain_policy(message.call.policy)
         plain["call"] = call
     if message.HasField("retry"):
         plain["retry"] = _to_plain_retry(message.retry)
@@ -141,6 +153,12 @@ def _to_plain_step(message: workflow_pb2.WorkflowStep) -> Mapping[str, object]:
             if duration.ByteSize()
         }
     return plain
+
+
+def _to_plain_policy(number: workflow_pb2.CallStep.Policy.ValueType) -> str:
+    """Returns the word for a policy; for one of a newer contract, what is then refused."""
+    words = {each: policy.value for policy, each in _POLICIES.items()}
+    return words.get(number, f"policy {number}")
 
 
 def _to_plain_retry(message: workflow_pb2.RetryPolicy) -> Mapping[str, object]:

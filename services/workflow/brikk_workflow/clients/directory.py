@@ -1,145 +1,112 @@
-"""Who can do what right now, as discovery said a moment ago."""
+"""Who is to do what: one of the agents that discovery knows of, chosen here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import count
+from collections.abc import Callable, Collection
 
-import grpc
 import structlog
 
-from brikk.discovery.v1 import discovery_service_pb2, discovery_service_pb2_grpc
 from brikk_shared.clock import Clock
 from brikk_shared.errors import BrikkError
-from brikk_shared.metadata import ORGANIZATION_KEY
-from brikk_shared.status import from_rpc_error
+from brikk_shared.selection import Option, Policy, Selector
+from brikk_workflow.clients.discovery import Discovery
+from brikk_workflow.clients.watch import Watch
 
 log = structlog.get_logger()
 
-Resolve = Callable[
-    [str, discovery_service_pb2.ResolveCapabilityRequest],
-    Awaitable[discovery_service_pb2.ResolveCapabilityResponse],
-]
-"""Asks discovery on behalf of an organisation."""
-
-
-RESOLVE_TIMEOUT = timedelta(seconds=5)
-CAPABILITIES_KEPT = 10_000
-"""Answers remembered; past that the oldest is forgotten."""
-
-
-def resolve_over(channel: grpc.aio.Channel) -> Resolve:
-    """Returns how to ask the discovery service at the other end of a channel."""
-    stub = discovery_service_pb2_grpc.DiscoveryServiceStub(channel)
-
-    async def resolve(
-        organization: str, request: discovery_service_pb2.ResolveCapabilityRequest
-    ) -> discovery_service_pb2.ResolveCapabilityResponse:
-        try:
-            return await stub.ResolveCapability(
-                request,
-                timeout=RESOLVE_TIMEOUT.total_seconds(),
-                metadata=((ORGANIZATION_KEY, organization),),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
-
-    return resolve
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
-    """A live agent: its name `agents/x` and where it listens, `host:port`."""
-
-    agent: str
-    endpoint: str
-
-
-@dataclass(kw_only=True, slots=True)
-class _Answer:
-    candidates: Sequence[Candidate] = ()
-    stale_at: float = 0.0
-    turns: Iterator[int] = field(default_factory=count)
-
 
 class AgentDirectory:
-    """Caches discovery's answers for `ttl`, so that steps in steady state cost no call.
+    """Chooses agents from what the watch knows, so that steps in steady state ask nobody.
 
-    While discovery is down the last answer serves on: an agent that left meanwhile costs a failed
-    attempt, which is retried elsewhere.
+    While discovery is away what was last known serves on: an agent that left meanwhile costs a
+    failed attempt, which is retried elsewhere.
     """
 
-    def __init__(self, resolve: Resolve, *, ttl: timedelta, clock: Clock) -> None:
-        self._resolve = resolve
-        self._ttl = ttl.total_seconds()
+    def __init__(
+        self,
+        discovery: Discovery,
+        watch: Watch,
+        selector: Selector,
+        *,
+        clock: Clock,
+        chosen: Callable[[Policy], None],
+    ) -> None:
+        """`chosen` is told the policy of each choice."""
+        self._discovery = discovery
+        self._watch = watch
+        self._selector = selector
         self._clock = clock
-        self._answers: dict[tuple[str, str], _Answer] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[_Answer]] = {}
-        self._in_flight: Counter[str] = Counter()
+        self._chosen = chosen
+        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
-    async def available(self, organization: str, capability: str) -> bool:
-        """Tells whether anybody live has the capability."""
-        return bool((await self._answer(organization, capability)).candidates)
+    async def learn(self, organization: str, capabilities: Collection[str]) -> None:
+        """Returns once discovery was asked for each of them: at once when it was before.
 
-    async def choose(
-        self, organization: str, capability: str, *, avoid: str = ""
-    ) -> Candidate | None:
-        """Returns the candidate with the fewest of our calls in flight, taking turns among equals.
-
-        The agent `avoid` is taken only when nobody else is there. None means that nobody is live.
+        One that it does not answer is left to the watch; nobody offers it until then.
         """
-        answer = await self._answer(organization, capability)
-        pool = [each for each in answer.candidates if each.agent != avoid] or answer.candidates
-        if not pool:
+        unknown = [each for each in capabilities if not self._knows(organization, each)]
+        if unknown:
+            await asyncio.gather(*(self._ask(organization, each) for each in unknown))
+
+    def choose(
+        self,
+        organization: str,
+        capability: str,
+        *,
+        policy: Policy = Policy.BEST,
+        avoid: Collection[str] = (),
+    ) -> Option | None:
+        """Returns the agent for a call; None when nobody is known to offer the capability.
+
+        The agents `avoid` are taken only when nobody else is there.
+        """
+        roster = self._watch.roster(organization, capability)
+        if roster is None or not roster.options:
             return None
-        turn = next(answer.turns) % len(pool)
-        return min((*pool[turn:], *pool[:turn]), key=lambda each: self._in_flight[each.agent])
+        self._chosen(policy)
+        return self._selector.choose(roster.group, roster.options, policy=policy, avoid=avoid)
 
-    @contextmanager
-    def calling(self, agent: str) -> Iterator[None]:
-        """Counts a call as in flight while the block runs."""
-        self._in_flight[agent] += 1
-        try:
-            yield
-        finally:
-            self._in_flight[agent] -= 1
-            if not self._in_flight[agent]:
-                del self._in_flight[agent]
+    def find(self, organization: str, capability: str, agent: str) -> Option | None:
+        """Returns an agent, unless it is not known to offer the capability any more."""
+        roster = self._watch.roster(organization, capability)
+        return roster.find(agent) if roster else None
 
-    async def _answer(self, organization: str, capability: str) -> _Answer:
+    def available(self, organization: str, capability: str) -> bool:
+        """Tells whether anybody is known to offer the capability."""
+        roster = self._watch.roster(organization, capability)
+        return roster is not None and bool(roster.options)
+
+    async def look(self, organization: str, capability: str) -> bool:
+        """Tells whether anybody offers the capability, and asks discovery if that is not sure."""
+        if not self.available(organization, capability) and not self._watch.covers(
+            organization, capability
+        ):
+            await self._ask(organization, capability)
+        return self.available(organization, capability)
+
+    def _knows(self, organization: str, capability: str) -> bool:
+        roster = self._watch.roster(organization, capability)
+        return roster is not None and roster.known
+
+    async def _ask(self, organization: str, capability: str) -> None:
+        """Asks discovery; those who do so at the same time share one question."""
         key = (organization, capability)
-        answer = self._answers.get(key)
-        if answer is not None and self._clock.monotonic() < answer.stale_at:
-            return answer
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._ask(key))
+            asking = self._asking[key] = asyncio.create_task(
+                self._resolve(organization, capability)
+            )
             asking.add_done_callback(lambda _: self._asking.pop(key))
-        return await asyncio.shield(asking)
+        await asyncio.shield(asking)
 
-    async def _ask(self, key: tuple[str, str]) -> _Answer:
-        organization, capability = key
-        request = discovery_service_pb2.ResolveCapabilityRequest(
-            capability=capability, max_results=100
-        )
-        answer = self._answers.get(key) or _Answer()
-        stale_at = self._clock.monotonic() + self._ttl
+    async def _resolve(self, organization: str, capability: str) -> None:
+        view = self._watch.want(organization, capability)
         try:
-            response = await self._resolve(organization, request)
+            candidates = await self._discovery.resolve(organization, capability)
         except BrikkError as error:
             log.warning("discovery does not answer", capability=capability, reason=error.reason)
-        else:
-            answer.candidates = [
-                Candidate(agent=each.agent, endpoint=each.endpoint) for each in response.candidates
-            ]
-        answer.stale_at = stale_at
-        self._answers.pop(key, None)
-        self._answers[key] = answer
-        if len(self._answers) > CAPABILITIES_KEPT:
-            del self._answers[next(iter(self._answers))]
-        return answer
+            candidates = ()
+        # The watch may have told meanwhile, and then knows better.
+        if not self._watch.covers(organization, capability):
+            view.answer(capability, candidates, self._clock.monotonic())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from brikk_shared.selection import Policy
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.state import ExecutionState
@@ -95,6 +96,7 @@ class Call:
 
     step_id: str
     capability: str
+    policy: Policy
     attempt: int
     token: str
     input: Mapping[str, Json]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+from brikk_shared.selection import Policy
 from brikk_workflow.domain.payload import Json
 
 
@@ -37,6 +38,7 @@ class CallStep:
 
     capability: str
     input: Mapping[str, Json] = field(default_factory=dict)
+    policy: Policy = Policy.BEST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +86,7 @@ class _StepJson(TypedDict):
     when: str
     capability: str
     input: Mapping[str, Json]
+    policy: NotRequired[str]
     retry: _RetryJson
     timeout: _TimeoutJson
 
@@ -126,7 +129,7 @@ def definition_from_json(stored: DefinitionJson) -> WorkflowDefinition:
 def _step_to_json(step: Step) -> _StepJson:
     retry, timeout = step.retry, step.timeout
     close = timeout.schedule_to_close
-    return _StepJson(
+    json = _StepJson(
         id=step.id,
         after=list(step.after),
         when=step.when,
@@ -146,6 +149,10 @@ def _step_to_json(step: Step) -> _StepJson:
             schedule_to_close=None if close is None else _microseconds(close),
         ),
     )
+    # Left out at its default, so that definitions stored before there were policies stay equal.
+    if step.call.policy is not Policy.BEST:
+        json["policy"] = step.call.policy.value
+    return json
 
 
 def _step_from_json(stored: _StepJson) -> Step:
@@ -155,7 +162,11 @@ def _step_from_json(stored: _StepJson) -> Step:
         id=stored["id"],
         after=tuple(stored["after"]),
         when=stored["when"],
-        call=CallStep(capability=stored["capability"], input=stored["input"]),
+        call=CallStep(
+            capability=stored["capability"],
+            input=stored["input"],
+            policy=Policy(stored.get("policy", Policy.BEST)),
+        ),
         retry=RetryPolicy(
             max_attempts=retry["max_attempts"],
             initial=timedelta(microseconds=retry["initial"]),

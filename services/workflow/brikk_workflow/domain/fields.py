@@ -92,6 +92,15 @@ class Fields:
             return raw
         return ""
 
+    def one_of(self, key: str, words: Sequence[str], default: str) -> str:
+        """Return the word under a key."""
+        raw = self._members.get(key, default)
+        if raw in words:
+            return str(raw)
+        hint = self._report.nearest(raw, words) if isinstance(raw, str) else ""
+        self.wrong(key, f"expected one of {', '.join(words)}{hint}")
+        return default
+
     def number(self, key: str, default: float, lowest: float, highest: float) -> float:
         """Return the number under a key."""
         raw = self._members.get(key, default)

@@ -34,7 +34,7 @@ from brikk_workflow.domain.failure import (
 from brikk_workflow.domain.journal import Journal
 from brikk_workflow.domain.orders import make_call, make_scope, readable_outputs, render_input
 from brikk_workflow.domain.payload import Json, PayloadRefused, check
-from brikk_workflow.domain.retry import backoff, is_retryable
+from brikk_workflow.domain.retry import backoff, may_retry
 from brikk_workflow.domain.state import (
     PENDING,
     ExecutionState,
@@ -149,7 +149,7 @@ class Fold:
         policy = self._workflow.steps[event.step_id].step.retry
         step = replace(step, token="", agent=event.agent, failure=event.failure)
         delay = None
-        if step.attempt < policy.max_attempts and is_retryable(event.failure, policy):
+        if step.attempt < policy.max_attempts and may_retry(event.failure, policy):
             delay = backoff(policy, step.attempt, self._random())
             if step.close_by is not None and self._now + delay >= step.close_by:
                 delay = None

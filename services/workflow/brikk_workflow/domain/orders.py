@@ -43,6 +43,7 @@ def make_call(compiled: CompiledStep, step: StepState, payload: Mapping[str, Jso
     return Call(
         step_id=compiled.step.id,
         capability=compiled.step.call.capability,
+        policy=compiled.step.call.policy,
         attempt=step.attempt,
         token=step.token,
         input=payload,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
+from brikk_shared.selection import Policy
 from brikk_workflow.domain.definition import (
     CallStep,
     RetryPolicy,
@@ -102,10 +103,12 @@ def _step(raw: object, index: int, above: list[Step], report: Report) -> Step:
 
 
 def _call(step: Fields) -> CallStep:
-    fields = step.inner("call", known=("capability", "input"), required=("capability",))
+    known = ("capability", "input", "policy")
+    fields = step.inner("call", known=known, required=("capability",))
     return CallStep(
         capability=fields.text("capability", longest=128, form=_CAPABILITY),
         input=_object(fields, "input", MAX_TEMPLATE_BYTES) or {},
+        policy=Policy(fields.one_of("policy", tuple(Policy), Policy.BEST)),
     )
 
 

@@ -22,11 +22,14 @@ PERMANENT_CODES = frozenset(
 )
 
 
-def is_retryable(failure: Failure, policy: RetryPolicy) -> bool:
-    """Tell whether another attempt may help: the policy decides, then the agent, then the code."""
+def may_retry(failure: Failure, policy: RetryPolicy) -> bool:
+    """Tell whether another attempt follows: the policy decides, then the agent, then the code."""
     names = {failure.code, failure.reason.value, failure.metadata.get("agent_reason", "")}
-    if not names.isdisjoint(policy.non_retryable):
-        return False
+    return names.isdisjoint(policy.non_retryable) and is_retryable(failure)
+
+
+def is_retryable(failure: Failure) -> bool:
+    """Tell whether another attempt may help, and another agent had perhaps not failed."""
     if failure.retryable is not None:
         return failure.retryable
     return failure.code not in PERMANENT_CODES

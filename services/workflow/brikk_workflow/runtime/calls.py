@@ -7,9 +7,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from brikk_shared.selection import Option
 from brikk_workflow.clients.agents import Answered, Refused, Work
-from brikk_workflow.clients.directory import Candidate
 from brikk_workflow.domain.decision import AttemptFailed, AttemptSucceeded, Call, Event
+from brikk_workflow.domain.retry import is_retryable
 from brikk_workflow.runtime.engine import Engine
 
 
@@ -23,12 +24,14 @@ class Calls:
         self,
         engine: Engine,
         *,
+        organization: str,
         execution: str,
         traceparent: str,
         post: Callable[[Event], None],
         settled: Callable[[], None],
     ) -> None:
         self._engine = engine
+        self._organization = organization
         self._execution = execution
         self._traceparent = traceparent
         self._post = post
@@ -56,7 +59,7 @@ class Calls:
     def __contains__(self, token: str) -> bool:
         return token in self._tasks
 
-    def send(self, order: Call, candidate: Candidate) -> None:
+    def send(self, order: Call, candidate: Option) -> None:
         """Begins a call."""
         task = self._group.create_task(self._call(order, candidate))
         self._tasks[order.token] = task
@@ -71,7 +74,7 @@ class Calls:
         del self._tasks[token]
         self._settled()
 
-    async def _call(self, order: Call, candidate: Candidate) -> None:
+    async def _call(self, order: Call, candidate: Option) -> None:
         work = Work(
             capability=order.capability,
             input=order.input,
@@ -83,15 +86,27 @@ class Calls:
             traceparent=self._traceparent,
             timeout=order.timeout,
         )
-        with self._engine.directory.calling(candidate.agent):
+        with self._engine.selector.calling(self._organization, candidate.agent):
             outcome = await self._engine.caller.call(candidate.agent, candidate.endpoint, work)
         self._engine.metrics.call_seconds.observe(outcome.latency.total_seconds())
+        self._learn(order, candidate, outcome)
         result = "succeeded" if isinstance(outcome, Answered) else "failed"
         self._engine.metrics.calls.labels(result).inc()
         self._post(_as_event(order, candidate, outcome))
 
+    def _learn(self, order: Call, candidate: Option, outcome: Answered | Refused) -> None:
+        """Lets later choices profit; an agent that refused what was wrong is not to blame."""
+        if isinstance(outcome, Answered) or is_retryable(outcome.failure):
+            self._engine.selector.settle(
+                self._organization,
+                candidate.agent,
+                order.capability,
+                succeeded=isinstance(outcome, Answered),
+                latency=outcome.latency,
+            )
 
-def _as_event(order: Call, candidate: Candidate, outcome: Answered | Refused) -> Event:
+
+def _as_event(order: Call, candidate: Option, outcome: Answered | Refused) -> Event:
     if isinstance(outcome, Answered):
         return AttemptSucceeded(
             step_id=order.step_id,

@@ -9,6 +9,7 @@ from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.group_commit import GroupCommit
 from brikk_shared.outbox import Outbox
+from brikk_shared.selection import Selector
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.runtime.changes import Changes
@@ -29,6 +30,7 @@ class Engine:
     outbox: Outbox
     commits: GroupCommit[Write, Written]
     directory: AgentDirectory
+    selector: Selector
     caller: AgentCaller
     timers: Timers
     waiting: WaitingRoom

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from brikk_shared.selection import Policy
+from brikk_workflow.clients.watch import Watch
+
 
 class Metrics:
     """`brikk_workflow_*`; no organisation, workflow or agent is ever a label."""
@@ -28,6 +31,24 @@ class Metrics:
         self.call_seconds = Histogram(
             "brikk_workflow_agent_call_seconds", "How long agents took.", registry=registry
         )
+        self.choices = Counter(
+            "brikk_workflow_agent_choices",
+            "Agents chosen for calls, by policy.",
+            ["policy"],
+            registry=registry,
+        )
+        self._chosen = {policy: self.choices.labels(policy) for policy in Policy}
+        self.watches = Gauge(
+            "brikk_workflow_discovery_watches",
+            "Organisations whose agents are watched, by whether the watch is live.",
+            ["state"],
+            registry=registry,
+        )
+        self.candidates = Gauge(
+            "brikk_workflow_candidates",
+            "Agents known here, each counted once for each of its capabilities.",
+            registry=registry,
+        )
         self.claims = Counter(
             "brikk_workflow_claims",
             "Executions taken over from nobody or from another replica.",
@@ -42,3 +63,13 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=registry,
         )
+
+    def chosen(self, policy: Policy) -> None:
+        """Counts a choice."""
+        self._chosen[policy].inc()
+
+    def observe(self, watch: Watch) -> None:
+        """Shows what a watch knows whenever it is asked for."""
+        self.watches.labels("live").set_function(lambda: watch.live)
+        self.watches.labels("away").set_function(lambda: watch.organizations - watch.live)
+        self.candidates.set_function(lambda: watch.candidates)

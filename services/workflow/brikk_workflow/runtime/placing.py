@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from brikk_workflow.clients.directory import AgentDirectory, Candidate
+from brikk_shared.selection import Option
+from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.domain.decision import AgentMissing, Decision
 from brikk_workflow.domain.placement import merge, place, unplaced
 from brikk_workflow.domain.state import ExecutionState
@@ -15,21 +16,23 @@ Follow = Callable[[ExecutionState, Sequence[AgentMissing]], Decision]
 
 async def place_calls(
     decision: Decision, *, directory: AgentDirectory, organization: str, follow: Follow
-) -> tuple[Decision, Mapping[str, Candidate]]:
+) -> tuple[Decision, Mapping[str, Option]]:
     """Returns the decision with an agent for each call it still orders, and these by token.
 
     A retry goes to another agent than the failed attempt where there is one. Calls with nobody
     to go to are decided upon in the same breath, so that one commit records all of it.
     """
-    candidates: dict[str, Candidate] = {}
+    candidates: dict[str, Option] = {}
     while calls := unplaced(decision, candidates):
+        await directory.learn(organization, {each.capability for each in calls})
         missing: list[AgentMissing] = []
         for call in calls:
             failure = decision.state.steps[call.step_id].failure
-            candidate = await directory.choose(
+            candidate = directory.choose(
                 organization,
                 call.capability,
-                avoid=failure.metadata.get("agent", "") if failure else "",
+                policy=call.policy,
+                avoid=(failure.metadata.get("agent", ""),) if failure else (),
             )
             if candidate is None:
                 missing.append(AgentMissing(step_id=call.step_id, token=call.token))

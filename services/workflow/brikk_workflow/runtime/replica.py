@@ -14,7 +14,7 @@ import structlog
 
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Lease, Leases
-from brikk_workflow.clients.directory import Candidate
+from brikk_shared.selection import Option
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import decide, start
 from brikk_workflow.domain.decision import CallsLost, Command, Decision, Event, Values
@@ -204,7 +204,7 @@ class Replica:
         return len(records)
 
     def _hold(
-        self, run: Run, commands: Sequence[Command], candidates: Mapping[str, Candidate]
+        self, run: Run, commands: Sequence[Command], candidates: Mapping[str, Option]
     ) -> None:
         # A context of its own: the call that started it is over long before the execution is.
         task = asyncio.create_task(run.follow(commands, candidates), context=Context())

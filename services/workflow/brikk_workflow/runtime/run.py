@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from brikk_shared.errors import Unavailable
-from brikk_workflow.clients.directory import Candidate
+from brikk_shared.selection import Option
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import calls_in_flight, decide
 from brikk_workflow.domain.decision import (
@@ -66,6 +66,7 @@ class Run:
         self._woken = asyncio.Event()
         self._calls = Calls(
             engine,
+            organization=record.organization,
             execution=f"executions/{record.execution_id}",
             traceparent=record.traceparent,
             post=self.post,
@@ -114,9 +115,7 @@ class Run:
         self._draining = True
         self._woken.set()
 
-    async def follow(
-        self, commands: Sequence[Command], candidates: Mapping[str, Candidate]
-    ) -> None:
+    async def follow(self, commands: Sequence[Command], candidates: Mapping[str, Option]) -> None:
         """Runs the execution until it ends, is lost to another replica, or is drained.
 
         `commands` are what the decision ordered that was just committed, and `candidates` where
@@ -168,7 +167,7 @@ class Run:
 
     async def _decide(
         self, events: Sequence[Event]
-    ) -> tuple[Decision, Mapping[str, Candidate], datetime]:
+    ) -> tuple[Decision, Mapping[str, Option], datetime]:
         values, now = self._values(), self._engine.clock.now()
 
         def follow(state: ExecutionState, events: Sequence[Event]) -> Decision:
@@ -227,10 +226,11 @@ class Run:
         self._woken.set()
         orders = calls_in_flight(self._workflow, self._state, self._values())
         unsent = [each for each in orders if each.token not in self._calls]
-        candidates: dict[str, Candidate] = {}
+        candidates: dict[str, Option] = {}
         for order in unsent:
-            candidate = await self._engine.directory.choose(
-                self._record.organization, order.capability
+            # The agent that the history names, or none: the step then waits for another.
+            candidate = self._engine.directory.find(
+                self._record.organization, order.capability, self._state.step(order.step_id).agent
             )
             if candidate is None:
                 self.post(AgentMissing(step_id=order.step_id, token=order.token))
@@ -251,7 +251,7 @@ class Run:
             else:
                 return stored, outputs[self.execution_id]
 
-    def _carry_out(self, commands: Sequence[Command], candidates: Mapping[str, Candidate]) -> None:
+    def _carry_out(self, commands: Sequence[Command], candidates: Mapping[str, Option]) -> None:
         """Does what the committed state asks for: calls, cancels, waits, the next wake-up."""
         for command in commands:
             if isinstance(command, CancelCall):

@@ -1,0 +1,202 @@
+"""Who offers what in one organisation, as discovery answered and its watch told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC
+
+from brikk.discovery.v1 import agent_pb2
+from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk_shared.selection import Group, Observation, Option
+
+# A discovery that does not say what its agents speak is of a time when there was one protocol.
+_SPOKEN = frozenset({agent_pb2.PROTOCOL_UNSPECIFIED, agent_pb2.PROTOCOL_BRIKK})
+
+
+class Roster:
+    """The agents that offer one capability.
+
+    Attributes:
+        group: who is asked for.
+        options: the agents; the same tuple until something changes.
+        known: whether discovery was asked, even if it gave no answer.
+        used: whether anybody looked here since this was last made false.
+    """
+
+    __slots__ = ("_found", "group", "known", "options", "used")
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.options: tuple[Option, ...] = ()
+        self.known = False
+        self.used = True
+        self._found: dict[str, Option] = {}
+
+    def find(self, agent: str) -> Option | None:
+        """Returns the agent of this name."""
+        return self._found.get(agent)
+
+    def replace(self, options: Iterable[Option]) -> None:
+        """Takes these for all there are."""
+        self._found = {each.agent: each for each in options}
+        self._show()
+
+    def change(self, upserted: Iterable[Option], removed: Iterable[str]) -> None:
+        """Takes in those that came or changed, and lets go of those that went."""
+        for agent in removed:
+            self._found.pop(agent, None)
+        for option in upserted:
+            self._found[option.agent] = option
+        self._show()
+
+    def observe(self, observations: Iterable[pb.Observation], now: float) -> None:
+        """Takes in how its agents fare; of others it knows nothing."""
+        for each in observations:
+            if found := self._found.get(each.agent):
+                self._found[each.agent] = replace(
+                    found, in_flight=each.in_flight, observation=_to_observation(each, now)
+                )
+        self._show()
+
+    def _show(self) -> None:
+        self.known = True
+        self.options = tuple(self._found.values())
+
+
+class View:
+    """The rosters of one organisation, those that its watch tells of among them.
+
+    What a watch told stays when it breaks, until another one knows better.
+    """
+
+    def __init__(self, organization: str) -> None:
+        self.organization = organization
+        self.rosters: dict[str, Roster] = {}
+        self._told: set[str] = set()
+        self._resume_token = ""
+        self._watched: frozenset[str] = frozenset()
+        self._snapshot: defaultdict[str, list[Option]] = defaultdict(list)
+
+    def want(self, capability: str) -> Roster:
+        """Returns the roster of a capability, empty at first."""
+        roster = self.rosters.get(capability)
+        if roster is None:
+            group = Group(self.organization, capability)
+            roster = self.rosters[capability] = Roster(group)
+        return roster
+
+    def drop(self, capability: str) -> None:
+        """Forgets a capability, also if the watch goes on to tell of it."""
+        del self.rosters[capability]
+        self._told.discard(capability)
+
+    def tells_of(self, capability: str) -> bool:
+        """Whether the last watch told all about a capability."""
+        return capability in self._told
+
+    def begin(self) -> tuple[Collection[str], str]:
+        """A watch of all rosters begins: returns their capabilities and where to resume."""
+        self._watched = frozenset(self.rosters)
+        self._snapshot.clear()
+        if not self._told.issuperset(self._watched):
+            self._resume_token = ""
+        return self._watched, self._resume_token
+
+    def answer(self, capability: str, candidates: Sequence[pb.Candidate], now: float) -> None:
+        """Takes in discovery's answer about a capability that nobody was known for."""
+        roster = self.rosters.get(capability)
+        if roster is not None and not roster.options:
+            roster.replace(_to_option(each, now) for each in candidates if _speaks(each))
+
+    def apply(self, message: pb.WatchCapabilitiesResponse, now: float) -> Collection[str]:
+        """Takes in a message; returns the capabilities whose agents came or went.
+
+        `now` is the clock's monotonic seconds.
+        """
+        changed: Collection[str] = ()
+        match message.WhichOneof("event"):
+            case "snapshot":
+                changed = self._take_snapshot(message.snapshot, now)
+            case "changes":
+                changed = self._take_changes(message.changes, now)
+            case "observations":
+                self._take_observations(message.observations, now)
+            case "resync":
+                self._resume_token = ""
+                self._snapshot.clear()
+                return ()
+        if message.resume_token:
+            self._resume_token = message.resume_token
+        return changed
+
+    def _take_snapshot(self, part: pb.CapabilitySnapshot, now: float) -> Collection[str]:
+        for each in part.candidates:
+            if _speaks(each):
+                self._snapshot[each.capability].append(_to_option(each, now))
+        if not part.complete:
+            return ()
+        told = self._watched & self.rosters.keys()
+        for capability in told:
+            self.rosters[capability].replace(self._snapshot[capability])
+        self._told = set(told)
+        self._snapshot.clear()
+        return told
+
+    def _take_changes(self, changes: pb.CapabilityChanges, now: float) -> Collection[str]:
+        upserted: defaultdict[str, list[Option]] = defaultdict(list)
+        removed: defaultdict[str, list[str]] = defaultdict(list)
+        for each in changes.upserted:
+            if _speaks(each):
+                upserted[each.capability].append(_to_option(each, now))
+            else:
+                removed[each.capability].append(each.agent)
+        for key in changes.removed:
+            removed[key.capability].append(key.agent)
+        told = self._told & (upserted.keys() | removed.keys())
+        for capability in told:
+            self.rosters[capability].change(upserted[capability], removed[capability])
+        return told
+
+    def _take_observations(self, hint: pb.CapabilityObservations, now: float) -> None:
+        observed: defaultdict[str, list[pb.Observation]] = defaultdict(list)
+        for each in hint.observations:
+            observed[each.capability].append(each)
+        for capability in self._told & observed.keys():
+            self.rosters[capability].observe(observed[capability], now)
+
+
+def _speaks(candidate: pb.Candidate) -> bool:
+    return candidate.protocol in _SPOKEN
+
+
+def _to_option(candidate: pb.Candidate, now: float) -> Option:
+    return Option(
+        agent=candidate.agent,
+        endpoint=candidate.endpoint,
+        zone=candidate.zone,
+        suspect=candidate.state == agent_pb2.Agent.STATE_SUSPECT,
+        capacity=candidate.capacity,
+        in_flight=candidate.in_flight,
+        cost_micros=candidate.cost_micros,
+        latency=candidate.latency.ToTimedelta() if candidate.HasField("latency") else None,
+        register_time=(
+            candidate.register_time.ToDatetime(tzinfo=UTC)
+            if candidate.HasField("register_time")
+            else None
+        ),
+        observation=_to_observation(candidate.observation, now),
+    )
+
+
+def _to_observation(message: pb.Observation, now: float) -> Observation | None:
+    if not message.calls:
+        return None
+    return Observation(
+        calls=message.calls,
+        success_rate=message.success_rate,
+        latency=message.latency.ToTimedelta() if message.HasField("latency") else None,
+        quality=message.quality,
+        receive_time=now,
+    )
