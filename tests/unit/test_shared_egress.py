@@ -169,6 +169,8 @@ def test_nothing_else_is_allowed_with_them(host: str, permitted: bool) -> None:
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_what_python_does_not_call_global_is_never_public(ip: IPv4Address | IPv6Address) -> None:
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped  # on some versions Python looks at the outer form alone
     assert ip.is_global or not is_public(ip)
     assert not (ip.is_multicast or ip.is_loopback or ip.is_link_local) or not is_public(ip)
     assert Egress().permits(ip) == is_public(ip)
