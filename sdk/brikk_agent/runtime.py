@@ -19,12 +19,22 @@ from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceSer
 from brikk_agent.capability import Capability
 from brikk_agent.context import Context
 from brikk_agent.errors import AgentError, status_of
+from brikk_agent.session import Outcome, Session
 from brikk_agent.structs import Unrepresentable, from_struct, to_struct
 from brikk_agent.tokens import CallTokens
 
 log = logging.getLogger(__name__)
 
 Call = grpc.aio.ServicerContext[Any, Any]
+
+_ENDING = AgentError(
+    "SESSION_ENDING",
+    "The agent drains, or the caller's token has expired",
+    retryable=True,
+    code=grpc.StatusCode.UNAVAILABLE,
+)
+_UNLIMITED = 86_400.0
+"""Seconds that a session lasts whose caller shows no token."""
 
 
 class Runtime(AgentRuntimeServiceServicer):
@@ -49,7 +59,15 @@ class Runtime(AgentRuntimeServiceServicer):
         self._threads = ThreadPoolExecutor(capacity, thread_name_prefix=domain)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._sessions: set[Session] = set()
+        self._draining = False
         self.in_flight = 0
+
+    def drain(self) -> None:
+        """Takes no more work from sessions; those under way end."""
+        self._draining = True
+        for session in self._sessions:
+            session.end()
 
     async def idle(self) -> None:
         """Returns when no handler runs."""
@@ -61,10 +79,39 @@ class Runtime(AgentRuntimeServiceServicer):
 
     async def Execute(self, request: pb.ExecuteRequest, context: Call) -> pb.ExecuteResponse:
         """Does one unit of work; every failure becomes a status with ErrorInfo."""
+        await self._admit(context)
+        outcome = await self._answer(request, context.time_remaining())
+        if isinstance(outcome, pb.ExecuteResponse):
+            return outcome
+        return await context.abort_with_status(rpc_status.to_status(outcome))
+
+    async def Session(  # type: ignore[override]  # a coroutine may write instead of yielding
+        self, _requests: object, context: Call
+    ) -> None:
+        """Does many units of work; their failures are results like others."""
+        lifetime = await self._admit(context)
+        session = Session(context, self._answer, refusal=status_of(_ENDING, domain=self._domain))
+        if self._draining:
+            session.end()
+        self._sessions.add(session)
         try:
-            if self._tokens is not None:
-                await self._tokens.check(context.invocation_metadata() or ())
-            return await self._execute(request, context)
+            await session.serve(lifetime)
+        finally:
+            self._sessions.discard(session)
+
+    async def _admit(self, context: Call) -> float:
+        """Gives how many seconds the caller's token holds, or ends the call without a good one."""
+        if self._tokens is None:
+            return _UNLIMITED
+        try:
+            return await self._tokens.check(context.invocation_metadata() or ())
+        except AgentError as error:
+            status = status_of(error, domain=self._domain)
+            return await context.abort_with_status(rpc_status.to_status(status))
+
+    async def _answer(self, request: pb.ExecuteRequest, remaining: float | None) -> Outcome:
+        try:
+            return await self._execute(request, remaining)
         except AgentError as error:
             refusal = error
         except Unrepresentable as error:
@@ -82,10 +129,11 @@ class Runtime(AgentRuntimeServiceServicer):
                 metadata={"exception": type(error).__name__},
                 code=grpc.StatusCode.INTERNAL,
             )
-        status = status_of(refusal, domain=self._domain)
-        return await context.abort_with_status(rpc_status.to_status(status))
+        return status_of(refusal, domain=self._domain)
 
-    async def _execute(self, request: pb.ExecuteRequest, call: Call) -> pb.ExecuteResponse:
+    async def _execute(
+        self, request: pb.ExecuteRequest, remaining: float | None
+    ) -> pb.ExecuteResponse:
         capability = self._capabilities.get(request.capability)
         if capability is None:
             raise AgentError(
@@ -103,7 +151,7 @@ class Runtime(AgentRuntimeServiceServicer):
                 metadata={"capacity": str(self._capacity)},
                 code=grpc.StatusCode.RESOURCE_EXHAUSTED,
             )
-        arguments = capability.arguments(from_struct(request.input), _context(request, call))
+        arguments = capability.arguments(from_struct(request.input), _context(request, remaining))
         output = await self._run(capability, arguments)
         return pb.ExecuteResponse(output=to_struct(output, name="output"))
 
@@ -131,7 +179,7 @@ class Runtime(AgentRuntimeServiceServicer):
             self._idle.set()
 
 
-def _context(request: pb.ExecuteRequest, call: Call) -> Context:
+def _context(request: pb.ExecuteRequest, remaining: float | None) -> Context:
     return Context(
         capability=request.capability,
         execution=request.execution,
@@ -139,12 +187,8 @@ def _context(request: pb.ExecuteRequest, call: Call) -> Context:
         attempt=request.attempt,
         idempotency_key=request.idempotency_key,
         traceparent=request.traceparent,
-        ends=_ends(call.time_remaining()),
+        ends=None if remaining is None else time.monotonic() + remaining,
     )
-
-
-def _ends(remaining: float | None) -> float | None:
-    return None if remaining is None else time.monotonic() + remaining
 
 
 def _without_stop_iteration(capability: Capability, arguments: dict[str, object]) -> object:

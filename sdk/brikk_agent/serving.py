@@ -73,6 +73,7 @@ class Serving:
         self._registering.cancel()
         await asyncio.wait({self._registering})
         await self._registration.leave()
+        self._runtime.drain()
         stopping = asyncio.create_task(self._server.stop(grace.total_seconds()))
         try:
             async with asyncio.timeout(grace.total_seconds()):

@@ -47,10 +47,11 @@ class CallTokens:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried_at = float("-inf")
         self._reading = asyncio.Lock()
-        self._passed: dict[str, float] = {}
+        # Until when a token is trusted, and when it expires.
+        self._passed: dict[str, tuple[float, float]] = {}
 
-    async def check(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
-        """Returns when the call's metadata carries a token that may call this agent.
+    async def check(self, metadata: Iterable[tuple[str, str | bytes]]) -> float:
+        """Gives how many seconds the token of the call's metadata holds, which may call this agent.
 
         Raises AgentError UNAUTHENTICATED when it does not, UNAVAILABLE when the keys cannot be
         read.
@@ -60,12 +61,14 @@ class CallTokens:
         if not token or token == authorization:
             raise _refused("TOKEN_MISSING", "The call carries no bearer token")
         now = self._monotonic()
-        if self._passed.get(token, 0.0) > now:
-            return
-        lifetime = await self._verify(token)
-        if len(self._passed) >= _CACHED_TOKENS:
-            self._passed.clear()
-        self._passed[token] = now + min(lifetime, _TOKEN_CACHE_SECONDS)
+        trusted_until, expires_at = self._passed.get(token, (0.0, 0.0))
+        if trusted_until <= now:
+            lifetime = await self._verify(token)
+            expires_at = now + lifetime
+            if len(self._passed) >= _CACHED_TOKENS:
+                self._passed.clear()
+            self._passed[token] = now + min(lifetime, _TOKEN_CACHE_SECONDS), expires_at
+        return expires_at - now
 
     async def _verify(self, token: str) -> float:
         try:

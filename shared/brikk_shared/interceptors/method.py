@@ -10,6 +10,13 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from brikk.options.v1 import options_pb2
 
+_KINDS = {
+    (False, False): "unary",
+    (False, True): "server_stream",
+    (True, False): "client_stream",
+    (True, True): "bidi_stream",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
@@ -20,7 +27,7 @@ class Method:
     service: str
     name: str
     kind: str
-    """`unary` or `server_stream`, as metrics label it."""
+    """`unary`, `server_stream`, `client_stream` or `bidi_stream`, as metrics label it."""
     scope: str
     """What the caller's token must carry."""
     mutates: bool
@@ -38,14 +45,12 @@ def _read(service: ServiceDescriptor, descriptor: MethodDescriptor) -> Method:
     scope = options.Extensions[options_pb2.required_scope]
     if not scope:
         raise ValueError(f"{descriptor.full_name} declares no required_scope")
-    if descriptor.client_streaming:
-        raise ValueError(f"{descriptor.full_name} streams requests, which no part here expects")
     mutates = options.idempotency_level != descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
     return Method(
         path=f"/{service.full_name}/{descriptor.name}",
         service=service.full_name,
         name=descriptor.name,
-        kind="server_stream" if descriptor.server_streaming else "unary",
+        kind=_KINDS[descriptor.client_streaming, descriptor.server_streaming],
         scope=scope,
         mutates=mutates,
         audited=mutates and options.Extensions[options_pb2.audit] != options_pb2.AUDIT_NONE,

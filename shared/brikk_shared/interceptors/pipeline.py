@@ -59,6 +59,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, handler: _Handler[Any, Any], method: Method) -> _Handler[Any, Any]:
+        if handler.request_streaming:
+            raise ValueError(f"{method.path} streams requests, which no part here expects")
         # gRPC's types describe the handlers of synchronous servers.
         decode: Any = decoder(cast(_Decode, handler.request_deserializer))
         if handler.response_streaming:

@@ -16,6 +16,7 @@ from brikk_shared.errors import BrikkError, Reason
 from brikk_shared.signing import TokenSigner
 from brikk_shared.status import from_rpc_error
 from brikk_shared.structs import from_struct, to_struct
+from brikk_workflow.clients.session import NoSessions, Session
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json, PayloadRefused, check, scrub
 
@@ -65,11 +66,12 @@ class Refused:
 @dataclass(kw_only=True, slots=True)
 class _Connection:
     channel: grpc.aio.Channel
-    execute: grpc.aio.UnaryUnaryMultiCallable[
-        agent_runtime_service_pb2.ExecuteRequest, agent_runtime_service_pb2.ExecuteResponse
-    ]
+    stub: agent_runtime_service_pb2_grpc.AgentRuntimeServiceAsyncStub
     token: str
     renew_at: float
+    sessions: bool = True
+    """False once the agent said that it offers none."""
+    session: Session | None = None
 
 
 class AgentCaller:
@@ -82,6 +84,7 @@ class AgentCaller:
         self._signer = signer
         self._clock = clock
         self._connections: OrderedDict[tuple[str, str], _Connection] = OrderedDict()
+        self._sessions: set[asyncio.Task[None]] = set()
 
     async def call(self, agent: str, endpoint: str, work: Work) -> Answered | Refused:
         """Sends one unit of work and waits for the answer, at most `work.timeout`.
@@ -101,15 +104,11 @@ class AgentCaller:
         )
         connection = await self._connect(agent, endpoint)
         try:
-            response = await connection.execute(
-                request,
-                timeout=work.timeout.total_seconds(),
-                metadata=(("authorization", f"Bearer {connection.token}"),),
-            )
+            response = await self._execute(connection, request, work.timeout.total_seconds())
             output = from_struct(response.output)
             check(output, "output")
-        except grpc.aio.AioRpcError as error:
-            failure = _of_answer(from_rpc_error(error), agent)
+        except BrikkError as error:
+            failure = _of_answer(error, agent)
             return Refused(failure=failure, latency=self._since(begin))
         except PayloadRefused as refused:
             failure = Failure(
@@ -123,9 +122,39 @@ class AgentCaller:
         return Answered(output=output, latency=self._since(begin))
 
     async def aclose(self) -> None:
-        """Closes every channel."""
+        """Closes every channel, which ends its session."""
         connections, self._connections = self._connections, OrderedDict()
         await asyncio.gather(*(each.channel.close() for each in connections.values()))
+        if self._sessions:
+            await asyncio.wait(self._sessions)
+
+    async def _execute(
+        self,
+        connection: _Connection,
+        request: agent_runtime_service_pb2.ExecuteRequest,
+        seconds: float,
+    ) -> agent_runtime_service_pb2.ExecuteResponse:
+        if connection.sessions:
+            try:
+                return await self._session(connection).call(request, seconds)
+            except NoSessions:
+                connection.sessions = False
+        try:
+            return await connection.stub.Execute(
+                request, timeout=seconds, metadata=_bearer(connection)
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    def _session(self, connection: _Connection) -> Session:
+        session = connection.session
+        if session is None or session.ended.done():
+            session = connection.session = Session(
+                lambda: connection.stub.Session(metadata=_bearer(connection))
+            )
+            self._sessions.add(session.ended)
+            session.ended.add_done_callback(self._sessions.discard)
+        return session
 
     async def _connect(self, agent: str, endpoint: str) -> _Connection:
         key = (agent, endpoint)
@@ -135,10 +164,12 @@ class AgentCaller:
             channel = grpc.aio.insecure_channel(endpoint, _CHANNEL_OPTIONS)
             stub = agent_runtime_service_pb2_grpc.AgentRuntimeServiceStub(channel)
             connection = self._connections[key] = _Connection(
-                channel=channel, execute=stub.Execute, token="", renew_at=now
+                channel=channel, stub=stub, token="", renew_at=now
             )
             if len(self._connections) > MAX_AGENTS:
                 _, oldest = self._connections.popitem(last=False)
+                if oldest.session is not None:
+                    oldest.session.retire()
                 await oldest.channel.close(grace=TOKEN_LIFETIME.total_seconds())
         self._connections.move_to_end(key)
         if connection.renew_at <= now:
@@ -146,10 +177,17 @@ class AgentCaller:
                 subject="brikk.workflow", scopes=(), audience=agent, lifetime=TOKEN_LIFETIME
             )
             connection.renew_at = now + TOKEN_REUSE.total_seconds()
+            if connection.session is not None:
+                connection.session.retire()
+                connection.session = None
         return connection
 
     def _since(self, begin: float) -> timedelta:
         return timedelta(seconds=self._clock.monotonic() - begin)
+
+
+def _bearer(connection: _Connection) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {connection.token}"),)
 
 
 def _of_answer(error: BrikkError, agent: str) -> Failure:

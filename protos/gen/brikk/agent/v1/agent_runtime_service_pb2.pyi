@@ -4,9 +4,13 @@ isort:skip_file
 What an agent implements to be called by Brikk."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.struct_pb2
+import google.rpc.status_pb2
 import sys
 import typing
 
@@ -86,3 +90,112 @@ class ExecuteResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["output", b"output"]) -> None: ...
 
 Global___ExecuteResponse: typing_extensions.TypeAlias = ExecuteResponse
+
+@typing.final
+class SessionRequest(google.protobuf.message.Message):
+    """Orders and cancellations, in the order in which they were made."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: builtins.int
+    CANCELLED_FIELD_NUMBER: builtins.int
+    @property
+    def orders(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SessionOrder]:
+        """Units of work to begin, at most 256."""
+
+    @property
+    def cancelled(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Order ids of units whose result nobody waits for any more; those that have ended are ignored."""
+
+    def __init__(
+        self,
+        *,
+        orders: collections.abc.Iterable[Global___SessionOrder] | None = ...,
+        cancelled: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cancelled", b"cancelled", "orders", b"orders"]) -> None: ...
+
+Global___SessionRequest: typing_extensions.TypeAlias = SessionRequest
+
+@typing.final
+class SessionOrder(google.protobuf.message.Message):
+    """One unit of work of a session."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    REQUEST_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    order_id: builtins.int
+    """Names it in the session; the caller counts from 1."""
+    @property
+    def request(self) -> Global___ExecuteRequest:
+        """The unit."""
+
+    @property
+    def timeout(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the caller waits for its result."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.int = ...,
+        request: Global___ExecuteRequest | None = ...,
+        timeout: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["request", b"request", "timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["order_id", b"order_id", "request", b"request", "timeout", b"timeout"]) -> None: ...
+
+Global___SessionOrder: typing_extensions.TypeAlias = SessionOrder
+
+@typing.final
+class SessionResponse(google.protobuf.message.Message):
+    """Results, in the order in which they were ready."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SessionResult]:
+        """One for each unit that has ended."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[Global___SessionResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+Global___SessionResponse: typing_extensions.TypeAlias = SessionResponse
+
+@typing.final
+class SessionResult(google.protobuf.message.Message):
+    """The result of one unit of a session."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    RESPONSE_FIELD_NUMBER: builtins.int
+    STATUS_FIELD_NUMBER: builtins.int
+    order_id: builtins.int
+    """The order's order_id."""
+    @property
+    def response(self) -> Global___ExecuteResponse:
+        """It was done."""
+
+    @property
+    def status(self) -> google.rpc.status_pb2.Status:
+        """It failed: what Execute would have answered."""
+
+    def __init__(
+        self,
+        *,
+        order_id: builtins.int = ...,
+        response: Global___ExecuteResponse | None = ...,
+        status: google.rpc.status_pb2.Status | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["outcome", b"outcome", "response", b"response", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["order_id", b"order_id", "outcome", b"outcome", "response", b"response", "status", b"status"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["response", "status"] | None: ...
+
+Global___SessionResult: typing_extensions.TypeAlias = SessionResult

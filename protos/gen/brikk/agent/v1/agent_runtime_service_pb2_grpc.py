@@ -40,6 +40,11 @@ class AgentRuntimeServiceStub(object):
                 request_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteRequest.SerializeToString,
                 response_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteResponse.FromString,
                 _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/brikk.agent.v1.AgentRuntimeService/Session',
+                request_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionRequest.SerializeToString,
+                response_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionResponse.FromString,
+                _registered_method=True)
 
 
 class AgentRuntimeServiceServicer(object):
@@ -54,6 +59,15 @@ class AgentRuntimeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Session(self, request_iterator, context):
+        """Does many units of work over one stream, several to a message, which costs both sides a fraction of a call each. Optional: agents that answer UNIMPLEMENTED get Execute
+        calls. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
+        token has expired, refuses further orders, gives the results of those it took, and ends the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentRuntimeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +75,11 @@ def add_AgentRuntimeServiceServicer_to_server(servicer, server):
                     servicer.Execute,
                     request_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteRequest.FromString,
                     response_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteResponse.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionRequest.FromString,
+                    response_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +110,33 @@ class AgentRuntimeService(object):
             '/brikk.agent.v1.AgentRuntimeService/Execute',
             brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteRequest.SerializeToString,
             brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/brikk.agent.v1.AgentRuntimeService/Session',
+            brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionRequest.SerializeToString,
+            brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

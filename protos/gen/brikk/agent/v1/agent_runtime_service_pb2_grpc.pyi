@@ -41,7 +41,23 @@ _AgentRuntimeServiceExecuteType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType]):
+_AgentRuntimeServiceSessionType = typing_extensions.TypeVar(
+    '_AgentRuntimeServiceSessionType',
+    grpc.StreamStreamMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
+    ],
+)
+
+class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _AgentRuntimeServiceSessionType]):
     """The work an agent does. Health is `grpc.health.v1` on the same endpoint; cancellation is gRPC cancellation."""
 
     @typing.overload
@@ -49,6 +65,10 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType]):
         grpc.UnaryUnaryMultiCallable[
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteRequest,
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse,
+        ],
+        grpc.StreamStreamMultiCallable[
+            brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
+            brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -58,6 +78,10 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType]):
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteRequest,
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse,
         ],
+        grpc.aio.StreamStreamMultiCallable[
+            brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
+            brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     Execute: _AgentRuntimeServiceExecuteType
@@ -65,10 +89,20 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType]):
     another attempt may help. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
     """
 
+    Session: _AgentRuntimeServiceSessionType
+    """Does many units of work over one stream, several to a message, which costs both sides a fraction of a call each. Optional: agents that answer UNIMPLEMENTED get Execute
+    calls. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
+    token has expired, refuses further orders, gives the results of those it took, and ends the stream.
+    """
+
 AgentRuntimeServiceAsyncStub: typing_extensions.TypeAlias = AgentRuntimeServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.agent.v1.agent_runtime_service_pb2.ExecuteRequest,
         brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
     ],
 ]
 
@@ -83,6 +117,17 @@ class AgentRuntimeServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse, collections.abc.Awaitable[brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse]]:
         """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
         another attempt may help. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+        """
+
+    @abc.abstractmethod
+    def Session(
+        self,
+        request_iterator: _MaybeAsyncIterator[brikk.agent.v1.agent_runtime_service_pb2.SessionRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[brikk.agent.v1.agent_runtime_service_pb2.SessionResponse], collections.abc.AsyncIterator[brikk.agent.v1.agent_runtime_service_pb2.SessionResponse]]:
+        """Does many units of work over one stream, several to a message, which costs both sides a fraction of a call each. Optional: agents that answer UNIMPLEMENTED get Execute
+        calls. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
+        token has expired, refuses further orders, gives the results of those it took, and ends the stream.
         """
 
 def add_AgentRuntimeServiceServicer_to_server(servicer: AgentRuntimeServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
