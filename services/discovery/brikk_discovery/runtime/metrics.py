@@ -61,6 +61,20 @@ class Metrics:
             ["result"],
             registry=collector,
         )
+        self.watchers = Gauge(
+            "brikk_discovery_watchers", "Streams that watch capabilities.", registry=collector
+        )
+        self.resyncs = Counter(
+            "brikk_discovery_resyncs",
+            "Watchers that had to begin anew, by cause.",
+            ["cause"],
+            registry=collector,
+        )
+        self.changes_sent = Counter(
+            "brikk_discovery_changes_sent",
+            "Changes of candidates sent to watchers, one for each watcher.",
+            registry=collector,
+        )
 
     def watch(self, registry: Registry[object]) -> None:
         """Count the registry's agents at each scrape."""
