@@ -9,10 +9,10 @@ import signal
 import sys
 from collections.abc import Coroutine
 
-from bench import workflow
+from bench import selection, workflow
 from bench.report import Report, print_table
 
-BENCHES = {"workflow": workflow.measure}
+BENCHES = {"selection": selection.measure, "workflow": workflow.measure}
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import TextIO
 
@@ -18,7 +18,8 @@ class Case:
     """One case: units per second, latency of one unit of work, and the limit measured beside it.
 
     `ratio` is the median of the ratios of interleaved pairs, so it survives a machine whose speed
-    drifts; None where a case has no limit.
+    drifts; None where a case has no limit. `figures` are what else this benchmark is about, None
+    where it never came to that.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Case:
     p99_ms: float
     limit_rate: float | None = None
     ratio: float | None = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,16 +71,18 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def print_table(report: Report, *, file: TextIO) -> None:
     """Prints the cases and the headline."""
-    table = Table("case", "per second", "p50 ms", "p99 ms", "limit per second", "ratio")
+    limited = any(case.limit_rate is not None for case in report.cases)
+    figures = list(dict.fromkeys(name for case in report.cases for name in case.figures))
+    table = Table("case", "per second", "p50 ms", "p99 ms")
+    for column in (["limit per second", "ratio"] if limited else []) + figures:
+        table.add_column(column)
     for case in report.cases:
-        table.add_row(
-            case.name,
-            f"{case.rate:,.0f}",
-            f"{case.p50_ms:.2f}",
-            f"{case.p99_ms:.2f}",
-            "" if case.limit_rate is None else f"{case.limit_rate:,.0f}",
-            "" if case.ratio is None else f"{case.ratio:.2f}",
-        )
+        row = [case.name, f"{case.rate:,.0f}", f"{case.p50_ms:.2f}", f"{case.p99_ms:.2f}"]
+        if limited:
+            row.append("" if case.limit_rate is None else f"{case.limit_rate:,.0f}")
+            row.append("" if case.ratio is None else f"{case.ratio:.2f}")
+        row += ["never" if value is None else f"{value:g}" for value in case.figures.values()]
+        table.add_row(*row)
     console = Console(file=file)
     console.print(table)
     console.print("   ".join(f"{name}: {value}" for name, value in report.headline.items()))

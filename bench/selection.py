@@ -1,0 +1,214 @@
+"""Who is called when agents get worse and recover: `best` beside what else one may do.
+
+A simulation, so it measures decisions and not this machine; only the figures in microseconds do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import partial
+from random import Random
+from statistics import median
+from typing import Protocol
+
+from bench.report import Case, Report, percentile
+from bench.simulation import END, Chooser, Illness, Result, Simulation
+from brikk_shared.clock import Clock, SystemClock
+from brikk_shared.selection import Group, Option, Policy, Selector
+from brikk_shared.testing import ManualClock
+
+GROUP = Group("organizations/bench", "bench.work")
+SLOW = Illness(name="slow", success_rate=0.4, slower=4.0)
+"""It works on, but badly."""
+HOLE = Illness(name="hole", success_rate=0.05, slower=0.02)
+"""It refuses nearly all at once, and so always seems to have room."""
+
+_CHOICES = 20_000
+"""Timed for each figure in microseconds."""
+
+
+class _Plain:
+    """A policy as it is commonly written, without ejection or anything else."""
+
+    def __init__(self, pick: Callable[[_Plain, tuple[Option, ...]], Option], seed: int) -> None:
+        self.random = Random(seed)
+        self.turn = 0
+        self.in_flight: Counter[str] = Counter()
+        self._pick = pick
+
+    def choose(self, options: tuple[Option, ...]) -> str:
+        self.turn += 1
+        return self._pick(self, options).agent
+
+    def begin(self, agent: str) -> None:
+        self.in_flight[agent] += 1
+
+    def end(self, agent: str, *, succeeded: bool, seconds: float) -> None:
+        self.in_flight[agent] -= 1
+
+
+def _any(plain: _Plain, options: tuple[Option, ...]) -> Option:
+    return plain.random.choice(options)
+
+
+def _next(plain: _Plain, options: tuple[Option, ...]) -> Option:
+    return options[plain.turn % len(options)]
+
+
+def _roomiest(plain: _Plain, options: tuple[Option, ...]) -> Option:
+    return min(options, key=lambda each: (plain.in_flight[each.agent], plain.random.random()))
+
+
+class _Selecting:
+    """A caller that uses the selector."""
+
+    def __init__(self, policy: Policy, clock: Clock, seed: int) -> None:
+        self._policy = policy
+        self._selector = Selector(clock=clock, random=Random(seed))
+        self._calling: defaultdict[str, list[AbstractContextManager[None]]] = defaultdict(list)
+
+    def choose(self, options: tuple[Option, ...]) -> str:
+        option = self._selector.choose(GROUP, options, policy=self._policy)
+        assert option is not None
+        return option.agent
+
+    def begin(self, agent: str) -> None:
+        calling = self._selector.calling(GROUP.organization, agent)
+        calling.__enter__()
+        self._calling[agent].append(calling)
+
+    def end(self, agent: str, *, succeeded: bool, seconds: float) -> None:
+        self._calling[agent].pop().__exit__(None, None, None)
+        self._selector.settle(
+            GROUP.organization,
+            agent,
+            GROUP.capability,
+            succeeded=succeeded,
+            latency=timedelta(seconds=seconds),
+        )
+        self._selector.take_outcomes()
+
+
+class _Callers(Protocol):
+    def __call__(self, clock: ManualClock, seed: int) -> Sequence[Chooser]: ...
+
+
+def _plain(
+    pick: Callable[[_Plain, tuple[Option, ...]], Option], clock: ManualClock, seed: int
+) -> Sequence[Chooser]:
+    return [_Plain(pick, seed)]
+
+
+def _selecting(policy: Policy, count: int, clock: ManualClock, seed: int) -> Sequence[Chooser]:
+    return [_Selecting(policy, clock, seed * 100 + number) for number in range(count)]
+
+
+ALONE: dict[str, _Callers] = {
+    "random": partial(_plain, _any),
+    "round robin": partial(_plain, _next),
+    "least in flight": partial(_plain, _roomiest),
+    "random, ejecting": partial(_selecting, Policy.RANDOM, 1),
+    "round robin, ejecting": partial(_selecting, Policy.ROUND_ROBIN, 1),
+    "least in flight, ejecting": partial(_selecting, Policy.LEAST_IN_FLIGHT, 1),
+    "best": partial(_selecting, Policy.BEST, 1),
+}
+"""One caller sends all calls. The first three are plain, the others the selector's policies."""
+
+
+async def measure(*, quick: bool) -> Report:
+    """Runs every policy through both illnesses with several seeds."""
+    seeds = range(1, 3 if quick else 8)
+    cases: list[Case] = []
+    headline: dict[str, float] = {}
+    for illness in (SLOW, HOLE):
+        for name, callers in ALONE.items():
+            results = [_run(callers, illness, seed, shares=False) for seed in seeds]
+            cases.append(_case(f"{illness.name}: {name}", results))
+            headline[f"{illness.name}_{name}".replace(",", "").replace(" ", "_")] = (
+                cases[-1].figures["success %"] or 0.0
+            )
+        for shares in (False, True):
+            callers = partial(_selecting, Policy.BEST, 3)
+            results = [_run(callers, illness, seed, shares=shares) for seed in seeds]
+            told = "sharing" if shares else "each for itself"
+            cases.append(_case(f"{illness.name}: best, 3 callers {told}", results))
+    return Report(bench="selection", cases=cases, headline={**headline, **_times()})
+
+
+def _run(callers: _Callers, illness: Illness, seed: int, *, shares: bool) -> Result:
+    return Simulation(
+        lambda clock: callers(clock, seed), illness=illness, shares=shares, seed=seed
+    ).run()
+
+
+def _case(name: str, results: Sequence[Result]) -> Case:
+    rates = [each.successes / each.calls * 100 for each in results]
+    return Case(
+        name=name,
+        rate=round(median(each.successes / END for each in results), 1),
+        p50_ms=round(median(percentile(each.latencies_ms, 50) for each in results)),
+        p99_ms=round(median(percentile(each.latencies_ms, 99) for each in results)),
+        figures={
+            "success %": round(median(rates), 1),
+            "worst %": round(min(rates), 1),
+            "best %": round(max(rates), 1),
+            "to the ill %": round(median(each.ill_share for each in results) * 100, 1),
+            "calls to leave": _median([each.calls_to_leave for each in results]),
+            "s to leave": _median([each.seconds_to_leave for each in results]),
+            "s to return": _median([each.seconds_to_return for each in results]),
+        },
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """Returns the median, None when in most runs it never happened."""
+    ordered = sorted(float("inf") if each is None else each for each in values)
+    middle = ordered[len(ordered) // 2]
+    return None if middle == float("inf") else middle
+
+
+def _times() -> dict[str, float]:
+    """Times the two calls that each step costs, on this machine."""
+    times = {}
+    for count in (100, 5000):
+        selector = Selector(clock=SystemClock(), random=Random(1))
+        options = tuple(
+            Option(agent=f"agents/a{number}", endpoint="127.0.0.1:1", capacity=8)
+            for number in range(count)
+        )
+        latency = timedelta(milliseconds=100)
+
+        def settle(
+            number: int,
+            *,
+            selector: Selector = selector,
+            options: tuple[Option, ...] = options,
+            latency: timedelta = latency,
+        ) -> None:
+            agent = options[number % len(options)].agent
+            selector.settle(
+                GROUP.organization, agent, GROUP.capability, succeeded=True, latency=latency
+            )
+
+        def choose(
+            number: int, *, selector: Selector = selector, options: tuple[Option, ...] = options
+        ) -> None:
+            selector.choose(GROUP, options)
+
+        times[f"settle_{count}_us"] = _microseconds(settle)
+        times[f"choose_{count}_us"] = _microseconds(choose)
+    return times
+
+
+def _microseconds(work: Callable[[int], None]) -> float:
+    taken = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        for number in range(_CHOICES):
+            work(number)
+        taken.append((time.perf_counter() - begin) / _CHOICES * 1e6)
+    return round(median(taken), 1)
