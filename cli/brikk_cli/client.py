@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import grpc
 
+from brikk.discovery.v1.discovery_service_pb2 import (
+    WatchCapabilitiesRequest,
+    WatchCapabilitiesResponse,
+)
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
@@ -34,6 +38,8 @@ if TYPE_CHECKING:  # these names stand in the stubs' type files only
 CALL_TIMEOUT = timedelta(seconds=10)
 WATCH_TIMEOUT = timedelta(minutes=5)
 """After this long a watch goes on in a new call."""
+WATCH_PATIENCE = timedelta(seconds=30)
+"""How long a command that watches outlives a service that does not answer."""
 
 _RETRY_INTERVAL = timedelta(milliseconds=100)
 _LARGEST_PAGE = 500
@@ -157,22 +163,47 @@ class Services:
                 break
         return found
 
-    async def watch(self, name: str) -> AsyncIterator[WatchExecutionResponse]:
-        """What happens to an execution, from its first history entry to its last.
+    def watch(self, name: str) -> AsyncIterator[WatchExecutionResponse]:
+        """What happens to an execution, from its first history entry to its last."""
+        request = WatchExecutionRequest(name=name)
+
+        def resume(answer: WatchExecutionResponse) -> None:
+            if answer.entries:
+                request.after_sequence = answer.entries[-1].sequence
+
+        return self._resumed(self.executions.WatchExecution, request, resume)
+
+    def watch_capabilities(
+        self, capabilities: Iterable[str]
+    ) -> AsyncIterator[WatchCapabilitiesResponse]:
+        """Who offers some capabilities, and each change; it does not end."""
+        request = WatchCapabilitiesRequest(capabilities=capabilities)
+
+        def resume(answer: WatchCapabilitiesResponse) -> None:
+            if answer.resume_token:
+                request.resume_token = answer.resume_token
+
+        return self._resumed(self.agents.WatchCapabilities, request, resume)
+
+    async def _resumed(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Answer],
+        request: Request,
+        resume: Callable[[Answer], None],
+    ) -> AsyncIterator[Answer]:
+        """The answers of a stream; `resume` has the request go on after each.
 
         A stream that breaks is resumed where it broke, within the patience since its last answer.
         """
-        request = WatchExecutionRequest(name=name)
         give_up = self._clock.monotonic() + self._patience
         while True:
-            stream = self.executions.WatchExecution(
+            stream = method(
                 request, timeout=WATCH_TIMEOUT.total_seconds(), wait_for_ready=self._patience > 0
             )
             try:
                 async for answer in stream:
                     give_up = self._clock.monotonic() + self._patience
-                    if answer.entries:
-                        request.after_sequence = answer.entries[-1].sequence
+                    resume(answer)
                     yield answer
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)

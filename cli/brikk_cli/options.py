@@ -20,6 +20,8 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most entries to show.")]
 
+AgentArgument = Annotated[str, typer.Argument(help="ID of the agent, or agents/ID.")]
+
 DatabaseOption = Annotated[
     str | None,
     typer.Option(

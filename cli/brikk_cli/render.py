@@ -32,6 +32,7 @@ _STATE_STYLES = {
     "SKIPPED": "dim",
     "PENDING": "dim",
     "DRAINING": "dim",
+    "MAINTENANCE": "dim",
 }
 
 Cell = str | int | Text
@@ -47,6 +48,12 @@ def print_json(document: Mapping[str, object]) -> None:
     """Prints the one JSON document of a command."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     sys.stdout.flush()  # the command may go on for hours
+
+
+def print_json_line(document: Mapping[str, object]) -> None:
+    """Prints one of the JSON documents of a command that goes on, in a line of its own."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def as_json(message: Message) -> dict[str, Any]:

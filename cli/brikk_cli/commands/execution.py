@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
-from brikk_cli.client import Services
+from brikk_cli.client import WATCH_PATIENCE, Services
 from brikk_cli.execution_view import execution_view, executions_table, history_table
 from brikk_cli.failures import ExitCode
 from brikk_cli.follow import follow
@@ -29,8 +28,6 @@ from brikk_shared.ids import new_id
 app = typer.Typer(no_args_is_help=True, help="Run workflows and follow the runs.")
 
 _MOST_HISTORY = 10_000
-WATCH_PATIENCE = timedelta(seconds=30)
-"""How long following an execution outlives a service that does not answer."""
 
 NameArgument = Annotated[str, typer.Argument(help="ID of the execution, or executions/ID.")]
 
