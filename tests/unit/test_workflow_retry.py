@@ -12,7 +12,7 @@ from brikk_shared.errors import Reason
 from brikk_workflow.domain.definition import RetryPolicy
 from brikk_workflow.domain.duration import format_duration, parse_duration
 from brikk_workflow.domain.failure import Failure
-from brikk_workflow.domain.retry import backoff, is_retryable
+from brikk_workflow.domain.retry import backoff, may_retry
 
 
 def milliseconds(policy: RetryPolicy, fraction: float = 0.5) -> list[float]:
@@ -75,12 +75,12 @@ def test_who_decides(
         metadata=metadata,
         retryable=retryable,
     )
-    assert is_retryable(failure, policy) is expected
+    assert may_retry(failure, policy) is expected
 
 
 def test_a_reason_of_brikk_can_be_excluded() -> None:
     failure = Failure(code="DEADLINE_EXCEEDED", reason=Reason.STEP_TIMEOUT, message="")
-    assert not is_retryable(failure, RetryPolicy(non_retryable=("STEP_TIMEOUT",)))
+    assert not may_retry(failure, RetryPolicy(non_retryable=("STEP_TIMEOUT",)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brikk_shared.selection import Policy
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import (
     CallStep,
@@ -37,7 +38,7 @@ steps:
     call: {capability: t.b}
   - id: c
     after: [a]
-    call: {capability: t.c}
+    call: {capability: t.c, policy: round_robin}
 output: [yes, "${steps.c.output}", 1.5, true, null, {a: -2e3}]
 """
 
@@ -65,7 +66,7 @@ DEFINITION = WorkflowDefinition(
             ),
         ),
         Step(id="b", after=("a",), when="input.n > 1", call=CallStep(capability="t.b")),
-        Step(id="c", after=("a",), call=CallStep(capability="t.c")),
+        Step(id="c", after=("a",), call=CallStep(capability="t.c", policy=Policy.ROUND_ROBIN)),
     ),
     output=["yes", "${steps.c.output}", 1.5, True, None, {"a": -2000.0}],
 )
@@ -94,7 +95,7 @@ MESSAGE: dict[str, object] = {
             },
         },
         {"id": "b", "when": "input.n > 1", "call": {"capability": "t.b"}},
-        {"id": "c", "after": ["a"], "call": {"capability": "t.c"}},
+        {"id": "c", "after": ["a"], "call": {"capability": "t.c", "policy": "round_robin"}},
     ],
     "output": ["yes", "${steps.c.output}", 1.5, True, None, {"a": -2000.0}],
 }
@@ -121,6 +122,11 @@ def test_the_stored_form_gives_the_definition_back() -> None:
     assert definition_from_json(json.loads(stored)) == DEFINITION
 
 
+def test_the_default_policy_is_not_stored_as_it_was_not_before_there_were_policies() -> None:
+    assert definition_to_json(DEFINITION)["steps"][2]["policy"] == "round_robin"
+    assert "policy" not in definition_to_json(DEFINITION)["steps"][0]
+
+
 def test_defaults() -> None:
     read = accepted(read_yaml("name: x\nsteps: [{id: a, call: {capability: t.a}}]"))
     assert read == WorkflowDefinition(
@@ -130,6 +136,17 @@ def test_defaults() -> None:
     )
     assert read.steps[0].retry == RetryPolicy()
     assert read.steps[0].timeout == StepTimeout()
+    assert read.steps[0].call.policy is Policy.BEST
+
+
+@pytest.mark.parametrize(
+    ("policy", "hint"), [("bets", "; did you mean `best`?"), ("", ""), ("5", ""), ("[best]", "")]
+)
+def test_what_is_no_policy_is_refused(policy: str, hint: str) -> None:
+    yaml = f"name: x\nsteps: [{{id: a, call: {{capability: t.a, policy: {policy}}}}}]"
+    known = "best, least_in_flight, round_robin, random"
+    [problem] = told(yaml)
+    assert problem.endswith(f" steps[0].call.policy: expected one of {known}{hint}")
 
 
 START = "name: x\nsteps:\n  - id: a\n    call: {capability: t.a}\n"
