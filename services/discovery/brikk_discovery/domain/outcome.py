@@ -58,8 +58,8 @@ class Sums:
     quality: float = 0.0
 
     def decayed(self, age: timedelta) -> Sums:
-        """Give what is left of it so much later."""
-        left = 0.5 ** (age / HALF_LIFE)
+        """Give what is left of it so much later; a clock that was set back makes it no younger."""
+        left = 0.5 ** max(age / HALF_LIFE, 0.0)
         return Sums(
             calls=self.calls * left,
             successes=self.successes * left,
