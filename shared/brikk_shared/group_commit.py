@@ -34,6 +34,15 @@ class _Queued(Generic[Item, Result]):
     audit: AuditEntry | None
     answer: asyncio.Future[Result]
 
+    def settle(self, outcome: Result | BaseException) -> None:
+        """Answer the caller, unless it has gone."""
+        if self.answer.done():
+            return
+        if isinstance(outcome, BaseException):
+            self.answer.set_exception(outcome)
+        else:
+            self.answer.set_result(outcome)
+
 
 class GroupCommit(Generic[Item, Result]):
     """Commits at once when idle, and what queued meanwhile as the next batch; there is no timer.
@@ -92,12 +101,10 @@ class GroupCommit(Generic[Item, Result]):
             audit=None if call is None else call.audit,
             answer=asyncio.get_running_loop().create_future(),
         )
-        # A cancelled caller never looks at the answer, which must not be reported as an error
-        # nobody saw.
-        queued.answer.add_done_callback(lambda answer: answer.exception())
         self._queue.append(queued)
         self._arrived.set()
-        return await asyncio.shield(queued.answer)
+        # A caller that is cancelled cancels its answer and nothing else.
+        return await queued.answer
 
     async def run(self) -> None:
         """Commit until cancelled; then finish the batch under way and fail what still queues."""
@@ -115,7 +122,7 @@ class GroupCommit(Generic[Item, Result]):
         finally:
             self._stopped = True
             while self._queue:
-                self._queue.popleft().answer.set_exception(_shutting_down())
+                self._queue.popleft().settle(_shutting_down())
 
     def _next_batch(self) -> list[_Queued[Item, Result]]:
         batch: list[_Queued[Item, Result]] = []
@@ -141,13 +148,10 @@ class GroupCommit(Generic[Item, Result]):
         error = committing.exception()
         if error is None:
             for queued, result in zip(batch, committing.result(), strict=True):
-                if isinstance(result, BrikkError):
-                    queued.answer.set_exception(result)
-                else:
-                    queued.answer.set_result(result)
+                queued.settle(result)
         elif isinstance(error, Unavailable) and not isinstance(error, Conflict):
             for queued in batch:
-                queued.answer.set_exception(error)
+                queued.settle(error)
         elif len(batch) > 1:
             middle = len(batch) // 2
             await self._settle(batch[:middle])
@@ -155,7 +159,7 @@ class GroupCommit(Generic[Item, Result]):
         elif isinstance(error, Conflict) and attempt < _CONFLICT_ATTEMPTS:
             await self._settle(batch, attempt + 1)
         else:
-            batch[0].answer.set_exception(error)
+            batch[0].settle(error)
 
     async def _commit(
         self, batch: Sequence[_Queued[Item, Result]]
