@@ -222,9 +222,6 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin)
     event.listen(engine.sync_engine, "invalidate", give_up)
-    # A cancelled transaction's connection is closed while its statement is still open, and SQLite
-    # keeps the write lock as long as that lives.
-    event.listen(engine.sync_engine, "invalidate", lambda connection, *_: connection.rollback())
     return engine
 
 
