@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Load, Service
-from brikk_discovery.domain.lease import Terms
+from brikk_discovery.domain.terms import Terms
 from brikk_discovery.domain.ranking import Rank, State, rank_of, rank_reason, state_of
 from brikk_discovery.runtime.registry import Registry
 from brikk_shared.testing import ManualClock

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from brikk.discovery.v1 import discovery_service_pb2
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
 from brikk_discovery.api.candidates import candidate_message
 from brikk_discovery.api.parts import Parts
 from brikk_discovery.api.servicer import DiscoveryServicer
 from brikk_discovery.clients.events import Announcer
+from brikk_discovery.clients.health import HealthClient
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
+from brikk_discovery.runtime.doubts import Doubts
 from brikk_discovery.runtime.expiry import Expiry
+from brikk_discovery.runtime.feed import Feed
+from brikk_discovery.runtime.losses import Losses
 from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.outcomes import Outcomes
+from brikk_discovery.runtime.pace import Pace
+from brikk_discovery.runtime.probes import Probes
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.settings import DiscoverySettings
 from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.memories import MemoryStore
+from brikk_discovery.store.outcomes import OutcomeStore
+from brikk_discovery.store.removals import RemovalStore
+from brikk_discovery.store.standings import StandingStore
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
+from brikk_shared.egress import Egress
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.relays import relayed_outbox
@@ -30,12 +44,25 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     )
     app.audit(AuditLog(database))
     terms = settings.terms
+    pace = Pace(terms, max_beats_per_second=settings.max_beats_per_second, clock=app.clock)
     store = AgentStore(database, app.clock)
+    memories, removals = MemoryStore(database), RemovalStore(database)
     leases = Leases(database, new_id(), app.clock)
     registry = Registry(candidate_message)
+    outcomes = Outcomes(
+        database=database,
+        agents=store,
+        store=OutcomeStore(database),
+        registry=registry,
+        interval=settings.checkpoint_interval,
+        clock=app.clock,
+    )
     async with database.reading() as connection:
+        position = await store.position(connection)
         for agent in await store.read_all(connection):
             registry.put(agent)
+        await outcomes.learn(connection, position.time)
+    registry.reach(position.revision)
     metrics = Metrics(app.telemetry.registry)
     metrics.watch(registry)
     outbox = relayed_outbox(
@@ -49,32 +76,68 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         },
     )
     announcer = Announcer(outbox)
+    feed: Feed | None = None
+    if database.dialect == "postgresql":  # a file belongs to one process
+        feed = Feed(
+            database=database,
+            store=store,
+            removals=removals,
+            registry=registry,
+            outcomes=outcomes,
+            position=position,
+            terms=terms,
+            clock=app.clock,
+        )
+        app.loop("feed", feed.run)
     beats = Beats(
         database=database,
         store=store,
         registry=registry,
-        terms=terms,
+        pace=pace,
+        catch_up=None if feed is None else feed.catch_up,
         clock=app.clock,
         metrics=metrics,
     )
     changes = Changes(
         database=database,
         store=store,
+        memories=memories,
+        removals=removals,
         registry=registry,
         announcer=announcer,
-        terms=terms,
+        pace=pace,
         max_agents=settings.max_agents,
         clock=app.clock,
         metrics=metrics,
     )
+    probes = Probes(
+        answers=HealthClient(Egress(settings.egress_allowed), settings.probe_timeout).answers,
+        in_doubt=outcomes.in_doubt,
+        registry=registry,
+        interval=settings.probe_interval,
+        concurrency=settings.probe_concurrency,
+        clock=app.clock,
+        random=Random(),
+        metrics=metrics,
+    )
+    registry.subscribe(probes.meet)
+    standings = StandingStore(database)
     expiry = Expiry(
         database=database,
         leases=leases,
         store=store,
+        standings=standings,
+        removals=removals,
         registry=registry,
         beats=beats,
+        probes=probes,
+        doubts=Doubts(
+            store=store, memories=memories, standings=standings, probes=probes, metrics=metrics
+        ),
+        losses=Losses(guard=settings.guard, probes=probes, metrics=metrics),
         announcer=announcer,
         terms=terms,
+        pace=pace,
         interval=settings.sweep_interval,
         clock=app.clock,
         metrics=metrics,
@@ -82,11 +145,20 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     app.loop("changes", changes.commit)
     app.loop("doubts", changes.settle_doubts)
     app.loop("beats", beats.run)
+    app.loop("outcomes", outcomes.run)
     app.loop("expiry", expiry.run)
+    app.loop("probes", probes.run)
     app.mount(
         add_DiscoveryServiceServicer_to_server,
         DiscoveryServicer(
-            Parts(registry=registry, changes=changes, beats=beats, terms=terms, metrics=metrics)
+            Parts(
+                registry=registry,
+                changes=changes,
+                beats=beats,
+                outcomes=outcomes,
+                pace=pace,
+                metrics=metrics,
+            )
         ),
         discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"],
     )

@@ -36,6 +36,10 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
     checkpoint_interval: Duration = Field(
         timedelta(seconds=1), description="How often gathered heartbeats are written to the store."
     )
+    max_beats_per_second: PositiveInt = Field(
+        1000,
+        description="Most heartbeats a replica takes; with more agents, all intervals stretch.",
+    )
     sweep_interval: Duration = Field(
         timedelta(seconds=1), description="How often agents that fell silent are looked for."
     )

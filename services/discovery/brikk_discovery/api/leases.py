@@ -1,30 +1,33 @@
-"""How agents register and stay registered."""
+"""How agents register and stay registered, and how operators take them out."""
 
 from __future__ import annotations
 
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import status_pb2
+from datetime import timedelta
+from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
+
+from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
-from brikk_discovery.api.messages import agent_message, definition_of, key_of
-from brikk_discovery.api.parts import Context, Methods, Parts
-from brikk_discovery.domain.agent import AgentKey, Load, check
-from brikk_discovery.domain.lease import Registration, Removal, lease_gone
-from brikk_discovery.domain.ranking import state_of
-from brikk_shared.call import organization
-from brikk_shared.errors import invalid_field
+from brikk_discovery.api.messages import STATES, agent_message, definition_of, key_of
+from brikk_discovery.api.parts import Context, Methods
+from brikk_discovery.domain.agent import AgentKey, Load, OrderedState, check
+from brikk_discovery.domain.lease import Beat, Registration, Removal
+from brikk_discovery.domain.order import Command
+from brikk_discovery.domain.ranking import State, state_of
+from brikk_shared.call import current_call, organization
+from brikk_shared.errors import BrikkError, invalid_field
 from brikk_shared.status import to_status
+
+_ORDERS: Final = {
+    agent_pb2.Agent.STATE_DRAINING: OrderedState.DRAINING,
+    agent_pb2.Agent.STATE_MAINTENANCE: OrderedState.MAINTENANCE,
+    agent_pb2.Agent.STATE_READY: None,
+}
 
 
 class LeaseMethods(Methods):
     """Changes are answered once they are committed."""
-
-    def __init__(self, parts: Parts) -> None:
-        super().__init__(parts)
-        self._interval = Duration()
-        self._interval.FromTimedelta(parts.terms.heartbeat_interval)
-        self._duration = Duration()
-        self._duration.FromTimedelta(parts.terms.expire_after)
 
     async def RegisterAgent(
         self, request: pb.RegisterAgentRequest, context: Context
@@ -38,11 +41,12 @@ class LeaseMethods(Methods):
         agent = await self._parts.changes.register(
             Registration(key=key, incarnation=request.incarnation, definition=definition)
         )
+        terms = self._parts.pace.terms
         return pb.RegisterAgentResponse(
             agent=agent_message(agent, state_of(agent)),
             epoch=agent.epoch,
-            heartbeat_interval=self._interval,
-            lease_duration=self._duration,
+            heartbeat_interval=_duration(terms.heartbeat_interval),
+            lease_duration=_duration(terms.expire_after),
         )
 
     async def Heartbeat(
@@ -50,14 +54,20 @@ class LeaseMethods(Methods):
     ) -> pb.HeartbeatResponse:
         """Renew leases, each judged by itself."""
         caller = organization()
+        results = await self._parts.beats.take(
+            [
+                Beat(key=key_of(caller, beat.agent), epoch=beat.epoch, load=_load_of(beat))
+                for beat in request.beats
+            ]
+        )
+        terms = self._parts.pace.terms
         return pb.HeartbeatResponse(
             results=[
-                pb.BeatResult(
-                    agent=beat.agent, status=self._renew(key_of(caller, beat.agent), beat)
-                )
-                for beat in request.beats
+                _result(beat.agent, result)
+                for beat, result in zip(request.beats, results, strict=True)
             ],
-            heartbeat_interval=self._interval,
+            heartbeat_interval=_duration(terms.heartbeat_interval),
+            lease_duration=_duration(terms.expire_after),
         )
 
     async def DeregisterAgent(
@@ -68,8 +78,41 @@ class LeaseMethods(Methods):
         await self._parts.changes.remove(Removal(key=key, epoch=request.epoch))
         return pb.DeregisterAgentResponse()
 
-    def _renew(self, key: AgentKey, beat: pb.Beat) -> status_pb2.Status:
-        load = Load(in_flight=beat.in_flight, draining=beat.draining)
-        if self._parts.beats.take(key, beat.epoch, load):
-            return status_pb2.Status()
-        return to_status(lease_gone(key))
+    async def SetAgentState(
+        self, request: pb.SetAgentStateRequest, context: Context
+    ) -> agent_pb2.Agent:
+        """Drain an agent, take it out for maintenance, or resume it."""
+        if request.state not in _ORDERS:
+            raise invalid_field(
+                "state", "must be STATE_DRAINING, STATE_MAINTENANCE, or STATE_READY to resume"
+            )
+        agent = await self._parts.changes.command(
+            Command(
+                key=key_of(organization(), request.name),
+                state=_ORDERS[request.state],
+                reason=request.reason,
+                by=current_call().identity.subject,
+            )
+        )
+        return agent_message(agent, state_of(agent))
+
+
+def _load_of(beat: pb.Beat) -> Load:
+    return Load(
+        in_flight=beat.in_flight,
+        draining=beat.draining,
+        ready=beat.ready if beat.HasField("ready") else True,
+        capacity=beat.capacity if beat.HasField("capacity") else None,
+    )
+
+
+def _result(agent: str, result: State | BrikkError) -> pb.BeatResult:
+    if isinstance(result, BrikkError):
+        return pb.BeatResult(agent=agent, status=to_status(result))
+    return pb.BeatResult(agent=agent, state=STATES[result])
+
+
+def _duration(duration: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(duration)
+    return message

@@ -16,7 +16,7 @@ from brikk_discovery.domain.agent import (
     Protocol,
     Service,
 )
-from brikk_discovery.domain.ranking import State
+from brikk_discovery.domain.ranking import State, state_reason
 from brikk_shared.structs import from_struct, to_struct
 
 _PREFIX: Final = "agents/"
@@ -31,6 +31,7 @@ PROTOCOLS: Final = {
     Protocol.BRIKK: agent_pb2.PROTOCOL_BRIKK,
     Protocol.A2A_GRPC: agent_pb2.PROTOCOL_A2A_GRPC,
 }
+_PROTOCOLS: Final = {number: protocol for protocol, number in PROTOCOLS.items()}
 
 
 def key_of(organization: str, name: str) -> AgentKey:
@@ -43,6 +44,7 @@ def definition_of(message: agent_pb2.Agent) -> Definition:
     return Definition(
         display_name=message.display_name,
         endpoint=message.endpoint,
+        protocol=_PROTOCOLS.get(message.protocol, Protocol.BRIKK),
         zone=message.zone,
         version=message.version,
         labels=dict(message.labels),
@@ -65,13 +67,16 @@ def agent_message(agent: Agent, state: State) -> agent_pb2.Agent:
         name=agent.key.name,
         display_name=definition.display_name,
         endpoint=definition.endpoint,
+        protocol=PROTOCOLS[definition.protocol],
         zone=definition.zone,
         version=definition.version,
         labels=definition.labels,
-        services=[_service_message(agent.key, service) for service in definition.services],
+        services=[service_message(agent.key, service) for service in definition.services],
         state=STATES[state],
-        capacity=definition.capacity,
+        state_reason=state_reason(agent, state),
+        capacity=agent.capacity,
         in_flight=agent.load.in_flight,
+        revision=agent.revision,
     )
     message.register_time.FromDatetime(agent.register_time)
     message.heartbeat_time.FromDatetime(agent.beat_time)
@@ -86,25 +91,37 @@ def _capability_of(message: agent_pb2.AgentCapability) -> Capability:
         input_schema=_text(message.input_schema) if message.HasField("input_schema") else None,
         output_schema=_text(message.output_schema) if message.HasField("output_schema") else None,
         tags=tuple(message.tags),
+        version=message.version,
+        examples=tuple(message.examples),
+        cost_micros=message.cost_micros,
+        latency=message.latency.ToTimedelta() if message.HasField("latency") else None,
     )
 
 
-def _service_message(key: AgentKey, service: Service) -> agent_pb2.AgentService:
+def service_message(key: AgentKey, service: Service) -> agent_pb2.AgentService:
+    """Write an offer of an agent."""
     return agent_pb2.AgentService(
         name=f"{key.name}/services/{service.service_id}",
         service_id=service.service_id,
         description=service.description,
-        capabilities=[
-            agent_pb2.AgentCapability(
-                capability=item.name,
-                description=item.description,
-                input_schema=_struct(item.input_schema),
-                output_schema=_struct(item.output_schema),
-                tags=item.tags,
-            )
-            for item in service.capabilities
-        ],
+        capabilities=[_capability_message(item) for item in service.capabilities],
     )
+
+
+def _capability_message(item: Capability) -> agent_pb2.AgentCapability:
+    message = agent_pb2.AgentCapability(
+        capability=item.name,
+        description=item.description,
+        input_schema=_struct(item.input_schema),
+        output_schema=_struct(item.output_schema),
+        tags=item.tags,
+        version=item.version,
+        examples=item.examples,
+        cost_micros=item.cost_micros,
+    )
+    if item.latency is not None:
+        message.latency.FromTimedelta(item.latency)
+    return message
 
 
 def _text(schema: Struct) -> str:

@@ -9,10 +9,11 @@ import grpc
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceServicer
-from brikk_discovery.domain.lease import Terms
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.pace import Pace
+from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.registry import Registry
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -25,7 +26,8 @@ class Parts:
     registry: Registry[pb.Candidate]
     changes: Changes
     beats: Beats
-    terms: Terms
+    outcomes: Outcomes
+    pace: Pace
     metrics: Metrics
 
 

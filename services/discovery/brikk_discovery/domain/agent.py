@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from packaging.version import InvalidVersion, Version
+
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 
 
@@ -172,10 +174,16 @@ def _violations(definition: Definition) -> Iterator[FieldViolation]:
         if service.service_id in services:
             yield FieldViolation(f"{path}.service_id", f"repeats {service.service_id!r}")
         services.add(service.service_id)
-        capabilities: set[str] = set()
+        capabilities: set[tuple[str, Version | None]] = set()
         for position, item in enumerate(service.capabilities):
-            if item.name in capabilities:
+            field = f"{path}.capabilities[{position}]"
+            try:
+                version = Version(item.version) if item.version else None
+            except InvalidVersion:
                 yield FieldViolation(
-                    f"{path}.capabilities[{position}].capability", f"repeats {item.name!r}"
+                    f"{field}.version", f"must be a PEP 440 version, not {item.version!r}"
                 )
-            capabilities.add(item.name)
+                continue
+            if (item.name, version) in capabilities:
+                yield FieldViolation(f"{field}.capability", f"repeats {item.name!r}")
+            capabilities.add((item.name, version))

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Load
-from brikk_shared.errors import NotFound, Reason, ResourceExhausted
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
-    """The intervals that the registry dictates."""
-
-    heartbeat_interval: timedelta
-    """How long an agent waits between heartbeats."""
-    suspect_after: timedelta
-    """Silence after which an agent is given work only when nobody else is left."""
-    expire_after: timedelta
-    """Silence after which an agent is removed."""
-    checkpoint_interval: timedelta
-    """How long a heartbeat may lie in memory before the store knows of it."""
-
-    @property
-    def grace(self) -> timedelta:
-        """How long past its end a lease is left alone: the last heartbeat may still be in memory,
-        of which the store learns within one checkpoint, or two when one is under way.
-        """
-        return 2 * self.checkpoint_interval
+from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Doubt, Load
+from brikk_discovery.domain.health import flaps
+from brikk_discovery.domain.memory import Memory
+from brikk_discovery.domain.terms import Terms
+from brikk_shared.errors import FailedPrecondition, NotFound, Reason, ResourceExhausted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,45 +29,109 @@ class Removal:
     epoch: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beat:
+    """A sign of life of an agent instance."""
+
+    key: AgentKey
+    epoch: int
+    load: Load
+
+
 def register(
-    held: Agent | None, registration: Registration, *, revision: int, now: datetime, terms: Terms
+    held: Agent | None,
+    memory: Memory,
+    registration: Registration,
+    *,
+    revision: int,
+    now: datetime,
+    terms: Terms,
 ) -> Agent:
     """Give the agent as it stands after a registration that happens at a revision.
 
     The same incarnation keeps its lease, and its load until the next heartbeat tells more. Any
-    other one supersedes what is held: its epoch is the revision, which is greater than any before,
-    so not even an incarnation that was removed long ago can interfere.
+    other one supersedes what is held, but for one that was itself superseded: two processes under
+    one id would take turns for ever. The epoch of a new lease is the revision, which is greater
+    than any before, so not even an incarnation that was removed long ago can interfere. An
+    operator's order binds whoever comes under the id.
+
+    Raises:
+        FailedPrecondition: LEASE_SUPERSEDED.
     """
+    definition = registration.definition
+    if registration.incarnation in memory.superseded:
+        raise lease_superseded(registration.key)
     if held is None or held.incarnation != registration.incarnation:
+        already = held is not None and held.doubt is Doubt.FLAPPING
         return Agent(
             key=registration.key,
             incarnation=registration.incarnation,
             epoch=revision,
             revision=revision,
-            definition=registration.definition,
+            definition=definition,
             load=Load(),
             register_time=now,
             beat_time=now,
             expire_time=now + terms.expire_after,
+            doubt=Doubt.FLAPPING if flaps(memory, now, already=already) else Doubt.NONE,
+            order=memory.order,
         )
-    changed = held.definition != registration.definition
-    return replace(
+    heard = replace(
         held,
-        revision=revision if changed else held.revision,
-        definition=registration.definition,
         beat_time=now,
-        expire_time=now + terms.expire_after,
+        expire_time=max(held.expire_time, now + terms.expire_after),
+        doubt=_doubt_left(held, definition),
+    )
+    if held.definition == definition and held.doubt is heard.doubt:
+        return heard
+    # What it declares anew is newer than what its heartbeats told.
+    return replace(
+        heard, revision=revision, definition=definition, load=replace(held.load, capacity=None)
     )
 
 
-def check_holder(held: Agent | None, removal: Removal) -> None:
+def remember(held: Agent | None, memory: Memory, after: Agent) -> Memory:
+    """Give what there is to remember of the id after a registration."""
+    if held is None or held.incarnation == after.incarnation:
+        return memory
+    return memory.superseding(held.incarnation)
+
+
+def _doubt_left(held: Agent, definition: Definition) -> Doubt:
+    """It is heard, so it is not silent; probes of another endpoint say nothing of this one."""
+    moved = held.definition.endpoint != definition.endpoint
+    if held.doubt is Doubt.SILENT or (held.doubt is Doubt.UNREACHABLE and moved):
+        return Doubt.NONE
+    return held.doubt
+
+
+def check_holder(held: Agent | None, key: AgentKey, epoch: int) -> Agent:
+    """Give the agent whose lease has this epoch.
+
+    Raises:
+        NotFound: REREGISTER, the lease is gone, or from a history that the registry has lost.
+        FailedPrecondition: LEASE_SUPERSEDED, a newer one is held.
+    """
+    if held is None or held.epoch < epoch:
+        raise NotFound(
+            Reason.REREGISTER,
+            f"the lease of {key.name} is unknown: register again",
+            metadata={"agent": key.name},
+        )
+    if held.epoch > epoch:
+        raise lease_superseded(key)
+    return held
+
+
+def check_removal(held: Agent | None, removal: Removal) -> None:
     """Refuse whoever does not hold the lease. To end one that is gone harms nobody.
 
     Raises:
         NotFound: REREGISTER.
+        FailedPrecondition: LEASE_SUPERSEDED.
     """
-    if held is not None and held.epoch != removal.epoch:
-        raise lease_gone(removal.key)
+    if held is not None:
+        check_holder(held, removal.key, removal.epoch)
 
 
 def check_quota(count: int, limit: int) -> None:
@@ -102,10 +148,10 @@ def check_quota(count: int, limit: int) -> None:
         )
 
 
-def lease_gone(key: AgentKey) -> NotFound:
-    """The error that tells an agent to register again."""
-    return NotFound(
-        Reason.REREGISTER,
-        f"the lease of {key.name} is unknown or superseded: register again",
+def lease_superseded(key: AgentKey) -> FailedPrecondition:
+    """The error that tells a process to stop using an id."""
+    return FailedPrecondition(
+        Reason.LEASE_SUPERSEDED,
+        f"another process registered as {key.name} later than this one",
         metadata={"agent": key.name},
     )

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from brikk_discovery.domain.agent import AgentKey, Load
-from brikk_discovery.domain.lease import Terms
+from brikk_discovery.domain.lease import Beat, check_holder
+from brikk_discovery.domain.ranking import State
 from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.store.agents import AgentStore, Renewal
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
-from brikk_shared.errors import Unavailable
+from brikk_shared.errors import BrikkError, NotFound, Reason, Unavailable
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Beat:
+class _Heard:
     epoch: int
     load: Load
     moment: float
+    lease: timedelta
+    """What the agent was promised."""
 
 
 class Beats:
@@ -33,6 +37,9 @@ class Beats:
 
     So thousands of agents cost a transaction a second. What a crash takes with it is covered by the
     grace that leases get after a restart.
+
+    Args:
+        catch_up: learns what other replicas have committed by now; None when there are none.
     """
 
     def __init__(
@@ -41,35 +48,89 @@ class Beats:
         database: Database,
         store: AgentStore,
         registry: Registry[object],
-        terms: Terms,
+        pace: Pace,
+        catch_up: Callable[[], Awaitable[None]] | None,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._database = database
         self._store = store
         self._registry = registry
-        self._terms = terms
+        self._pace = pace
+        self._catch_up = catch_up
         self._clock = clock
         self._renewed = metrics.beats.labels("renewed")
         self._refused = metrics.beats.labels("refused")
-        self._pending: dict[AgentKey, _Beat] = {}
+        self._pending: dict[AgentKey, _Heard] = {}
         self._arrived = asyncio.Event()
+        # How far the store's clock is ahead of ours.
+        self._ahead = timedelta(0)
+        # Since when heartbeats wait that could not be written.
+        self._failing: float | None = None
 
-    def take(self, key: AgentKey, epoch: int, load: Load) -> bool:
-        """Renew a lease; False when the agent does not hold it."""
-        if not self._registry.beat(key, epoch, load):
-            self._refused.inc()
-            return False
-        self._pending[key] = _Beat(epoch=epoch, load=load, moment=self._clock.monotonic())
+    async def take(self, beats: Sequence[Beat]) -> list[State | BrikkError]:
+        """Renew leases; each beat is judged by itself: the agent's state, or why it is refused.
+
+        Raises:
+            Unavailable: the store has not answered for so long that heartbeats taken here do not
+                count any more, or must be asked for a lease that is not known here.
+        """
+        self._check_writing()
+        results = [self._renew(beat) for beat in beats]
+        if self._catch_up is not None and any(isinstance(item, NotFound) for item in results):
+            # Another replica may have registered it a moment ago.
+            await self._catch_up()
+            results = [
+                self._renew(beat) if isinstance(result, NotFound) else result
+                for beat, result in zip(beats, results, strict=True)
+            ]
+        refused = sum(isinstance(item, BrikkError) for item in results)
+        self._refused.inc(refused)
+        self._renewed.inc(len(results) - refused)
+        return results
+
+    def _renew(self, beat: Beat) -> State | BrikkError:
+        key = beat.key
+        entry = self._registry.get(key)
+        try:
+            agent = check_holder(None if entry is None else entry.agent, key, beat.epoch)
+        except BrikkError as error:
+            return error
+        load, lease = beat.load, self._pace.terms.expire_after
+        if load.capacity is None and agent.load.capacity is not None:
+            load = replace(load, capacity=agent.load.capacity)
+        # Whoever was heard later than now was heard before a clock was set back.
+        now = max(self._clock.now() + self._ahead, agent.beat_time)
+        self._registry.beat(
+            key,
+            beat.epoch,
+            load,
+            beat_time=now,
+            expire_time=max(agent.expire_time, now + lease),
+        )
+        self._pace.heard(key)
+        self._pending[key] = _Heard(
+            epoch=beat.epoch, load=load, moment=self._clock.monotonic(), lease=lease
+        )
         self._arrived.set()
-        self._renewed.inc()
-        return True
+        entry = self._registry.get(key)
+        assert entry is not None  # it was there before it was heard
+        return entry.state
+
+    def _check_writing(self) -> None:
+        """Let agents beat elsewhere before their leases end, when the store cannot be told."""
+        patience = self._pace.terms.heartbeat_interval.total_seconds()
+        if self._failing is not None and self._clock.monotonic() - self._failing > patience:
+            raise Unavailable(
+                Reason.DEPENDENCY_UNAVAILABLE, "the store of the registry does not answer"
+            )
 
     async def run(self) -> None:
         """Write what has gathered, once in each interval, until cancelled."""
         while True:
             await self._arrived.wait()
-            await self._clock.sleep(self._terms.checkpoint_interval)
+            await self._clock.sleep(self._pace.terms.checkpoint_interval)
+            self._pace.settle()
             try:
                 await self.checkpoint()
             except Unavailable as error:
@@ -82,25 +143,45 @@ class Beats:
             Unavailable: the store does not answer.
         """
         batch = dict(self._pending)
-        if batch:
-            async with self._database.transaction() as connection:
-                _, now = await self._store.advance(connection)
-                await self._store.renew(connection, self._renewals(batch, now))
-        for key, beat in batch.items():
+        if not batch:
+            return
+        try:
+            await self._write(batch)
+        except Unavailable:
+            if self._failing is None:
+                self._failing = self._clock.monotonic()
+            raise
+        self._failing = None
+        for key, heard in batch.items():
             # Another one may have come meanwhile: that one is still to be written.
-            if self._pending.get(key) is beat:
+            if self._pending.get(key) is heard:
                 del self._pending[key]
         if not self._pending:
             self._arrived.clear()
 
-    def _renewals(self, batch: Mapping[AgentKey, _Beat], now: datetime) -> Iterator[Renewal]:
+    async def _write(self, batch: Mapping[AgentKey, _Heard]) -> None:
+        async with self._database.transaction() as connection:
+            _, now = await self._store.advance(connection)
+            self._ahead = now - self._clock.now()
+            renewals = list(self._renewals(batch, now))
+            changed = await self._store.changed_by(connection, renewals)
+            revisions: dict[AgentKey, int] = {}
+            if changed:
+                last, _ = await self._store.advance(connection, len(changed))
+                revisions = dict(zip(changed, range(last, 0, -1), strict=False))
+            await self._store.renew(connection, renewals, revisions)
+            agents = await self._store.read(connection, changed) if changed else {}
+        for agent in agents.values():
+            self._registry.put(agent)
+
+    def _renewals(self, batch: Mapping[AgentKey, _Heard], now: datetime) -> Iterator[Renewal]:
         moment = self._clock.monotonic()
-        for key, beat in batch.items():
-            time = now - timedelta(seconds=moment - beat.moment)
+        for key, heard in batch.items():
+            time = now - timedelta(seconds=moment - heard.moment)
             yield Renewal(
                 key=key,
-                epoch=beat.epoch,
-                load=beat.load,
+                epoch=heard.epoch,
+                load=heard.load,
                 beat_time=time,
-                expire_time=time + self._terms.expire_after,
+                expire_time=time + heard.lease,
             )

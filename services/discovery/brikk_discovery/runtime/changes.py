@@ -1,10 +1,10 @@
-"""Registrations and removals: decided, committed together, then told to the registry."""
+"""Registrations, removals and operators' commands: decided and committed together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -17,14 +17,19 @@ from brikk_discovery.domain.fact import Fact, FactType
 from brikk_discovery.domain.lease import (
     Registration,
     Removal,
-    Terms,
-    check_holder,
     check_quota,
+    check_removal,
     register,
+    remember,
 )
+from brikk_discovery.domain.memory import NOTHING, Memory
+from brikk_discovery.domain.order import Command, obey
 from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.memories import MemoryStore
+from brikk_discovery.store.removals import RemovalStore
 from brikk_shared.call import current_call
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
@@ -36,18 +41,21 @@ _log = structlog.stdlib.get_logger(__name__)
 _DOUBT_PAUSE: Final = timedelta(seconds=1)
 
 
+_Wish: TypeAlias = Registration | Removal | Command
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Change:
-    wish: Registration | Removal
+    wish: _Wish
     traceparent: str
 
 
-# The agent as it stands after a change; None when it is gone.
-_Outcome: TypeAlias = "Agent | None"
+# The agent as it stands after a change, or the revision at which it is gone.
+_Outcome: TypeAlias = Agent | int
 
 
 class Changes:
-    """The one way in which agents come, change and leave by their own wish.
+    """The one way in which agents come, change and leave by wish: their own or an operator's.
 
     Args:
         max_agents: most agents that an organisation may have registered at once.
@@ -58,18 +66,22 @@ class Changes:
         *,
         database: Database,
         store: AgentStore,
+        memories: MemoryStore,
+        removals: RemovalStore,
         registry: Registry[object],
         announcer: Announcer,
-        terms: Terms,
+        pace: Pace,
         max_agents: int,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._database = database
         self._store = store
+        self._memories = memories
+        self._removals = removals
         self._registry = registry
         self._announcer = announcer
-        self._terms = terms
+        self._pace = pace
         self._max_agents = max_agents
         self._clock = clock
         self._metrics = metrics
@@ -86,9 +98,10 @@ class Changes:
 
         Raises:
             ResourceExhausted: QUOTA_EXCEEDED, the organisation has as many agents as it may.
+            FailedPrecondition: LEASE_SUPERSEDED, a newer process registered under the id.
         """
         agent = await self._change(registration)
-        assert agent is not None  # a registration leaves an agent behind
+        assert isinstance(agent, Agent)  # a registration leaves an agent behind
         self._metrics.registrations.inc()
         return agent
 
@@ -96,9 +109,20 @@ class Changes:
         """Remove an agent; one that is gone is no error.
 
         Raises:
-            NotFound: REREGISTER, somebody else holds the lease.
+            NotFound: REREGISTER, the lease is from a history that the registry has lost.
+            FailedPrecondition: LEASE_SUPERSEDED, a newer process holds the lease.
         """
         await self._change(removal)
+
+    async def command(self, command: Command) -> Agent:
+        """Carry out what an operator orders.
+
+        Raises:
+            NotFound: RESOURCE_NOT_FOUND, the agent is not live.
+        """
+        agent = await self._change(command)
+        assert isinstance(agent, Agent)  # a command removes nobody
+        return agent
 
     async def commit(self) -> None:
         """Commit changes until cancelled."""
@@ -118,19 +142,18 @@ class Changes:
         keys = set(self._doubtful)
         async with self._database.transaction() as connection:
             # The lock waits for a commit that is still under way.
-            _, now = await self._store.advance(connection)
+            revision, _ = await self._store.advance(connection)
             found = await self._store.read(connection, keys)
         for key in keys:
-            held, stored = self._registry.get(key), found.get(key)
-            if stored is None:
-                self._registry.remove(key)
-            elif held is None or held.agent.revision != stored.revision:
-                self._registry.put(stored, silence=now - stored.beat_time)
+            if key in found:
+                self._registry.put(found[key])
+            else:
+                self._registry.remove(key, revision)
         self._doubtful -= keys
         if not self._doubtful:
             self._doubt.clear()
 
-    async def _change(self, wish: Registration | Removal) -> _Outcome:
+    async def _change(self, wish: _Wish) -> _Outcome:
         # A task of its own: when the caller gives up, the registry still learns of the commit.
         change = _Change(wish=wish, traceparent=current_call().traceparent)
         task = asyncio.create_task(self._carry_out(change))
@@ -146,23 +169,25 @@ class Changes:
     async def _carry_out(self, change: _Change) -> _Outcome:
         key = change.wish.key
         try:
-            agent = await self._commits.submit(change)
+            outcome = await self._commits.submit(change)
         except Unavailable:
             self._doubtful.add(key)
             self._doubt.set()
             raise
-        if agent is None:
-            self._registry.remove(key)
+        if isinstance(outcome, Agent):
+            self._registry.put(outcome)
         else:
-            self._registry.put(agent)
+            self._registry.remove(key, outcome)
         self._announcer.wake()
-        return agent
+        return outcome
 
     async def _write(
         self, connection: AsyncConnection, changes: Sequence[_Change]
     ) -> list[_Outcome | BrikkError]:
         last, now = await self._store.advance(connection, len(changes))
-        held = await self._store.read(connection, [change.wish.key for change in changes])
+        keys = [change.wish.key for change in changes]
+        held = await self._store.read(connection, keys)
+        memories = await self._memories.read(connection, keys)
         counts = await self._store.count(
             connection,
             {
@@ -171,52 +196,95 @@ class Changes:
                 if isinstance(change.wish, Registration) and change.wish.key not in held
             },
         )
+        written = _Written(now=now)
         results: list[_Outcome | BrikkError] = []
-        facts: list[Fact] = []
         for revision, change in enumerate(changes, start=last - len(changes) + 1):
-            wish, before = change.wish, held.get(change.wish.key)
+            key = change.wish.key
+            before, memory = held.get(key), memories.get(key, NOTHING)
             try:
-                after = self._decide(wish, before, counts, revision=revision, now=now)
+                outcome = self._decide(
+                    change.wish, before, memory, counts, revision=revision, now=now
+                )
             except BrikkError as error:
                 results.append(error)
                 continue
-            results.append(after)
-            if (fact := _fact(before, after, revision, now, change.traceparent)) is not None:
-                facts.append(fact)
-        await self._store.save(connection, [item for item in results if isinstance(item, Agent)])
-        await self._store.delete(
-            connection, [fact.agent.key for fact in facts if fact.type is FactType.DEREGISTERED]
+            results.append(outcome)
+            written.note(change, before, memory, outcome, revision)
+        await self._store.save(connection, written.registered)
+        await self._store.doubt(
+            connection, {agent.key: (agent.doubt, agent.revision) for agent in written.commanded}
         )
-        await self._announcer.add(connection, facts)
+        await self._store.delete(connection, written.removed)
+        await self._removals.add(connection, written.removed, now)
+        await self._memories.save(connection, written.memories, now)
+        await self._announcer.add(connection, written.facts)
         return results
 
     def _decide(
         self,
-        wish: Registration | Removal,
+        wish: _Wish,
         held: Agent | None,
+        memory: Memory,
         counts: dict[str, int],
         *,
         revision: int,
         now: datetime,
-    ) -> Agent | None:
+    ) -> _Outcome:
         if isinstance(wish, Removal):
-            check_holder(held, wish)
-            return None
+            check_removal(held, wish)
+            return revision
+        if isinstance(wish, Command):
+            return obey(held, wish, revision=revision, now=now)
         if held is None:
             organization = wish.key.organization
             counts[organization] = counts.get(organization, 0) + 1
             check_quota(counts[organization], self._max_agents)
-        return register(held, wish, revision=revision, now=now, terms=self._terms)
+        return register(held, memory, wish, revision=revision, now=now, terms=self._pace.terms)
 
 
-def _fact(
-    before: Agent | None, after: Agent | None, revision: int, now: datetime, traceparent: str
-) -> Fact | None:
-    """What there is to tell of a change: nothing when it changed nothing but the lease's end."""
-    if after is not None and after.revision == revision:
-        type_, agent = FactType.REGISTERED, after
-    elif after is None and before is not None:
-        type_, agent = FactType.DEREGISTERED, before
-    else:
-        return None
-    return Fact(type=type_, agent=agent, revision=revision, time=now, traceparent=traceparent)
+@dataclass(kw_only=True, slots=True)
+class _Written:
+    """What a batch of changes writes."""
+
+    now: datetime
+    registered: list[Agent] = field(default_factory=list)
+    commanded: list[Agent] = field(default_factory=list)
+    removed: dict[AgentKey, int] = field(default_factory=dict)
+    memories: dict[AgentKey, Memory] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
+
+    def note(
+        self,
+        change: _Change,
+        before: Agent | None,
+        memory: Memory,
+        outcome: _Outcome,
+        revision: int,
+    ) -> None:
+        """Note what one change writes: little, when it changed nothing but the lease's end."""
+        wish, after = change.wish, memory
+        if not isinstance(outcome, Agent):
+            if before is not None:
+                self.removed[wish.key] = revision
+                self._tell(FactType.DEREGISTERED, before, change, revision)
+        elif isinstance(wish, Registration):
+            self.registered.append(outcome)
+            after = remember(before, memory, outcome)
+            if outcome.revision == revision:
+                self._tell(FactType.REGISTERED, outcome, change, revision)
+        elif outcome.revision == revision:
+            self.commanded.append(outcome)
+            after = replace(memory, order=outcome.order)
+        if after != memory:
+            self.memories[wish.key] = after
+
+    def _tell(self, type_: FactType, agent: Agent, change: _Change, revision: int) -> None:
+        self.facts.append(
+            Fact(
+                type=type_,
+                agent=agent,
+                revision=revision,
+                time=self.now,
+                traceparent=change.traceparent,
+            )
+        )

@@ -17,11 +17,12 @@ from brikk_discovery.store.tables import AGENT, MEMORY, REGISTRY
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
-from brikk_shared.types import from_microseconds
+from brikk_shared.types import from_microseconds, to_microseconds
 
 _KEY = {"organization": "text", "agent_id": "text"}
 _RENEWAL = _KEY | {
     "epoch": "bigint",
+    "revision": "bigint",
     "in_flight": "bigint",
     "draining": "bool",
     "ready": "bool",
@@ -31,7 +32,6 @@ _RENEWAL = _KEY | {
 }
 _AGENT = _RENEWAL | {
     "incarnation": "text",
-    "revision": "bigint",
     "definition": "text",
     "doubt": "text",
     "register_time": "timestamp",
@@ -43,6 +43,7 @@ _REMEMBERED = AGENT.outerjoin(
     (MEMORY.c.organization == AGENT.c.organization) & (MEMORY.c.agent_id == AGENT.c.agent_id),
 )
 _COLUMNS: Sequence[ColumnElement[Any]] = (*AGENT.c, MEMORY.c.standing_order)
+_LOCK = update(REGISTRY).values(revision=REGISTRY.c.revision).returning(REGISTRY.c.revision)
 _SELECT = select(*_COLUMNS).select_from(_REMEMBERED)
 
 
@@ -57,6 +58,17 @@ class Renewal:
     expire_time: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """How far the registry has come."""
+
+    epoch: str
+    """Names the registry's history: revisions of another one mean nothing."""
+    revision: int
+    time: datetime
+    """By the store's clock."""
+
+
 class AgentStore:
     """Statements on the registry's tables; a transaction that writes calls `advance` first."""
 
@@ -69,7 +81,14 @@ class AgentStore:
         names = ", ".join(_AGENT)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in _AGENT if name not in _KEY)
         columns = ", ".join(f"agent.{column.name}" for column in AGENT.c)
+        greatest = "max" if dialect == "sqlite" else "greatest"
         self._now = text(f"SELECT {database.now_sql}")
+        now = ":now" if dialect == "sqlite" else database.now_sql
+        self._advance = text(
+            f"UPDATE registry SET revision = {greatest}(revision, {now}) + :changes"
+            f" RETURNING revision, {now} AS now"
+        )
+        self._position = text(f"SELECT epoch, revision, {database.now_sql} AS now FROM registry")
         self._read = text(
             f"SELECT {columns}, memory.standing_order FROM {keys} JOIN agent ON {same}"
             " LEFT JOIN memory ON memory.organization = agent.organization"
@@ -85,14 +104,24 @@ class AgentStore:
             f" (SELECT organization, agent_id FROM {keys})"
         )
         # A heartbeat that a slower replica brings later than a newer one must not set it back.
+        newer = f"{same} AND agent.epoch = b.epoch AND agent.beat_time <= b.beat_time"
+        self._changed = text(
+            f"SELECT agent.organization, agent.agent_id FROM {renewals} JOIN agent ON {newer}"
+            f" WHERE agent.draining <> b.draining OR agent.doubt = '{Doubt.SILENT}'"
+        )
+        # What an agent was promised holds, also when less is promised by now.
         self._renew = text(
             "UPDATE agent SET in_flight = b.in_flight, draining = b.draining, ready = b.ready,"
             " capacity = coalesce(b.capacity, agent.capacity), beat_time = b.beat_time,"
-            " expire_time = b.expire_time, graces = 0"
-            f" FROM {renewals} WHERE {same}"
-            " AND agent.epoch = b.epoch AND agent.beat_time <= b.beat_time"
+            f" expire_time = {greatest}(agent.expire_time, b.expire_time), graces = 0,"
+            f" doubt = CASE agent.doubt WHEN '{Doubt.SILENT}' THEN '' ELSE agent.doubt END,"
+            " revision = coalesce(b.revision, agent.revision)"
+            f" FROM {renewals} WHERE {newer}"
         )
-
+        self._beats = text(
+            "SELECT organization, agent_id, epoch, in_flight, draining, ready, capacity,"
+            " beat_time, expire_time FROM agent WHERE beat_time > :since"
+        ).columns(*(AGENT.c[name] for name in _RENEWAL if name != "revision"))
         self._doubt = text(
             "UPDATE agent SET doubt = b.doubt, revision = b.revision"
             f" FROM {batch_source(dialect, _DOUBT)} WHERE {same}"
@@ -107,24 +136,46 @@ class AgentStore:
     async def advance(self, connection: AsyncConnection, changes: int = 0) -> tuple[int, datetime]:
         """Lock the registry until the transaction ends, and take revisions for so many changes.
 
-        Returns the last of those revisions, and the store's time, read after the lock was had.
+        Revisions are at least microseconds since 1970, and leave gaps: so none is given twice, be
+        it that the store was restored from an older copy. Returns the last of those revisions, and
+        the store's time, read after the lock was had.
         """
-        row = await connection.execute(
-            update(REGISTRY)
-            .values(revision=REGISTRY.c.revision + changes)
-            .returning(REGISTRY.c.revision)
-        )
-        return row.scalar_one(), await self.now(connection)
+        if not changes:
+            revision = (await connection.execute(_LOCK)).scalar_one()
+            return revision, await self.now(connection)
+        values = {"changes": changes}
+        if self._dialect == "sqlite":
+            values["now"] = to_microseconds(self._clock.now())
+        row = (await connection.execute(self._advance, values)).one()
+        return row.revision, from_microseconds(row.now)
 
-    async def revision(self, connection: AsyncConnection) -> tuple[str, int]:
-        """Tell which history the registry is in, and its revision. Locks nothing."""
-        row = (await connection.execute(select(REGISTRY.c.epoch, REGISTRY.c.revision))).one()
-        return row.epoch, row.revision
+    async def position(self, connection: AsyncConnection) -> Position:
+        """Tell how far the registry has come. Locks nothing."""
+        row = (await connection.execute(self._position)).one()
+        now = self._clock.now() if self._dialect == "sqlite" else from_microseconds(row.now)
+        return Position(epoch=row.epoch, revision=row.revision, time=now)
+
+    async def begin_epoch(self, connection: AsyncConnection, epoch: str) -> int:
+        """Begin another history of the registry; all agents change. Returns the revision of that.
+
+        For when the store went back: whatever was learned from the old history ends here.
+        """
+        revision, _ = await self.advance(connection, 1)
+        await connection.execute(update(REGISTRY).values(epoch=epoch))
+        await connection.execute(update(AGENT).values(revision=revision))
+        return revision
 
     async def since(self, connection: AsyncConnection, revision: int) -> list[Agent]:
         """Read the agents that changed after a revision."""
         rows = await connection.execute(_SELECT.where(AGENT.c.revision > revision))
         return [self._agent(row) for row in rows]
+
+    async def revisions(self, connection: AsyncConnection) -> dict[AgentKey, int]:
+        """Read the revisions of all agents, and nothing else of them."""
+        rows = await connection.execute(
+            select(AGENT.c.organization, AGENT.c.agent_id, AGENT.c.revision)
+        )
+        return {AgentKey(row.organization, row.agent_id): row.revision for row in rows}
 
     async def read_all(self, connection: AsyncConnection) -> list[Agent]:
         """Read the whole registry."""
@@ -189,10 +240,40 @@ class AgentStore:
         params = batch_params(self._dialect, _KEY, [key._asdict() for key in keys])
         await connection.execute(self._delete, params)
 
-    async def renew(self, connection: AsyncConnection, renewals: Iterable[Renewal]) -> None:
-        """Write heartbeats. Those of leases that are gone or superseded change nothing."""
-        rows = [_renewal(item) for item in renewals]
+    async def changed_by(
+        self, connection: AsyncConnection, renewals: Sequence[Renewal]
+    ) -> list[AgentKey]:
+        """Tell which agents heartbeats change more of than times and loads."""
+        params = batch_params(self._dialect, _RENEWAL, [_renewal(item) for item in renewals])
+        rows = await connection.execute(self._changed, params)
+        return [AgentKey(row.organization, row.agent_id) for row in rows]
+
+    async def renew(
+        self,
+        connection: AsyncConnection,
+        renewals: Sequence[Renewal],
+        revisions: Mapping[AgentKey, int],
+    ) -> None:
+        """Write heartbeats. Those of leases that are gone or superseded change nothing.
+
+        Who was silent is so no more. Those that `changed_by` told are given new revisions.
+        """
+        rows = [_renewal(item) | {"revision": revisions.get(item.key)} for item in renewals]
         await connection.execute(self._renew, batch_params(self._dialect, _RENEWAL, rows))
+
+    async def beats_since(self, connection: AsyncConnection, since: datetime) -> list[Renewal]:
+        """Read the last heartbeats of agents that were heard after a moment."""
+        rows = await connection.execute(self._beats, {"since": to_microseconds(since)})
+        return [
+            Renewal(
+                key=AgentKey(row.organization, row.agent_id),
+                epoch=row.epoch,
+                load=_load(row),
+                beat_time=row.beat_time,
+                expire_time=row.expire_time,
+            )
+            for row in rows
+        ]
 
     async def extend(
         self,
@@ -236,12 +317,7 @@ class AgentStore:
             epoch=row.epoch,
             revision=row.revision,
             definition=self._definitions.validate_json(row.definition),
-            load=Load(
-                in_flight=row.in_flight,
-                draining=row.draining,
-                ready=row.ready,
-                capacity=row.capacity,
-            ),
+            load=_load(row),
             register_time=row.register_time,
             beat_time=row.beat_time,
             expire_time=row.expire_time,
@@ -250,11 +326,21 @@ class AgentStore:
         )
 
 
+def _load(row: Row[Any]) -> Load:
+    return Load(
+        in_flight=row.in_flight,
+        draining=row.draining,
+        ready=row.ready,
+        capacity=row.capacity,
+    )
+
+
 def _renewal(item: Agent | Renewal) -> dict[str, object]:
     return {
         "organization": item.key.organization,
         "agent_id": item.key.agent_id,
         "epoch": item.epoch,
+        "revision": None,
         "in_flight": item.load.in_flight,
         "draining": item.load.draining,
         "ready": item.load.ready,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +13,9 @@ from brikk_discovery.domain.agent import AgentKey
 from brikk_discovery.store.tables import REMOVAL
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
+
+KEPT: Final = timedelta(hours=1)
+"""Whoever was not told for longer must read the registry as a whole."""
 
 _REMOVAL = {
     "revision": "bigint",
