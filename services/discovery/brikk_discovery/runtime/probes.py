@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from random import Random
 
 from brikk_discovery.domain.agent import AgentKey
 from brikk_discovery.domain.health import Health, Verdict
 from brikk_discovery.runtime.metrics import Metrics
-from brikk_discovery.runtime.registry import Entry, Registry
+from brikk_discovery.runtime.ranking import Entry
+from brikk_discovery.runtime.registry import Registry
 from brikk_shared.clock import Clock
 
 _JITTER = 0.1
@@ -66,12 +68,10 @@ class Probes:
         self._queue: asyncio.Queue[_Case] = asyncio.Queue()
         self._leading = False
 
-    def lead(self, unreachable: Iterable[AgentKey]) -> None:
-        """Begin to probe for all replicas; others have found that these do not answer."""
-        self._leading = True
-        self._cases.clear()
+    def recall(self, unreachable: Iterable[AgentKey]) -> None:
+        """Take over those of whom others have found that they do not answer."""
         for key in unreachable:
-            if (entry := self._registry.get(key)) is not None:
+            if key not in self._cases and (entry := self._registry.get(key)) is not None:
                 self._cases[key] = _case_of(entry, Health(verdict=Verdict.DOWN))
 
     def rest(self) -> None:
@@ -89,7 +89,8 @@ class Probes:
 
     def ask(self, silent: Iterable[AgentKey]) -> None:
         """Ask those whose turn it is, of these and of all others in doubt."""
-        newcomers = [key for key, _ in zip(list(self._new), range(self._concurrency), strict=False)]
+        self._leading = True
+        newcomers = list(islice(self._new, self._concurrency))
         for key in newcomers:
             del self._new[key]
         again = [key for key, case in self._cases.items() if case.health.open]
@@ -127,7 +128,8 @@ class Probes:
         """Probe until cancelled."""
         self._queue = asyncio.Queue()
         for case in self._cases.values():
-            case.under_way = False
+            if case.under_way:
+                self._queue.put_nowait(case)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
                 group.create_task(self._work())
