@@ -82,7 +82,6 @@ class Parts:
             random=Random(1),
             metrics=Metrics(CollectorRegistry()),
         )
-        self.registry.subscribe(self.probes.meet)
 
     async def ask(self, *silent: AgentKey) -> list[str]:
         """Ask whose turn it is, and give those who were asked by then."""

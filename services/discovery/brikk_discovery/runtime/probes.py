@@ -67,6 +67,7 @@ class Probes:
         self._new: dict[AgentKey, None] = {}
         self._queue: asyncio.Queue[_Case] = asyncio.Queue()
         self._leading = False
+        registry.subscribe(self._meet)
 
     def recall(self, unreachable: Iterable[AgentKey]) -> None:
         """Take over those of whom others have found that they do not answer."""
@@ -79,13 +80,6 @@ class Probes:
         self._leading = False
         self._cases.clear()
         self._new.clear()
-
-    def meet(self, before: Entry[object] | None, after: Entry[object] | None) -> None:
-        """Note who registered, to ask each once; the registry tells of each change."""
-        if not self._leading or after is None:
-            return
-        if before is None or _place(before) != _place(after):
-            self._new[after.agent.key] = None
 
     def ask(self, silent: Iterable[AgentKey]) -> None:
         """Ask those whose turn it is, of these and of all others in doubt."""
@@ -133,6 +127,13 @@ class Probes:
         async with asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
                 group.create_task(self._work())
+
+    def _meet(self, before: Entry[object] | None, after: Entry[object] | None) -> None:
+        """Note who registered, to ask each once."""
+        if not self._leading or after is None:
+            return
+        if before is None or _place(before) != _place(after):
+            self._new[after.agent.key] = None
 
     async def _work(self) -> None:
         while True:
