@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random import Random
+from random import SystemRandom
 
 from brikk.discovery.v1 import discovery_service_pb2
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
@@ -117,10 +117,9 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         interval=settings.probe_interval,
         concurrency=settings.probe_concurrency,
         clock=app.clock,
-        random=Random(),
+        random=SystemRandom(),
         metrics=metrics,
     )
-    registry.subscribe(probes.meet)
     standings = StandingStore(database)
     expiry = Expiry(
         database=database,
