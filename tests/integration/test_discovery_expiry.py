@@ -43,8 +43,8 @@ async def test_the_silent_are_suspected_and_then_removed(sqlite_url: str, tmp_pa
             now = await states(caller)
             assert now["living"] == READY
             seen.append(now.get("silent"))
-        # Suspected after 25 s; removed when 40 s and the grace of two checkpoints have passed.
-        assert seen == [READY] * 24 + [SUSPECT] * 18 + [None] * 18
+        # Suspected when 25 s and the grace of two checkpoints have passed; removed 15 s later.
+        assert seen == [READY] * 27 + [SUSPECT] * 15 + [None] * 18
         assert await caller.resolve() == ["living"]
         refused = await caller.beat("silent", silent.epoch)
         assert refused is not None
