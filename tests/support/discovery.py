@@ -137,6 +137,7 @@ class Discovery:
 
     stub: DiscoveryServiceAsyncStub
     channel: grpc.aio.Channel
+    address: str
     tokens: Tokens
     http_address: str
 
@@ -184,6 +185,7 @@ async def serving(
         yield Discovery(
             stub=DiscoveryServiceStub(channel),
             channel=channel,
+            address=service.address,
             tokens=tokens,
             http_address=service.http_address,
         )

@@ -22,6 +22,7 @@ from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.probes import Probes
 from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.runtime.search import Search
 from brikk_discovery.settings import DiscoverySettings
 from brikk_discovery.store.agents import AgentStore
 from brikk_discovery.store.memories import MemoryStore
@@ -49,6 +50,8 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     memories, removals = MemoryStore(database), RemovalStore(database)
     leases = Leases(database, new_id(), app.clock)
     registry = Registry(candidate_message)
+    search = Search()
+    registry.subscribe(search.note)
     outcomes = Outcomes(
         database=database,
         agents=store,
@@ -155,6 +158,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
                 changes=changes,
                 beats=beats,
                 outcomes=outcomes,
+                search=search,
                 pace=pace,
                 metrics=metrics,
             )

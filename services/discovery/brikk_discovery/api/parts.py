@@ -15,6 +15,7 @@ from brikk_discovery.runtime.metrics import Metrics
 from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.runtime.search import Search
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,6 +28,7 @@ class Parts:
     changes: Changes
     beats: Beats
     outcomes: Outcomes
+    search: Search
     pace: Pace
     metrics: Metrics
 

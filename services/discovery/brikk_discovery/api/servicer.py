@@ -5,7 +5,8 @@ from __future__ import annotations
 from brikk_discovery.api.directory import DirectoryMethods
 from brikk_discovery.api.leases import LeaseMethods
 from brikk_discovery.api.outcomes import OutcomeMethods
+from brikk_discovery.api.search import SearchMethods
 
 
-class DiscoveryServicer(LeaseMethods, DirectoryMethods, OutcomeMethods):
+class DiscoveryServicer(LeaseMethods, DirectoryMethods, OutcomeMethods, SearchMethods):
     """All methods, from the files of this room."""
