@@ -299,17 +299,6 @@ class AgentStore:
         )
         return [AgentKey(organization, agent_id) for organization, agent_id in rows]
 
-    async def take_expired(
-        self, connection: AsyncConnection, *, before: datetime, limit: int
-    ) -> list[Agent]:
-        """Delete agents whose leases ended before then, the oldest first, and return them."""
-        rows = await connection.execute(
-            _SELECT.where(AGENT.c.expire_time < before).order_by(AGENT.c.expire_time).limit(limit)
-        )
-        ended = [self._agent(row) for row in rows]
-        await self.delete(connection, [agent.key for agent in ended])
-        return ended
-
     def _agent(self, row: Row[Any]) -> Agent:
         return Agent(
             key=AgentKey(row.organization, row.agent_id),
