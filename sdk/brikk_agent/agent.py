@@ -14,10 +14,10 @@ from datetime import timedelta
 from typing import TypeVar
 
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
-from brikk_agent.capability import Capability, Handler
+from brikk_agent.capability import Capability, Handler, Offer
 from brikk_agent.connection import Connection, NotConnected
 from brikk_agent.errors import CannotStart
-from brikk_agent.registration import Registration
+from brikk_agent.registration import Load, Registration
 from brikk_agent.runtime import Runtime
 from brikk_agent.serving import Serving, begin_to_serve
 from brikk_agent.tokens import CallTokens
@@ -92,6 +92,7 @@ class Agent:
         self._insecure = insecure
         self._connection = connection
         self._capabilities: dict[str, Capability] = {}
+        self._ready = True
         self._serving: Serving | None = None
 
     @property
@@ -104,23 +105,53 @@ class Agent:
         """Where it is called, `host:port`; known while it runs."""
         return self._running().endpoint
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes new work: set it to False while, for instance, a model is loading.
+
+        The registry is told at once. Calls that come all the same are served.
+        """
+        return self._ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = ready
+        if self._serving is not None:
+            self._serving.beat()
+
     def capability(
-        self, name: str, *, description: str = "", tags: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        description: str = "",
+        tags: Sequence[str] = (),
+        version: str = "",
+        examples: Sequence[str] = (),
+        cost_micros: int = 0,
+        latency: timedelta | None = None,
     ) -> Callable[[_H], _H]:
         """Registers the decorated function as the handler of a capability.
 
         The caller's input is bound to the parameters by name and checked against their types; a
         parameter annotated `Context` receives the call's. A synchronous handler runs in a thread.
-        The docstring's first paragraph is the description unless one is given. The function itself
-        stays as it is. Raises TypeError for a signature that JSON cannot express.
+        The docstring's first paragraph is the description unless one is given; see `Offer` for the
+        rest. The function itself stays as it is. Raises TypeError for a signature that JSON cannot
+        express.
         """
+
+        offer = Offer(
+            description=description,
+            tags=tags,
+            version=version,
+            examples=examples,
+            cost_micros=cost_micros,
+            latency=latency,
+        )
 
         def register(handler: _H) -> _H:
             if name in self._capabilities:
                 raise ValueError(f"{name!r} has a handler already")
-            self._capabilities[name] = Capability.of(
-                name, handler, description=description, tags=tags
-            )
+            self._capabilities[name] = Capability.of(name, handler, offer)
             return handler
 
         return register
@@ -146,7 +177,8 @@ class Agent:
     async def serve(self) -> None:
         """Serves until it is cancelled or `stop` is called, for use in a program of your own.
 
-        Raises CannotStart when it cannot run as it is set up, NotConnected when no suite is known.
+        Raises CannotStart when it cannot run as it is set up, or when another process took its
+        place in the registry; NotConnected when no suite is known.
         """
         await self.start()
         try:
@@ -173,7 +205,7 @@ class Agent:
             register=lambda endpoint: Registration(
                 self._request(endpoint),
                 connect=self._connect,
-                in_flight=lambda: runtime.in_flight,
+                load=lambda: Load(in_flight=runtime.in_flight, ready=self._ready),
             ),
         )
 

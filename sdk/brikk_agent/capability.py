@@ -6,7 +6,8 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Union, get_args, get_origin, get_type_hints
 
 from brikk.discovery.v1 import agent_pb2
@@ -21,12 +22,28 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What an agent says of a capability beside its name and signature.
+
+    `version` as PEP 440 orders versions, `examples` what people ask of it in their words,
+    `cost_micros` the price of a call in millionths of the currency that the organisation counts in,
+    `latency` how long a typical call takes.
+    """
+
+    description: str = ""
+    tags: Sequence[str] = ()
+    version: str = ""
+    examples: Sequence[str] = ()
+    cost_micros: int = 0
+    latency: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
     """One thing an agent can do."""
 
     name: str
-    description: str
-    tags: tuple[str, ...]
+    offer: Offer
     handler: Handler
     is_async: bool
     input: Shape
@@ -34,9 +51,7 @@ class Capability:
     context_parameter: str | None
 
     @classmethod
-    def of(
-        cls, name: str, handler: Handler, *, description: str, tags: Sequence[str]
-    ) -> Capability:
+    def of(cls, name: str, handler: Handler, offer: Offer) -> Capability:
         """Derives a capability from a handler's signature.
 
         Parameters become members of the input, by name; the return type becomes the output schema.
@@ -61,8 +76,7 @@ class Capability:
             )
         return cls(
             name=name,
-            description=description or _summary(handler),
-            tags=tuple(tags),
+            offer=offer if offer.description else replace(offer, description=_summary(handler)),
             handler=handler,
             is_async=inspect.iscoroutinefunction(handler),
             input=record(members, closed=True),
@@ -80,9 +94,17 @@ class Capability:
 
     def describe(self) -> agent_pb2.AgentCapability:
         """The capability as it is registered."""
+        offer = self.offer
         message = agent_pb2.AgentCapability(
-            capability=self.name, description=self.description, tags=self.tags
+            capability=self.name,
+            description=offer.description,
+            tags=offer.tags,
+            version=offer.version,
+            examples=offer.examples,
+            cost_micros=offer.cost_micros,
         )
+        if offer.latency is not None:
+            message.latency.FromTimedelta(offer.latency)
         message.input_schema.CopyFrom(to_struct(self.input.schema, name="input_schema"))
         if self.output_schema:
             message.output_schema.CopyFrom(to_struct(self.output_schema, name="output_schema"))

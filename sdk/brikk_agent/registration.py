@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 from google.rpc import code_pb2
 
+from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk_agent.connection import Connection, NotConnected
@@ -26,8 +29,12 @@ _RPC_TIMEOUT_SECONDS = 5.0
 _LEAVE_TIMEOUT_SECONDS = 2.0
 _BEAT_JITTER = 0.1
 _SHORTEST_INTERVAL = timedelta(milliseconds=10)
+_ORDERED = {agent_pb2.Agent.STATE_DRAINING, agent_pb2.Agent.STATE_MAINTENANCE}
 _FIRST_BACKOFF = timedelta(milliseconds=500)
 _LONGEST_BACKOFF = timedelta(seconds=10)
+# An agent that lost its lease comes back within this share of the interval between heartbeats:
+# it may be one of thousands.
+_RETURN_SPREAD = 0.25
 # Trying again would not help: the agent or its permissions must change first.
 _FINAL = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -50,6 +57,14 @@ def backoff(failures: int, random: Random) -> timedelta:
     return bound * random.random()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy an agent is."""
+
+    in_flight: int
+    ready: bool
+
+
 class Registration:
     """Keeps one agent instance registered for as long as `run` runs.
 
@@ -62,22 +77,26 @@ class Registration:
         request: pb.RegisterAgentRequest,
         *,
         connect: Callable[[], Connection],
-        in_flight: Callable[[], int],
+        load: Callable[[], Load],
     ) -> None:
         self.held = asyncio.Event()
         self._request = request
         self._agent = request.agent.name
         self._connect = connect
-        self._in_flight = in_flight
+        self._load = load
         self._random = SystemRandom()
         self._epoch = 0
+        self._interval = timedelta(0)
+        self._state = agent_pb2.Agent.STATE_READY
+        self._news = asyncio.Event()
         self._failures = 0
         self._reported = ""
 
     async def run(self) -> None:
         """Registers and beats until it is cancelled.
 
-        Raises CannotStart when the registry refuses the agent for good.
+        Raises CannotStart when the registry refuses the agent for good, or when another process
+        registered under its id: the two would take its place from one another for ever.
         """
         while True:
             try:
@@ -86,6 +105,8 @@ class Registration:
             except NotConnected as error:
                 self._report("NOT_CONNECTED", str(error))
             except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    raise CannotStart(error.details()) from error
                 if error.code() in _FINAL and not self._epoch:
                     raise CannotStart(f"the registry refuses it: {error.details()}") from error
                 self._report(error.code().name, error.details() or "")
@@ -101,13 +122,17 @@ class Registration:
         try:
             async with self._connect().channel("discovery") as channel:
                 stub = DiscoveryServiceStub(channel)
-                await stub.Heartbeat(self._beat(draining=True), timeout=_LEAVE_TIMEOUT_SECONDS)
+                await stub.Heartbeat(self._message(draining=True), timeout=_LEAVE_TIMEOUT_SECONDS)
                 await stub.DeregisterAgent(
                     pb.DeregisterAgentRequest(agent=self._agent, epoch=self._epoch),
                     timeout=_LEAVE_TIMEOUT_SECONDS,
                 )
         except (NotConnected, grpc.aio.AioRpcError) as error:
             log.warning("%s could not deregister; its lease will run out: %s", self._agent, error)
+
+    def beat(self) -> None:
+        """Beats now instead of when the interval has passed."""
+        self._news.set()
 
     async def _keep(self, stub: DiscoveryServiceAsyncStub) -> None:
         """Registers unless a lease is held, then beats; returns when the lease is lost."""
@@ -117,28 +142,51 @@ class Registration:
             self.held.set()
             log.info("%s is registered at %s", self._agent, self._request.agent.endpoint)
             self._recovered()
-            await self._pause(registered.heartbeat_interval.ToTimedelta())
+            self._interval = registered.heartbeat_interval.ToTimedelta()
+            if self._load().ready:  # otherwise the registry does not know it yet
+                await self._pause()
         while True:
-            answer = await stub.Heartbeat(self._beat(), timeout=_RPC_TIMEOUT_SECONDS)
+            self._news.clear()
+            answer = await stub.Heartbeat(self._message(), timeout=_RPC_TIMEOUT_SECONDS)
             self._recovered()
-            # Any refusal: registering again is idempotent, and answers what is really wrong.
-            if any(result.status.code != code_pb2.OK for result in answer.results):
+            self._interval = answer.heartbeat_interval.ToTimedelta()
+            (result,) = answer.results
+            if result.status.code == code_pb2.FAILED_PRECONDITION:
+                self.held.clear()
+                raise CannotStart(result.status.message)
+            # Any other refusal: registering again is idempotent, and answers what is wrong.
+            if result.status.code != code_pb2.OK:
                 log.info("%s lost its lease and registers again", self._agent)
                 self.held.clear()
+                await asyncio.sleep(
+                    self._interval.total_seconds() * _RETURN_SPREAD * self._random.random()
+                )
                 return
-            await self._pause(answer.heartbeat_interval.ToTimedelta())
+            self._note(result.state)
+            await self._pause()
 
-    def _beat(self, *, draining: bool = False) -> pb.HeartbeatRequest:
+    def _message(self, *, draining: bool = False) -> pb.HeartbeatRequest:
+        load = self._load()
         beat = pb.Beat(
             agent=self._agent,
             epoch=self._epoch,
-            in_flight=self._in_flight(),
+            in_flight=load.in_flight,
+            ready=load.ready,
             draining=draining,
         )
         return pb.HeartbeatRequest(beats=[beat])
 
-    async def _pause(self, dictated: timedelta) -> None:
-        await asyncio.sleep(beat_delay(dictated, self._random).total_seconds())
+    async def _pause(self) -> None:
+        seconds = beat_delay(self._interval, self._random).total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    def _note(self, state: agent_pb2.Agent.State.ValueType) -> None:
+        if state != self._state and _ORDERED & {state, self._state}:
+            name = agent_pb2.Agent.State.Name(state).removeprefix("STATE_").lower()
+            log.info("%s is now %s: an operator wants it so", self._agent, name)
+        self._state = state
 
     def _report(self, code: str, details: str) -> None:
         if code != self._reported:  # once per kind of trouble, not once per attempt

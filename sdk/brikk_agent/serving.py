@@ -43,6 +43,10 @@ class Serving:
         self._registering = asyncio.create_task(registration.run(), name="registration")
         self._asked_to_stop = asyncio.Event()
 
+    def beat(self) -> None:
+        """Tells the registry at once how the agent stands."""
+        self._registration.beat()
+
     def ask_to_stop(self) -> None:
         """Makes `until_stopped` return."""
         self._asked_to_stop.set()

@@ -5,7 +5,7 @@ from typing import TypedDict
 import pytest
 
 from brikk_agent import Agent, Context, InvalidInput
-from brikk_agent.capability import Capability, Handler
+from brikk_agent.capability import Capability, Handler, Offer
 from brikk_agent.structs import from_struct
 
 
@@ -14,7 +14,7 @@ class Summary(TypedDict):
 
 
 def of(handler: Handler, name: str = "text.summarize") -> Capability:
-    return Capability.of(name, handler, description="", tags=["text"])
+    return Capability.of(name, handler, Offer(tags=["text"]))
 
 
 def summarize(text: str, sentences: int = 3, *, call: Context | None = None) -> Summary:
