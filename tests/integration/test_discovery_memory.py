@@ -12,12 +12,18 @@ from prometheus_client import CollectorRegistry
 
 from brikk_discovery.clients.events import SOURCE, Announcer
 from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Load, Service
-from brikk_discovery.domain.lease import Registration, Terms
+from brikk_discovery.domain.lease import Beat, Registration
+from brikk_discovery.domain.offer import Offer
+from brikk_discovery.domain.ranking import State
+from brikk_discovery.domain.terms import Terms
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.memories import MemoryStore
+from brikk_discovery.store.removals import RemovalStore
 from brikk_discovery.store.tables import METADATA
 from brikk_shared.call import Call, enter_call
 from brikk_shared.clock import SystemClock
@@ -57,6 +63,10 @@ def agent(epoch: int) -> Agent:
     )
 
 
+def offered(offer: Offer) -> str:
+    return offer.agent.key.agent_id
+
+
 class Parts:
     """The service below its servicers, on a real store."""
 
@@ -64,21 +74,25 @@ class Parts:
         clock, metrics = SystemClock(), Metrics(CollectorRegistry())
         self.database = database
         self.store = AgentStore(database, clock)
-        self.registry: Registry[str] = Registry(TERMS, clock, lambda agent, _: agent.key.agent_id)
+        self.registry: Registry[str] = Registry(offered)
+        pace = Pace(TERMS, max_beats_per_second=1000, clock=clock)
         self.beats = Beats(
             database=database,
             store=self.store,
             registry=self.registry,
-            terms=TERMS,
+            pace=pace,
+            catch_up=None,
             clock=clock,
             metrics=metrics,
         )
         self.changes = Changes(
             database=database,
             store=self.store,
+            memories=MemoryStore(database),
+            removals=RemovalStore(database),
             registry=self.registry,
             announcer=Announcer(Outbox(database, source=SOURCE, destinations=[])),
-            terms=TERMS,
+            pace=pace,
             max_agents=5,
             clock=clock,
             metrics=metrics,
@@ -88,6 +102,10 @@ class Parts:
         async with self.database.transaction() as connection:
             await self.store.advance(connection)
             await self.store.save(connection, [agent])
+
+    async def beat(self, epoch: int, load: Load) -> object:
+        (result,) = await self.beats.take([Beat(key=KEY, epoch=epoch, load=load)])
+        return result
 
     async def stored(self) -> Agent | None:
         async with self.database.reading() as connection:
@@ -123,12 +141,12 @@ async def test_agents_come_back_from_the_store_as_they_were(parts: Parts) -> Non
 async def test_a_heartbeat_that_comes_during_a_checkpoint_is_not_lost(parts: Parts) -> None:
     await parts.save(agent(1))
     parts.registry.put(agent(1))
-    assert parts.beats.take(KEY, 1, Load(in_flight=1))
+    assert await parts.beat(1, Load(in_flight=1)) is State.READY
     async with parts.database.transaction() as connection:
         await parts.store.advance(connection)  # the checkpoint waits for this lock
         checkpoint = asyncio.create_task(parts.beats.checkpoint())
         await asyncio.sleep(0)
-        assert parts.beats.take(KEY, 1, Load(in_flight=2))
+        assert await parts.beat(1, Load(in_flight=2)) is State.READY
     await checkpoint
     written = await parts.stored()
     assert written is not None
@@ -141,7 +159,7 @@ async def test_a_heartbeat_that_comes_during_a_checkpoint_is_not_lost(parts: Par
 
 async def test_heartbeats_of_a_superseded_lease_change_nothing(parts: Parts) -> None:
     parts.registry.put(agent(1))
-    assert parts.beats.take(KEY, 1, Load(draining=True))
+    assert await parts.beat(1, Load(draining=True)) is State.DRAINING
     await parts.save(agent(2))
     before = await parts.stored()
     await parts.beats.checkpoint()
@@ -167,7 +185,7 @@ async def test_what_was_committed_without_an_answer_is_read_again(parts: Parts) 
     settling = asyncio.create_task(parts.changes.settle_doubts())
 
     async def found() -> bool:
-        return parts.registry.resolve("acme", "text.write", limit=1) == ["writer"]
+        return parts.registry.resolve("acme", "text.write", limit=1) == ("writer",)
 
     await until(found)
     await cancelled(settling)

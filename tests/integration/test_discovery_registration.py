@@ -54,6 +54,7 @@ async def test_all_that_an_agent_says_is_kept(caller: Caller) -> None:
             "version": "1.2.3",
             "labels": {"team": "press", "": "empty key"},
             "capacity": 7,
+            "protocol": "PROTOCOL_A2A_GRPC",
             "services": [
                 {
                     "service_id": "prose",
@@ -69,6 +70,10 @@ async def test_all_that_an_agent_says_is_kept(caller: Caller) -> None:
                                 "x": [1, None],
                             },
                             "output_schema": {},
+                            "version": "1.4.0rc1",
+                            "examples": ["Write me a poem."],
+                            "cost_micros": "1500",
+                            "latency": "1.250s",
                         },
                         {"capability": "text.edit"},
                     ],
@@ -80,7 +85,8 @@ async def test_all_that_an_agent_says_is_kept(caller: Caller) -> None:
     )
     await caller.send(registration("writer", said))
     kept = await caller.get("writer")
-    for field in ("name", "state", "register_time", "heartbeat_time", "expire_time"):
+    assert kept.revision > 0
+    for field in ("name", "state", "revision", "register_time", "heartbeat_time", "expire_time"):
         kept.ClearField(field)
     for service in kept.services:
         service.ClearField("name")
@@ -105,10 +111,13 @@ async def test_a_superseded_incarnation_can_neither_renew_nor_remove(caller: Cal
     assert new.epoch > old.epoch
     refused = await caller.beat("writer", old.epoch, draining=True)
     assert refused is not None
-    assert (refused.code, refused.reason) == ("NOT_FOUND", Reason.REREGISTER)
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
     assert refused.metadata["agent"] == "agents/writer"
     error = await refusal(caller.deregister("writer", old.epoch))
-    assert (error.code, error.reason) == ("NOT_FOUND", Reason.REREGISTER)
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
+    # It cannot come back either: the two would take turns for ever.
+    error = await refusal(caller.register("writer", incarnation=ONE))
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
     assert await caller.beat("writer", new.epoch) is None
     assert await caller.resolve() == ["writer"]
 
@@ -141,8 +150,30 @@ async def test_heartbeats_are_judged_one_by_one(caller: Caller) -> None:
         ("agents/writer", 0),
     ]
     assert answer.heartbeat_interval.ToTimedelta() == timedelta(seconds=10)
+    assert answer.lease_duration.ToTimedelta() == timedelta(seconds=40)
+    assert answer.results[1].state == agent_pb2.Agent.STATE_BUSY
     kept = await caller.get("writer")
     assert (kept.state, kept.in_flight) == (agent_pb2.Agent.STATE_BUSY, 2)
+    assert kept.state_reason == "0 of 2 slots free"
+
+
+async def test_heartbeats_tell_readiness_and_capacity(caller: Caller) -> None:
+    held = await caller.register("writer", capacity=2)
+
+    async def state(**said: object) -> agent_pb2.Agent.State.ValueType:
+        beat = pb.Beat(agent="agents/writer", epoch=held.epoch)
+        return (await caller.beats(ParseDict(said, beat))).results[0].state
+
+    assert await state(ready=False) == agent_pb2.Agent.STATE_BUSY
+    assert (await caller.get("writer")).state_reason == "not ready by its own word"
+    assert await state(in_flight=2, capacity=3) == agent_pb2.Agent.STATE_READY
+    # What it said before holds.
+    assert await state(in_flight=3) == agent_pb2.Agent.STATE_BUSY
+    assert (await caller.get("writer")).capacity == 3
+    assert await state(draining=True) == agent_pb2.Agent.STATE_DRAINING
+    assert (await caller.get("writer")).state_reason == "by its own wish"
+    again = await caller.register("writer", incarnation=ONE)
+    assert (again.agent.capacity, again.agent.state) == (0, agent_pb2.Agent.STATE_READY)
 
 
 async def test_a_herd_registers_and_registers_again(caller: Caller) -> None:
@@ -185,6 +216,13 @@ async def test_an_organization_may_have_only_so_many_agents(
         await caller.register("four")
 
 
+def versioned(version: str, latency: int = 0) -> agent_pb2.Agent:
+    message = agent("a")
+    message.services[0].capabilities[0].version = version
+    message.services[0].capabilities[0].latency.seconds = latency
+    return message
+
+
 BROKEN = {
     "agent_id": pb.RegisterAgentRequest(agent_id="No!", agent=agent("a"), incarnation=ONE),
     "incarnation": pb.RegisterAgentRequest(agent_id="one", agent=agent("a"), incarnation="x"),
@@ -195,6 +233,8 @@ BROKEN = {
     "agent.services": registration("one", agent_pb2.Agent(endpoint="h:1")),
     "agent.services[0].capabilities": registration("one", agent()),
     "agent.services[0].capabilities[1].capability": registration("one", agent("a", "a")),
+    "agent.services[0].capabilities[0].version": registration("one", versioned("1..2")),
+    "agent.services[0].capabilities[0].latency": registration("one", versioned("1", latency=-1)),
     "agent.display_name": registration("one", agent_pb2.Agent(display_name="a\0b")),
 }
 

@@ -56,17 +56,18 @@ class Feed:
         self._terms = terms
         self._clock = clock
         self._turn = asyncio.Lock()
+        # Reads begun, and whether the last one came to its end: if not, touch was lost.
         self._begun = 0
-        self._lost = False
+        self._in_touch = True
 
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
-            was_lost = self._lost
+            in_touch = self._in_touch
             try:
                 await self.catch_up()
             except Unavailable as error:
-                if not was_lost:
+                if in_touch:
                     _log.warning("feed_lost", error=error.message)
             await self._clock.sleep(_INTERVAL)
 
@@ -78,30 +79,31 @@ class Feed:
         """
         begun = self._begun
         async with self._turn:
-            if self._begun == begun:
-                self._begun += 1
-                lost, self._lost = self._lost, True
-                await self._read(lost=lost)
-                self._lost = False
+            if self._begun == begun or not self._in_touch:
+                await self._read()
 
-    async def _read(self, *, lost: bool) -> None:
+    async def _read(self) -> None:
+        self._begun += 1
+        lost, self._in_touch = not self._in_touch, False
         seen, news = self._position, _News()
         async with self._database.reading() as connection:
             position = await self._store.position(connection)
-            moved = position.revision != seen.revision
             known = position.epoch == seen.epoch and position.time - seen.time < KEPT - _MARGIN
-            if known and moved:
+            if known and position.revision != seen.revision:
                 news.agents = await self._store.since(connection, seen.revision)
                 news.removed = await self._removals.since(connection, seen.revision)
-            if position.time - self._beaten >= self._terms.checkpoint_interval:
+            due = position.time - self._beaten >= self._terms.checkpoint_interval
+            if due:
                 # A heartbeat is written up to two checkpoints after it came.
                 since = self._beaten - self._terms.grace
                 news.beats = await self._store.beats_since(connection, since)
-                self._beaten = position.time
+                await self._outcomes.learn(connection, position.time)
             if known and lost:
                 news.revisions = await self._store.revisions(connection)
         self._apply(news)
-        if known and (lost or moved) and self._went_back(seen, position, news):
+        if due:
+            self._beaten = position.time
+        if known and self._went_back(seen, position, news):
             _log.warning("store_went_back", revision=position.revision, seen=seen.revision)
             await self._begin_epoch(seen)
             known = False
@@ -109,6 +111,7 @@ class Feed:
             position = await self._reload()
         self._registry.reach(position.revision)
         self._position = position
+        self._in_touch = True
 
     def _apply(self, news: _News) -> None:
         for key, revision in news.removed.items():
