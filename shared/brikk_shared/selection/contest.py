@@ -12,19 +12,19 @@ EJECTED_AT_MOST = 300.0
 """Seconds. After as long without one the count begins anew."""
 TRIAL_TIME = 30.0
 """Seconds that a call on trial may take; then another is sent."""
+TRIALS = 2
+"""Calls on trial that must fail before it is ejected again: a good agent may fail once."""
 RAMP = 30.0
 """Seconds in which a new agent, or one that came back, grows to its full share."""
 
-_FAILURES_IN_ROW = 5
-_RELAPSE_IN_ROW = 2
-"""Failures that are enough while the agent is still on its way back."""
-_CHANCE = log(0.001)
-"""Failures in a row eject only if they are less likely than this at the usual success rate."""
-_CALLS_TO_JUDGE = 10.0
-_OUTLIER = 0.6
-"""An agent is ejected below this share of the usual success rate."""
-_SUCCESSES_IN_ROW = 3
-"""Successes that bring an ejected agent back that is called because too many are ejected."""
+_WORSE = 0.6
+"""An agent that is ill succeeds at most this share of the times that it did when it was well."""
+_WELL_AT_LEAST = 0.75
+"""An agent that never did better than this share of the usual success rate is held ill anyway."""
+_SURELY = 0.95
+"""Nobody is thought to succeed more often: even the best may fail four times in a row."""
+_CONVICTED = 9.0
+"""Evidence, a log likelihood ratio, at which an agent is ejected."""
 
 _USUAL_WINDOW = 200.0
 _USUAL_PRIOR = 10.0
@@ -33,12 +33,13 @@ _KEEP = 1.0 - 1.0 / _USUAL_WINDOW
 
 
 class _Ejection:
-    __slots__ = ("count", "on_trial", "out", "time")
+    __slots__ = ("count", "out", "time", "trials")
 
     def __init__(self) -> None:
         self.count = 0
         self.out = False
-        self.on_trial = False
+        self.trials = 0
+        """Calls on trial that were sent since it was due."""
         self.time = 0.0
         """While it is out, when it may be tried next; else, when it came back."""
 
@@ -75,9 +76,9 @@ class Contest:
         return {agent: each.time for agent, each in self._ejections.items() if not each.out}
 
     def try_again(self, agent: str, now: float) -> None:
-        """Notes that an ejected agent gets a call on trial, which decides whether it is back."""
+        """Notes that an ejected agent gets a call on trial: if that succeeds, it is back."""
         ejection = self._ejections[agent]
-        ejection.on_trial = True
+        ejection.trials += 1
         ejection.time = now + TRIAL_TIME
         self.version += 1
 
@@ -86,20 +87,20 @@ class Contest:
     ) -> None:
         """Ejects an agent or brings it back, after `experience` learned its last call."""
         ejection = self._ejections.get(agent)
-        if succeeded:
-            if (
-                ejection is not None
-                and ejection.out
-                and (ejection.on_trial or experience.streak >= _SUCCESSES_IN_ROW)
-            ):
-                ejection.out = ejection.on_trial = False
+        self._weigh(experience, succeeded=succeeded)
+        if ejection is not None and ejection.out:
+            if succeeded and (ejection.trials or not experience.doubt):
+                # Without a trial when it is called in spite of all, because too many are out.
+                ejection.out = False
                 ejection.time = now
                 experience.forget()
                 self.version += 1
-        elif ejection is not None and ejection.out:
-            if ejection.on_trial:
+            elif ejection.trials >= TRIALS:
                 self._eject(agent, ejection, now)
-        elif self._is_outlier(experience, ejection, now):
+            elif ejection.trials:
+                ejection.time = now
+                self.version += 1
+        elif not succeeded and experience.doubt >= _CONVICTED:
             self._eject(agent, ejection or _Ejection(), now)
         self._calls = self._calls * _KEEP + 1.0
         self._successes *= _KEEP
@@ -108,23 +109,27 @@ class Contest:
             self._successes += 1.0
             self._latency += seconds
 
-    def _is_outlier(self, experience: Experience, ejection: _Ejection | None, now: float) -> bool:
+    def _weigh(self, experience: Experience, *, succeeded: bool) -> None:
+        """Moves the doubt: a sequential test (CUSUM) of ill against well.
+
+        It soon finds failures in a row as well as a low success rate, the sooner the surer the
+        agent was before, and where everything fails often it takes more.
+        """
+        if succeeded and not experience.doubt:
+            return
         usual = self.success_rate
-        if experience.calls >= _CALLS_TO_JUDGE and (
-            experience.successes < experience.calls * usual * _OUTLIER
-        ):
-            return True
-        in_row = -experience.streak
-        if ejection is not None and now < ejection.time + RAMP:
-            return in_row >= _RELAPSE_IN_ROW
-        return in_row >= _FAILURES_IN_ROW and in_row * log(1.0 - usual) <= _CHANCE
+        own = (experience.successes + usual * _USUAL_PRIOR) / (experience.calls + _USUAL_PRIOR)
+        well = min(max(own, usual * _WELL_AT_LEAST), _SURELY)
+        ill = well * _WORSE
+        evidence = log(ill / well) if succeeded else log((1.0 - ill) / (1.0 - well))
+        experience.doubt = min(max(experience.doubt + evidence, 0.0), _CONVICTED)
 
     def _eject(self, agent: str, ejection: _Ejection, now: float) -> None:
         if not ejection.out and now > ejection.time + EJECTED_AT_MOST:
             ejection.count = 0
         ejection.count += 1
         ejection.out = True
-        ejection.on_trial = False
+        ejection.trials = 0
         ejection.time = now + min(EJECTED_FOR * ejection.count, EJECTED_AT_MOST)
         self._ejections[agent] = ejection
         self.version += 1

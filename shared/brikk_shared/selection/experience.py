@@ -28,11 +28,11 @@ class Experience:
 
     __slots__ = (
         "calls",
+        "doubt",
         "judged",
         "mean",
         "peak",
         "quality",
-        "streak",
         "successes",
         "time",
         "timed",
@@ -41,8 +41,8 @@ class Experience:
     def __init__(self, now: float) -> None:
         self.time = now
         """Of the last call."""
-        self.streak = 0
-        """Successes in a row; failures in a row, negative."""
+        self.doubt = 0.0
+        """Evidence that it got worse, since it last seemed well: a log likelihood ratio."""
         self.forget()
 
     def forget(self) -> None:
@@ -61,12 +61,7 @@ class Experience:
         fade = exp2(-elapsed / HALF_LIFE) * _KEEP
         self.time = now
         self.calls = self.calls * fade + 1.0
-        if succeeded:
-            self.successes = self.successes * fade + 1.0
-            self.streak = self.streak + 1 if self.streak > 0 else 1
-        else:
-            self.successes *= fade
-            self.streak = self.streak - 1 if self.streak < 0 else -1
+        self.successes = self.successes * fade + succeeded
         # An agent that refuses at once must not look fast.
         if succeeded or seconds > self.mean:
             self.timed = self.timed * fade + 1.0

@@ -26,6 +26,8 @@ _CHOICES = 3
 """Options drawn of which the best is taken: the best of all would be crowded by all callers."""
 _WIDE_CHOICES = 8
 """Likewise where only one figure of each is compared."""
+_HEARSAY = 0.25
+"""Share of others' calls that counts: a heartbeat's word is old, and all callers heard the same."""
 
 
 class _Question(NamedTuple):
@@ -254,11 +256,11 @@ class Selector:
 
     def _load(self, question: _Question, option: Option) -> float:
         """Returns how full the option would be with one call more; 1 is just full."""
-        return (self._calls(question, option) + 1) / (option.capacity or 1)
+        calls: float = self._in_flight.get((question.group.organization, option.agent), 0)
+        if option.in_flight > calls:
+            calls += (option.in_flight - calls) * _HEARSAY
+        return (calls + 1.0) / (option.capacity or 1)
 
     def _is_full(self, question: _Question, option: Option) -> bool:
-        return self._calls(question, option) >= (option.capacity or 1)
-
-    def _calls(self, question: _Question, option: Option) -> int:
-        own = self._in_flight.get((question.group.organization, option.agent), 0)
-        return max(own, option.in_flight)
+        calls = self._in_flight.get((question.group.organization, option.agent), 0)
+        return max(calls, option.in_flight) >= (option.capacity or 1)
