@@ -23,7 +23,7 @@ steps:
     retry: {max_attempts: 5, initial: 50ms, jitter: 0}
   - id: second
     when: steps.first.output.text != ''
-    call: {capability: text.two}
+    call: {capability: text.two, policy: least_in_flight}
     timeout: {start_to_close: 2s}
 output: {text: "${steps.first.output.text}"}
 """
@@ -78,6 +78,11 @@ async def test_a_message_and_its_yaml_are_one(client: WorkflowClient) -> None:
     assert [step.step_id for step in made.definition.steps] == ["first", "second"]
     assert list(made.definition.steps[1].after.step_ids) == ["first"]
     assert made.definition.steps[0].timeout.schedule_to_start.seconds == 60
+    policies = [step.call.policy for step in made.definition.steps]
+    assert policies == [
+        workflow_pb2.CallStep.POLICY_BEST,
+        workflow_pb2.CallStep.POLICY_LEAST_IN_FLIGHT,
+    ]
 
     # The message that was returned, sent back, is the same definition: no new version.
     same = await client.workflows.UpdateWorkflow(

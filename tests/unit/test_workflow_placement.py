@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brikk_shared.errors import Reason
-from brikk_shared.testing import ManualClock
-from brikk_workflow.clients.directory import AgentDirectory, Candidate
+from brikk_shared.selection import Option, Policy
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import decide, start
 from brikk_workflow.domain.decision import (
@@ -32,7 +31,7 @@ from brikk_workflow.domain.placement import merge, place, unplaced
 from brikk_workflow.domain.source import read_yaml
 from brikk_workflow.domain.state import ExecutionState, StepStatus
 from brikk_workflow.runtime.placing import place_calls
-from support.scripted_discovery import ScriptedDiscovery
+from support.directories import Setting
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -67,16 +66,14 @@ class Play:
     outputs: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.discovery = ScriptedDiscovery(agents=self.agents)
-        self.directory = AgentDirectory(
-            self.discovery.resolve, ttl=timedelta(seconds=1), clock=ManualClock(NOW)
-        )
+        self.setting = Setting()
 
     @property
     def values(self) -> Values:
         return Values(execution="e1", input={}, outputs=dict(self.outputs))
 
     async def begin(self) -> Decision:
+        await self.setting.offer(self.agents)
         return await self._place(
             start(self.workflow, values=self.values, now=self.now, random=lambda: 0.5)
         )
@@ -86,7 +83,7 @@ class Play:
 
     async def _place(self, decision: Decision) -> Decision:
         placed, self.candidates = await place_calls(
-            decision, directory=self.directory, organization="acme", follow=self._follow
+            decision, directory=self.setting.directory, organization="acme", follow=self._follow
         )
         self.state = placed.state
         self.outputs |= placed.outputs
@@ -148,18 +145,20 @@ async def test_the_agent_of_each_call_is_in_the_state_and_the_history() -> None:
         ("b", {"attempt": 1, "token": "b-1-2", "agent": "agents/y"}),
     ]
     assert play.candidates == {
-        "a-1-1": Candidate(agent="agents/x", endpoint="x:1"),
-        "b-1-2": Candidate(agent="agents/y", endpoint="y:1"),
+        "a-1-1": Option(agent="agents/x", endpoint="x:1"),
+        "b-1-2": Option(agent="agents/y", endpoint="y:1"),
     }
-    assert set(play.discovery.asked) == {("acme", "t.a"), ("acme", "t.b")}
+    assert set(play.setting.discovery.asked) == {("acme", "t.a"), ("acme", "t.b")}
 
 
-async def test_calls_of_one_decision_are_spread_over_equals() -> None:
-    steps = "".join(f"  - {{id: s{n}, after: [], call: {{capability: t.a}}}}\n" for n in range(4))
+async def test_calls_are_placed_by_the_policy_of_their_step() -> None:
+    call = "{capability: t.a, policy: round_robin}"
+    steps = "".join(f"  - {{id: s{n}, after: [], call: {call}}}\n" for n in range(4))
     play = Play(compiled(f"name: fan\nsteps:\n{steps}"), {"t.a": ["x", "y"]})
     await play.begin()
     agents = sorted(each.agent for each in play.candidates.values())
     assert agents == ["agents/x", "agents/x", "agents/y", "agents/y"]
+    assert play.setting.choices == {Policy.ROUND_ROBIN: 4}
 
 
 async def test_a_retry_goes_to_another_agent_than_the_one_that_failed() -> None:
