@@ -21,8 +21,12 @@ METHODS: dict[str, Message] = {
     "GetAgent": pb.GetAgentRequest(name="agents/writer"),
     "ListAgents": pb.ListAgentsRequest(),
     "ResolveCapability": pb.ResolveCapabilityRequest(capability="text.write"),
+    "ListCapabilities": pb.ListCapabilitiesRequest(),
+    "ReportOutcomes": pb.ReportOutcomesRequest(
+        outcomes=[pb.Outcome(agent="agents/writer", capability="text.write", failures=9)]
+    ),
 }
-READING = ("GetAgent", "ListAgents", "ResolveCapability")
+READING = ("GetAgent", "ListAgents", "ResolveCapability", "ListCapabilities")
 
 
 @pytest.fixture
@@ -62,6 +66,10 @@ async def test_the_best_comes_first_with_a_reason(caller: Caller) -> None:
         in_flight=1,
         capacity=2,
         rank_reason="ready: 1 of 2 slots free",
+        capability="text.write",
+        protocol=agent_pb2.PROTOCOL_BRIKK,
+        service="agents/small/services/main",
+        register_time=(await caller.get("small")).register_time,
     )
     assert await caller.resolve(without=("large", "small")) == ["full"]
     assert await caller.resolve(without=("large", "small", "full")) == []

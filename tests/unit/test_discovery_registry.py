@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -97,8 +98,10 @@ def beat(
     )
 
 
-def ids(registry: Registry[Made], capability: str = "a", **asked: set[str]) -> list[str]:
-    return [item[0] for item in registry.resolve("acme", capability, limit=20, **asked)]
+def ids(
+    registry: Registry[Made], capability: str = "a", *, excluded: Collection[str] = ()
+) -> list[str]:
+    return [item[0] for item in registry.resolve("acme", capability, limit=20, excluded=excluded)]
 
 
 @pytest.fixture
