@@ -174,12 +174,15 @@ class Changes:
             self._doubtful.add(key)
             self._doubt.set()
             raise
-        if isinstance(outcome, Agent):
-            self._registry.put(outcome)
-        else:
-            self._registry.remove(key, outcome)
         self._announcer.wake()
-        return outcome
+        if not isinstance(outcome, Agent):
+            self._registry.remove(key, outcome)
+            return outcome
+        self._registry.put(outcome)
+        held = self._registry.get(key)
+        if held is None or held.agent.revision != outcome.revision:
+            return outcome
+        return held.agent  # with the last heartbeat, of which the store may not know yet
 
     async def _write(
         self, connection: AsyncConnection, changes: Sequence[_Change]
