@@ -25,6 +25,7 @@ _REMOVED: Final = 10_000
 
 
 Listener: TypeAlias = "Callable[[Entry[C_co] | None, Entry[C_co] | None], None]"
+Observer: TypeAlias = Callable[[AgentKey, Collection[str]], None]
 
 
 class Registry(Generic[C_co]):
@@ -43,6 +44,7 @@ class Registry(Generic[C_co]):
         self._counts: Counter[State] = Counter()
         self._revision = 0
         self._listeners: list[Listener[C_co]] = []
+        self._observers: list[Observer] = []
 
     @property
     def revision(self) -> int:
@@ -60,6 +62,10 @@ class Registry(Generic[C_co]):
         calls in flight, times and observations it is told nothing.
         """
         self._listeners.append(listener)
+
+    def subscribe_observations(self, observer: Observer) -> None:
+        """Call this at once with an agent and its capabilities that were observed anew."""
+        self._observers.append(observer)
 
     def put(self, agent: Agent) -> None:
         """Take in an agent as it was committed."""
@@ -149,6 +155,8 @@ class Registry(Generic[C_co]):
         organization.entries[key.agent_id] = Entry(
             agent=entry.agent, state=entry.state, places=places
         )
+        for observer in self._observers:
+            observer(key, observations.keys())
 
     def get(self, key: AgentKey) -> Entry[C_co] | None:
         """Find one agent."""
