@@ -10,7 +10,7 @@ from functools import partial
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.agent_pb2 import PROTOCOL_BRIKK
-from brikk_shared.errors import BrikkError, Reason, Unavailable
+from brikk_shared.errors import BrikkError, InvalidArgument, Reason, Unavailable
 
 
 def candidate(agent: str, capability: str = "t", **more: object) -> pb.Candidate:
@@ -101,7 +101,7 @@ class ScriptedDiscovery:
     async def watch(
         self, organization: str, capabilities: Collection[str], resume_token: str
     ) -> AsyncGenerator[pb.WatchCapabilitiesResponse, None]:
-        """Tells everything, then what changes; goes on from a token, a number of changes."""
+        """Tells everything, then what changes; a token is of a watch and a number of changes."""
         watched, breaks, hints = frozenset(capabilities), self._breaks, len(self._hints)
         async with self._news:
             self.watches.append((organization, watched, resume_token))
@@ -109,7 +109,11 @@ class ScriptedDiscovery:
         await self.answering.wait()
         if self.down:
             raise _away()
-        seen = int(resume_token or 0)
+        about = " ".join(sorted(watched))
+        bound, _, number = resume_token.partition("@")
+        if resume_token and bound != about:
+            raise InvalidArgument(Reason.INVALID_PAGE_TOKEN, "the token is of another watch")
+        seen = int(number or 0)
         if resume_token and seen < self._oldest:
             yield pb.WatchCapabilitiesResponse(resync=pb.CapabilityResync(reason="too old"))
         if not resume_token or seen < self._oldest:
@@ -118,7 +122,7 @@ class ScriptedDiscovery:
             offers = [each for each in self._offers.values() if each.capability in watched]
             yield pb.WatchCapabilitiesResponse(snapshot=pb.CapabilitySnapshot(candidates=offers))
             yield pb.WatchCapabilitiesResponse(
-                snapshot=pb.CapabilitySnapshot(complete=True), resume_token=str(seen)
+                snapshot=pb.CapabilitySnapshot(complete=True), resume_token=f"{about}@{seen}"
             )
         else:
             yield pb.WatchCapabilitiesResponse(
@@ -134,7 +138,7 @@ class ScriptedDiscovery:
             changed = {key for key in changed if key[0] in watched}
             if changed:
                 yield pb.WatchCapabilitiesResponse(
-                    changes=self._changes(changed), resume_token=str(seen)
+                    changes=self._changes(changed), resume_token=f"{about}@{seen}"
                 )
             told, hints = self._hints[hints:], len(self._hints)
             if told:

@@ -170,17 +170,26 @@ def test_a_watch_goes_on_where_it_was() -> None:
     assert view.begin() == ({"t"}, "6")
 
 
-def test_a_watch_about_more_begins_with_a_snapshot_and_one_about_less_does_not() -> None:
+def test_a_watch_about_something_else_begins_with_a_snapshot() -> None:
     view = watching("t", "u")
     view.apply(snapshot(candidate("a"), candidate("b", "u")), NOW)
     view.drop("u")
-    assert view.begin() == ({"t"}, "1")
     view.apply(changes(candidate("c", "u")), NOW)
     assert set(view.rosters) == {"t"}
+    assert view.begin() == ({"t"}, "")
+    view.apply(snapshot(candidate("a"), token="3"), NOW)
     view.want("u")
     assert not view.tells_of("u")
     assert view.begin() == ({"t", "u"}, "")
     assert agents(view) == {"a"}, "what was known serves on"
+    assert view.begin() == ({"t", "u"}, ""), "the snapshot never came"
+
+
+def test_a_watch_that_is_begun_anew_has_a_snapshot() -> None:
+    view = watching("t")
+    view.apply(snapshot(candidate("a")), NOW)
+    view.begin_anew()
+    assert view.begin() == ({"t"}, "")
 
 
 def test_a_capability_wanted_again_is_not_what_the_watch_still_tells_of_it() -> None:

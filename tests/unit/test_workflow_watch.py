@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.testing import ManualClock
 from brikk_workflow.clients import watch as module
 from brikk_workflow.clients.watch import (
@@ -110,7 +111,7 @@ async def test_a_stream_that_broke_is_resumed_and_what_was_missed_is_told(
         setting.clock.advance(FIRST_PAUSE)
         await setting.until_told()
         assert setting.known() == {"a", "b"}
-    assert watched(setting) == ({"t"}, "1")
+    assert watched(setting) == ({"t"}, "t@1")
 
 
 async def test_what_was_known_serves_while_discovery_is_away(setting: Setting) -> None:
@@ -168,6 +169,21 @@ async def test_after_a_resync_the_stream_goes_on(setting: Setting) -> None:
         setting.discovery.forget_changes()
         await setting.until_live()
         assert setting.known() == {"b"}
+
+
+async def test_a_token_that_discovery_refuses_is_not_shown_twice(setting: Setting) -> None:
+    await setting.offer({"t": ["a"]})
+    await setting.choose()
+    async with setting.watching():
+        await setting.until_live()
+        message = pb.WatchCapabilitiesResponse(
+            bookmark=pb.CapabilityBookmark(), resume_token="foreign"
+        )
+        setting.watch.want("acme", "t").apply(message, 0.0)
+        await setting.discovery.break_watches()
+        await setting.until(lambda: not setting.watch.live)
+        await setting.until_live()
+    assert [token for _, _, token in setting.discovery.watches] == ["", "foreign", ""]
 
 
 async def test_what_is_used_no_more_is_forgotten(setting: Setting) -> None:
@@ -228,7 +244,7 @@ async def test_begun_again_it_has_forgotten_nothing(setting: Setting) -> None:
     assert setting.known() == {"a"}
     async with setting.watching():
         await setting.until_live()
-    assert watched(setting) == ({"t"}, "1")
+    assert watched(setting) == ({"t"}, "t@1")
 
 
 async def test_candidates_are_counted(setting: Setting) -> None:

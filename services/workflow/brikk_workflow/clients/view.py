@@ -97,12 +97,20 @@ class View:
         return capability in self._told
 
     def begin(self) -> tuple[Collection[str], str]:
-        """A watch of all rosters begins: returns their capabilities and where to resume."""
-        self._watched = frozenset(self.rosters)
+        """A watch of all rosters begins: returns their capabilities and where to resume.
+
+        Only a watch about the same can be resumed.
+        """
+        watched = frozenset(self.rosters)
+        if watched != self._watched or watched != self._told:
+            self.begin_anew()
+        self._watched = watched
         self._snapshot.clear()
-        if not self._told.issuperset(self._watched):
-            self._resume_token = ""
-        return self._watched, self._resume_token
+        return watched, self._resume_token
+
+    def begin_anew(self) -> None:
+        """The next watch does not go on where the last one was."""
+        self._resume_token = ""
 
     def answer(self, capability: str, candidates: Sequence[pb.Candidate], now: float) -> None:
         """Takes in discovery's answer about a capability that nobody was known for."""
@@ -124,7 +132,7 @@ class View:
             case "observations":
                 self._take_observations(message.observations, now)
             case "resync":
-                self._resume_token = ""
+                self.begin_anew()
                 self._snapshot.clear()
                 return ()
         if message.resume_token:

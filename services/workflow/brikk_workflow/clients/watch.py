@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from brikk_shared.clock import Clock
-from brikk_shared.errors import BrikkError
+from brikk_shared.errors import BrikkError, Reason
 from brikk_workflow.clients.discovery import Discovery
 from brikk_workflow.clients.view import Roster, View
 
@@ -208,6 +208,8 @@ class _Stream:
                     elif message.resume_token:
                         self.live = True
         except BrikkError as error:
+            if error.reason is Reason.INVALID_PAGE_TOKEN:
+                self.view.begin_anew()
             # Every stream ends one day; what deserves attention is one that cannot be begun.
             if not told and not failures:
                 organization = self.view.organization
