@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -37,17 +38,17 @@ def offering(*capabilities: str, zone: str = "", **labels: str) -> agent_pb2.Age
     return agent_pb2.Agent(endpoint="127.0.0.1:9000", zone=zone, labels=labels, services=services)
 
 
-async def ask(caller: Caller, **wishes: object) -> pb.ResolveCapabilityResponse:
+async def ask(caller: Caller, **wishes: Any) -> pb.ResolveCapabilityResponse:
     request = pb.ResolveCapabilityRequest(**{"capability": "text.write", **wishes})
     return await caller.stub.ResolveCapability(request, metadata=caller.metadata, timeout=TIMEOUT)
 
 
-async def found(caller: Caller, **wishes: object) -> list[str]:
+async def found(caller: Caller, **wishes: Any) -> list[str]:
     answer = await ask(caller, **wishes)
     return [candidate.agent.removeprefix("agents/") for candidate in answer.candidates]
 
 
-async def capabilities(caller: Caller, **asked: object) -> pb.ListCapabilitiesResponse:
+async def capabilities(caller: Caller, **asked: Any) -> pb.ListCapabilitiesResponse:
     request = pb.ListCapabilitiesRequest(**asked)
     return await caller.stub.ListCapabilities(request, metadata=caller.metadata, timeout=TIMEOUT)
 

@@ -12,10 +12,11 @@ from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceServic
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.metrics import Metrics
-from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.outcomes import Outcomes
+from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.runtime.search import Search
+from brikk_discovery.runtime.watchers import Watchers
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,6 +30,7 @@ class Parts:
     beats: Beats
     outcomes: Outcomes
     search: Search
+    watchers: Watchers[pb.Candidate, pb.WatchCapabilitiesResponse]
     pace: Pace
     metrics: Metrics
 

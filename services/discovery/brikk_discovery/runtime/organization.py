@@ -35,7 +35,7 @@ class Organization(Generic[C]):
             at += 1
 
     def ranking_below(self, prefix: str) -> Ranking[C]:
-        """Give the ranking of all capabilities below a prefix; it is kept while it is in use."""
+        """Give the ranking of all capabilities below a prefix; it is kept while it is asked for."""
         ranking = self.prefixes.get(prefix)
         if ranking is None:
             ranking = self.prefixes[prefix] = Ranking()
@@ -55,8 +55,11 @@ class Organization(Generic[C]):
             insort(self.names, capability)
         key = (agent_id, capability)
         ranking.put(key, place)
-        for prefix, wider in self.prefixes.items():
-            if capability.startswith(prefix):
+        for prefix in [each for each in self.prefixes if capability.startswith(each)]:
+            wider = self.prefixes[prefix]
+            if wider.stale:
+                del self.prefixes[prefix]
+            else:
                 wider.put(key, place)
 
     def take_out(self, agent_id: str, capability: str) -> None:

@@ -100,6 +100,11 @@ class Ranking(Generic[C]):
         self._ready = 0
         self._versions: Counter[str] = Counter()
 
+    @property
+    def stale(self) -> bool:
+        """Whether so much changed since anybody asked that to sort it in is no gain."""
+        return len(self._moved) * 2 > len(self.places)
+
     def put(self, key: tuple[str, str], place: Place[C]) -> None:
         """Take in a place, instead of the one of the same key."""
         held = self.places.get(key)
