@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from random import SystemRandom
+from typing import Final
 
 from brikk.discovery.v1 import discovery_service_pb2
+from brikk.discovery.v1.discovery_service_pb2 import Candidate
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
 from brikk_discovery.api.candidates import candidate_message
 from brikk_discovery.api.parts import Parts
 from brikk_discovery.api.servicer import DiscoveryServicer
+from brikk_discovery.api.watching import watch_message
 from brikk_discovery.clients.events import Announcer
 from brikk_discovery.clients.health import HealthClient
 from brikk_discovery.runtime.beats import Beats
@@ -16,6 +21,7 @@ from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.doubts import Doubts
 from brikk_discovery.runtime.expiry import Expiry
 from brikk_discovery.runtime.feed import Feed
+from brikk_discovery.runtime.journal import Journal
 from brikk_discovery.runtime.losses import Losses
 from brikk_discovery.runtime.metrics import Metrics
 from brikk_discovery.runtime.outcomes import Outcomes
@@ -23,8 +29,9 @@ from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.probes import Probes
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.runtime.search import Search
+from brikk_discovery.runtime.watchers import Limits, Watchers
 from brikk_discovery.settings import DiscoverySettings
-from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.agents import AgentStore, Position
 from brikk_discovery.store.memories import MemoryStore
 from brikk_discovery.store.outcomes import OutcomeStore
 from brikk_discovery.store.removals import RemovalStore
@@ -36,6 +43,9 @@ from brikk_shared.egress import Egress
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.relays import relayed_outbox
+
+# Changes that are remembered for watchers who come back, some 30 MB of them.
+_HISTORY: Final = 100_000
 
 
 async def build(settings: DiscoverySettings, app: Application) -> None:
@@ -65,7 +75,11 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         for agent in await store.read_all(connection):
             registry.put(agent)
         await outcomes.learn(connection, position.time)
+        left = await removals.since(connection, 0)
     registry.reach(position.revision)
+    journal = Journal(_HISTORY)
+    changed = {entry.agent.key: entry.agent.revision for entry in registry.entries()}
+    journal.load(changed, left, position.revision)
     metrics = Metrics(app.telemetry.registry)
     metrics.watch(registry)
     outbox = relayed_outbox(
@@ -92,6 +106,19 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
             clock=app.clock,
         )
         app.loop("feed", feed.run)
+    watchers = Watchers(
+        registry=registry,
+        journal=journal,
+        write=watch_message,
+        position=_position(registry, feed, position),
+        limits=Limits(
+            per_organization=settings.max_organization_watchers, in_all=settings.max_watchers
+        ),
+        coalescing=settings.watch_coalescing,
+        bookmarks=settings.bookmark_interval,
+        clock=app.clock,
+        metrics=metrics,
+    )
     beats = Beats(
         database=database,
         store=store,
@@ -150,6 +177,9 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     app.loop("outcomes", outcomes.run)
     app.loop("expiry", expiry.run)
     app.loop("probes", probes.run)
+    app.loop("watchers", watchers.run)
+    app.loop("bookmarks", watchers.run_bookmarks)
+    app.loop("observations", watchers.run_observations)
     app.mount(
         add_DiscoveryServiceServicer_to_server,
         DiscoveryServicer(
@@ -159,12 +189,23 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
                 beats=beats,
                 outcomes=outcomes,
                 search=search,
+                watchers=watchers,
                 pace=pace,
                 metrics=metrics,
             )
         ),
         discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"],
     )
+
+
+def _position(
+    registry: Registry[Candidate], feed: Feed | None, loaded: Position
+) -> Callable[[], Position]:
+    """Tell up to where the registry knows all that was committed."""
+    if feed is not None:
+        return lambda: feed.position
+    # Whatever is committed to a file is committed here, and comes to the registry at once.
+    return lambda: replace(loaded, revision=registry.revision)
 
 
 def main() -> None:

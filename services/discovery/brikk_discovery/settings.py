@@ -72,6 +72,22 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
     max_agents: PositiveInt = Field(
         5000, description="Most agents that an organisation may have registered at once."
     )
+    max_watchers: PositiveInt = Field(
+        1500,
+        description="Most streams at once that watch capabilities; max_concurrent_calls counts"
+        " them too.",
+    )
+    max_organization_watchers: PositiveInt = Field(
+        1000, description="Most of those streams of one organisation."
+    )
+    watch_coalescing: Duration = Field(
+        timedelta(milliseconds=20),
+        description="A watcher is told of changes at once, but not again before this time.",
+    )
+    bookmark_interval: Duration = Field(
+        timedelta(seconds=10),
+        description="How often a watcher is told that its stream is alive.",
+    )
     webhooks_address: str | None = Field(
         None, description="gRPC address of webhooks; unset, it is told nothing."
     )
@@ -108,6 +124,7 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
             "sweep_interval",
             "probe_interval",
             "probe_timeout",
+            "bookmark_interval",
         ):
             if not getattr(self, name):
                 raise ValueError(f"{name} must be longer than nothing")

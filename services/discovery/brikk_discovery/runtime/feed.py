@@ -60,6 +60,11 @@ class Feed:
         self._begun = 0
         self._in_touch = True
 
+    @property
+    def position(self) -> Position:
+        """Up to where all is learned."""
+        return self._position
+
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:

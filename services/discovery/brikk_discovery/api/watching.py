@@ -1,0 +1,119 @@
+"""How callers are kept informed of who offers what."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import AsyncGenerator, Iterable
+from typing import Final
+
+from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk_discovery.api.parts import Context, Methods
+from brikk_discovery.runtime.topics import Watched
+from brikk_discovery.runtime.watchers import (
+    Bookmark,
+    Changes,
+    News,
+    Observations,
+    Resume,
+    Resync,
+    Snapshot,
+)
+from brikk_discovery.store.agents import Position
+from brikk_shared.call import organization
+from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
+
+# What a resume token begins with: a digest, and a revision. The epoch follows.
+_HEAD: Final = struct.Struct("!12sQ")
+
+
+class WatchMethods(Methods):
+    """Watches of the registry."""
+
+    def WatchCapabilities(
+        self, request: pb.WatchCapabilitiesRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchCapabilitiesResponse, None]:
+        """Stream who offers some capabilities: a snapshot or what was missed, then each change."""
+        watched = Watched.of(organization(), request.capabilities)
+        resume = _resume_of(watched, request.resume_token) if request.resume_token else None
+        return self._parts.watchers.follow(watched, resume)
+
+
+def watch_message(
+    watched: Watched, news: News[pb.Candidate], position: Position | None
+) -> pb.WatchCapabilitiesResponse:
+    """Write a message for watchers; with a position it can be gone on from."""
+    message = pb.WatchCapabilitiesResponse()
+    if position is not None:
+        resume = Resume(epoch=position.epoch, revision=position.revision)
+        message.revision, message.resume_token = resume.revision, _token_of(watched, resume)
+    match news:
+        case Snapshot():
+            message.snapshot.candidates.extend(news.candidates)
+            message.snapshot.complete = news.complete
+            _leave_out_ranks(message.snapshot.candidates)
+        case Changes():
+            message.changes.upserted.extend(news.upserted)
+            _leave_out_ranks(message.changes.upserted)
+            message.changes.removed.extend(
+                pb.CandidateKey(agent=change.key.name, capability=change.capability)
+                for change in news.removed
+            )
+        case Bookmark():
+            message.bookmark.SetInParent()
+        case Resync():
+            message.resync.reason = news.cause.words
+        case Observations():
+            message.observations.observations.extend(
+                candidate.observation for candidate in news.candidates
+            )
+    return message
+
+
+def _leave_out_ranks(candidates: Iterable[pb.Candidate]) -> None:
+    # Where one stands among the others changes all the time, and nobody is told.
+    for candidate in candidates:
+        candidate.ClearField("rank_reason")
+
+
+def _token_of(watched: Watched, resume: Resume) -> str:
+    raw = _HEAD.pack(_digest(watched, resume), resume.revision) + resume.epoch.encode()
+    return base64.urlsafe_b64encode(raw).decode("ascii")
+
+
+def _resume_of(watched: Watched, token: str) -> Resume:
+    """Read a token.
+
+    Raises:
+        InvalidArgument: INVALID_PAGE_TOKEN, it was not made for this organisation and these
+            capabilities. To fall back to a snapshot would hide the caller's mistake for ever.
+    """
+    try:
+        raw = base64.b64decode(token, altchars=b"-_", validate=True)
+        digest, revision = _HEAD.unpack_from(raw)
+        resume = Resume(epoch=raw[_HEAD.size :].decode(), revision=revision)
+    except (binascii.Error, ValueError, struct.error):
+        raise _refused() from None
+    if digest != _digest(watched, resume):
+        raise _refused()
+    return resume
+
+
+def _digest(watched: Watched, resume: Resume) -> bytes:
+    """What binds a token to whoever watches what. It keeps nobody from forging: that gains nothing,
+    for what is told is what the caller may watch anyway.
+    """
+    bound = [resume.epoch, str(resume.revision), watched.organization, *watched.capabilities]
+    return hashlib.blake2b("\0".join(bound).encode(), digest_size=12).digest()
+
+
+def _refused() -> InvalidArgument:
+    description = "was not made for these capabilities"
+    return InvalidArgument(
+        Reason.INVALID_PAGE_TOKEN,
+        f"resume_token {description}",
+        metadata={"field": "resume_token"},
+        violations=[FieldViolation("resume_token", description)],
+    )

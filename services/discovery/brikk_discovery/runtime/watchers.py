@@ -1,0 +1,385 @@
+"""Keeps watchers informed: a snapshot, then what changes, each message made once for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from itertools import chain
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from brikk_discovery.runtime.hints import Hints
+from brikk_discovery.runtime.journal import Change, Journal
+from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.ranking import Entry
+from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.runtime.topics import Image, Step, Topic, Topics, Watched
+from brikk_discovery.store.agents import Position
+from brikk_shared.clock import Clock
+from brikk_shared.errors import Reason, ResourceExhausted
+
+C = TypeVar("C")
+M = TypeVar("M")
+T = TypeVar("T")
+
+# Most candidates and changes in a message: it must stay far below what gRPC's clients take.
+_PART: Final = 200
+_MOST_CHANGES: Final = 2000
+# How long another replica's revision may take to come here, and how often is looked.
+_CATCH_UP: Final = timedelta(seconds=2)
+_LOOK: Final = timedelta(milliseconds=50)
+# How long what callers experience is gathered: watchers learn of their own calls by themselves.
+_OBSERVATIONS: Final = timedelta(seconds=3)
+
+
+class Cause(StrEnum):
+    """Why a watcher must begin anew."""
+
+    OTHER_REGISTRY = "other_registry"
+    AHEAD = "ahead"
+    FORGOTTEN = "forgotten"
+    TOO_MUCH = "too_much"
+
+    @property
+    def words(self) -> str:
+        """The cause for people."""
+        return _WORDS[self]
+
+
+_WORDS: Final = {
+    Cause.OTHER_REGISTRY: "the resume token is of another registry, which this one replaced",
+    Cause.AHEAD: "the registry went back to before the resume token",
+    Cause.FORGOTTEN: "what changed since is not known any more",
+    Cause.TOO_MUCH: "too much changed since to tell it piece by piece",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot(Generic[C]):
+    """Candidates as they stand; the complete one is the last part."""
+
+    candidates: Sequence[C]
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes(Generic[C]):
+    """Candidates as they stand after changes, and those that are offered no more."""
+
+    upserted: Sequence[C]
+    removed: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """The watcher must begin anew: a snapshot follows."""
+
+    cause: Cause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observations(Generic[C]):
+    """Candidates whose calls lately went noticeably otherwise than was told before."""
+
+    candidates: Sequence[C]
+
+
+News: TypeAlias = Snapshot[C] | Changes[C] | Bookmark | Resync | Observations[C]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resume:
+    """What a watcher that comes back knows: everything up to a revision of a registry."""
+
+    epoch: str
+    revision: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How many watchers may be served at once."""
+
+    per_organization: int
+    in_all: int
+
+
+class Watchers(Generic[C, M]):
+    """Tells watchers what changes, newest state only.
+
+    A watcher is no more than a number of the journal: whatever changed after it, it has yet to be
+    told. Those who watch the same and keep up share each message; whoever is slow, or comes back,
+    gets one message of all that it missed. So nothing is ever buffered for anybody.
+
+    Args:
+        write: makes the message for some news; with the position up to which a watcher then knows
+            all, it can be gone on from.
+        position: tells up to where all changes have come here. That is not the newest that came:
+            our own commits come at once, those of other replicas a little later.
+        coalescing: the least time between two messages of changes.
+        bookmarks: how often those are told that nothing changed to whom nothing is told.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry[C],
+        journal: Journal,
+        write: Callable[[Watched, News[C], Position | None], M],
+        position: Callable[[], Position],
+        limits: Limits,
+        coalescing: timedelta,
+        bookmarks: timedelta,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._registry = registry
+        self._journal = journal
+        self._write = write
+        self._position = position
+        self._epoch = position().epoch
+        self._limits = limits
+        self._coalescing = coalescing
+        self._bookmarks = bookmarks
+        self._clock = clock
+        self._metrics = metrics
+        self._topics: Topics[C, M] = Topics()
+        self._counts: Counter[str] = Counter()
+        self._touched: set[Topic[C, M]] = set()
+        self._stirred = asyncio.Event()
+        self._hints = Hints(registry)
+        registry.subscribe(self._note)
+
+    async def run(self) -> None:
+        """Tell what changes, at once but not again before the coalescing time, until cancelled."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            self.tell()
+            await self._clock.sleep(self._coalescing)
+
+    async def run_bookmarks(self) -> None:
+        """Tell all watchers now and then that their streams are alive, until cancelled."""
+        while True:
+            await self._clock.sleep(self._bookmarks)
+            self.mark()
+
+    async def run_observations(self) -> None:
+        """Tell now and then how the calls of others went, until cancelled."""
+        while True:
+            await self._hints.wait()
+            await self._clock.sleep(_OBSERVATIONS)
+            self.tell_observations()
+
+    def tell(self) -> None:
+        """Tell what changed since the last time."""
+        self._here()
+        touched, self._touched = self._touched, set()
+        for topic in touched:
+            self._turn(topic)
+
+    def tell_observations(self) -> None:
+        """Tell how calls went where that changed noticeably."""
+        self.tell()
+        observed: dict[Topic[C, M], dict[Change, C]] = {}
+        for change, place in self._hints.take():
+            for topic in self._topics.concerned(change.key.organization, change.capability):
+                observed.setdefault(topic, {})[change] = place.candidate()
+        for topic, candidates in observed.items():
+            for some in _pieces(list(candidates.values())):
+                message = self._write(topic.watched, Observations(candidates=some), None)
+                topic.turn(Step(message=message, number=self._journal.turn(), changes=0))
+
+    def mark(self) -> None:
+        """Tell what changed since the last time, and everybody else that nothing did."""
+        self._here()
+        self._touched.clear()
+        for topic in self._topics:
+            topic.settle()
+            self._turn(topic)
+
+    async def follow(self, watched: Watched, resume: Resume | None) -> AsyncGenerator[M, None]:
+        """Give a watcher its messages, without end; with nothing to resume, a snapshot first.
+
+        Raises:
+            ResourceExhausted: QUOTA_EXCEEDED, there are as many watchers as may be.
+        """
+        topic = self._enter(watched)
+        try:
+            step = None if resume is None else await self._resume(topic, resume)
+            while True:
+                if isinstance(step, Cause):
+                    self._metrics.resyncs.labels(step).inc()
+                    yield self._write(watched, Resync(step), None)
+                    step = None
+                if step is None:
+                    number, image = topic.number, self._image(topic)
+                    for begin in range(0, max(len(image.places), 1), _PART):
+                        yield self._part(watched, image, begin)
+                else:
+                    number = step.number
+                    self._metrics.changes_sent.inc(step.changes)
+                    yield step.message
+                await topic.beyond(number)
+                step = topic.step(number) or self._missed(topic, number)
+        finally:
+            self._leave(topic)
+
+    def _note(self, before: Entry[C] | None, after: Entry[C] | None) -> None:
+        revision = self._registry.revision
+        capabilities = dict.fromkeys(
+            capability
+            for entry in (before, after)
+            if entry is not None
+            for capability, place in entry.places.items()
+            if place.rank is not None
+        )
+        present = after or before
+        assert present is not None  # nobody neither came nor went
+        key = present.agent.key
+        for capability in capabilities:
+            change = Change(key, capability)
+            self._journal.note(change, revision)
+            for topic in self._topics.concerned(key.organization, capability):
+                topic.touch(change)
+                self._touched.add(topic)
+        if self._touched:
+            self._stirred.set()
+
+    def _here(self) -> Position:
+        """Tell the position; when it is one in another history, everybody begins anew."""
+        here = self._position()
+        if here.epoch != self._epoch:
+            self._epoch = here.epoch
+            self._journal.load({}, {}, here.revision)
+            self._touched.clear()
+            for topic in self._topics:
+                topic.restart(self._journal.number)
+        return here
+
+    def _enter(self, watched: Watched) -> Topic[C, M]:
+        organization, limits = watched.organization, self._limits
+        _check(self._counts[organization], limits.per_organization, "organization_watchers")
+        _check(self._counts.total(), limits.in_all, "watchers")
+        self._counts[organization] += 1
+        self._metrics.watchers.inc()
+        topic = self._topics.find(watched)
+        if topic is None:
+            topic = Topic(watched, self._journal.turn(), self._here())
+            self._topics.add(topic)
+        topic.watchers += 1
+        return topic
+
+    def _leave(self, topic: Topic[C, M]) -> None:
+        organization = topic.watched.organization
+        self._counts[organization] -= 1
+        if not self._counts[organization]:
+            del self._counts[organization]
+        self._metrics.watchers.dec()
+        topic.watchers -= 1
+        if not topic.watchers:
+            self._topics.remove(topic)
+            self._touched.discard(topic)
+
+    async def _resume(self, topic: Topic[C, M], resume: Resume) -> Step[M] | Cause:
+        until = self._clock.monotonic() + _CATCH_UP.total_seconds()
+        while (here := self._here()).epoch == resume.epoch and here.revision < resume.revision:
+            if self._clock.monotonic() >= until:
+                return Cause.AHEAD
+            await self._clock.sleep(_LOOK)
+        if here.epoch != resume.epoch:
+            return Cause.OTHER_REGISTRY
+        number = self._journal.find(resume.revision)
+        return Cause.FORGOTTEN if number is None else self._missed(topic, number)
+
+    def _missed(self, topic: Topic[C, M], number: int) -> Step[M] | Cause:
+        """Give one step for all that changed since a number."""
+        missed = self._journal.since(topic.watched.organization, number)
+        if missed is None:
+            return Cause.FORGOTTEN
+        changes: dict[Change, None] = {}
+        for change in missed:
+            if change.capability:
+                if topic.concerns(change.capability):
+                    changes[change] = None
+            elif topic.prefixes:
+                # It may have offered what nobody offers any more.
+                return Cause.FORGOTTEN
+            else:
+                changes.update((Change(change.key, name), None) for name in topic.names)
+            if len(changes) > _MOST_CHANGES:
+                return Cause.TOO_MUCH
+        step = self._step(topic, changes, number=topic.number, position=self._here())
+        topic.keep(number, step)
+        return step
+
+    def _turn(self, topic: Topic[C, M]) -> None:
+        """Lead those who keep up with a topic to the present."""
+        here, pieces = self._here(), _pieces(list(topic.fresh))
+        for piece in pieces:
+            # Until the last piece is told, a watcher knows no more than before.
+            topic.position = here if piece is pieces[-1] else topic.position
+            number = self._journal.turn()
+            topic.turn(self._step(topic, piece, number=number, position=topic.position))
+
+    def _step(
+        self, topic: Topic[C, M], changes: Collection[Change], *, number: int, position: Position
+    ) -> Step[M]:
+        upserted: list[C] = []
+        removed: list[Change] = []
+        for change in changes:
+            entry = self._registry.get(change.key)
+            place = None if entry is None else entry.places.get(change.capability)
+            if place is None or place.rank is None:
+                removed.append(change)
+            else:
+                upserted.append(place.candidate())
+        news: News[C] = Bookmark()
+        if changes:
+            news = Changes(upserted=upserted, removed=removed)
+        message = self._write(topic.watched, news, position)
+        return Step(message=message, number=number, changes=len(changes))
+
+    def _image(self, topic: Topic[C, M]) -> Image[C, M]:
+        image = topic.image
+        if image is None:
+            organization, capabilities = topic.watched.organization, topic.watched.capabilities
+            places = (self._registry.places(organization, item) for item in capabilities)
+            offered = [each for each in chain.from_iterable(places) if each.rank is not None]
+            image = topic.image = Image(places=offered, position=self._here())
+        return image
+
+    def _part(self, watched: Watched, image: Image[C, M], begin: int) -> M:
+        held = None if image.parts is None else image.parts.get(begin)
+        if held is not None:
+            return held
+        end = begin + _PART
+        complete = end >= len(image.places)
+        candidates = [place.candidate() for place in image.places[begin:end]]
+        news: News[C] = Snapshot(candidates=candidates, complete=complete)
+        message = self._write(watched, news, image.position if complete else None)
+        if image.parts is not None:
+            image.parts[begin] = message
+        return message
+
+
+def _pieces(items: Sequence[T]) -> list[Sequence[T]]:
+    """Part what is told into messages; nothing is told in one."""
+    count = max(len(items), 1)
+    return [items[at : at + _MOST_CHANGES] for at in range(0, count, _MOST_CHANGES)]
+
+
+def _check(count: int, limit: int, quota: str) -> None:
+    if count >= limit:
+        raise ResourceExhausted(
+            Reason.QUOTA_EXCEEDED,
+            f"there are {limit} watchers, which is as many as there may be",
+            metadata={"quota": quota, "limit": str(limit)},
+        )
