@@ -55,9 +55,11 @@ def agent_view(agent: agent_pb2.Agent) -> Group:
         for service in agent.services
         for each in service.capabilities
     )
+    known = table(("fact", "value"), ((name, fact) for name, fact in facts.items() if fact))
+    known.show_header = False
     return Group(
         state_line(agent),
-        table(("", ""), ((name, fact) for name, fact in facts.items() if fact)),
+        known,
         table(("service", "capability", "version", "cost", "latency", "description"), services),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 import grpc
 
 from brikk.discovery.v1.discovery_service_pb2 import (
+    CapabilityResync,
     WatchCapabilitiesRequest,
     WatchCapabilitiesResponse,
 )
@@ -176,24 +177,39 @@ class Services:
     def watch_capabilities(
         self, capabilities: Iterable[str]
     ) -> AsyncIterator[WatchCapabilitiesResponse]:
-        """Who offers some capabilities, and each change; it does not end."""
+        """Who offers some capabilities, and each change; it does not end.
+
+        A snapshot that breaks off is followed by a resync of our own: the next one begins anew.
+        """
         request = WatchCapabilitiesRequest(capabilities=capabilities)
+        snapshot_coming = False
 
         def resume(answer: WatchCapabilitiesResponse) -> None:
-            if answer.resume_token:
+            nonlocal snapshot_coming
+            snapshot_coming = answer.HasField("snapshot") and not answer.snapshot.complete
+            if answer.resume_token or answer.HasField("resync"):
                 request.resume_token = answer.resume_token
 
-        return self._resumed(self.agents.WatchCapabilities, request, resume)
+        def broken() -> Iterator[WatchCapabilitiesResponse]:
+            nonlocal snapshot_coming
+            if snapshot_coming:
+                snapshot_coming = False
+                reason = CapabilityResync(reason="the connection broke within the snapshot")
+                yield WatchCapabilitiesResponse(resync=reason)
+
+        return self._resumed(self.agents.WatchCapabilities, request, resume, broken)
 
     async def _resumed(
         self,
         method: grpc.aio.UnaryStreamMultiCallable[Request, Answer],
         request: Request,
         resume: Callable[[Answer], None],
+        broken: Callable[[], Iterable[Answer]] = tuple,
     ) -> AsyncIterator[Answer]:
         """The answers of a stream; `resume` has the request go on after each.
 
         A stream that breaks is resumed where it broke, within the patience since its last answer.
+        What `broken` says of that comes between the answers.
         """
         give_up = self._clock.monotonic() + self._patience
         while True:
@@ -207,13 +223,14 @@ class Services:
                     yield answer
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
-                if isinstance(failure, DeadlineExceeded):
-                    continue
-                if not isinstance(failure, Unavailable) or self._clock.monotonic() >= give_up:
-                    raise failure from None
-                await self._clock.sleep(_RETRY_INTERVAL)
+                if not isinstance(failure, DeadlineExceeded):
+                    if not isinstance(failure, Unavailable) or self._clock.monotonic() >= give_up:
+                        raise failure from None
+                    await self._clock.sleep(_RETRY_INTERVAL)
             else:
                 return
+            for answer in broken():
+                yield answer
 
     def _channel(self, service: Service) -> grpc.aio.Channel:
         if service not in self._channels:

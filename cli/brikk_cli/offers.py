@@ -21,8 +21,7 @@ class Offers:
 
     def __init__(self) -> None:
         self._candidates: dict[tuple[str, str], Candidate] = {}
-        # The revision of the snapshot whose parts are coming.
-        self._snapshot: int | None = None
+        self._snapshot_coming = False
 
     def __iter__(self) -> Iterator[Candidate]:
         """The candidates, by capability and agent."""
@@ -31,11 +30,13 @@ class Offers:
     def take(self, answer: WatchCapabilitiesResponse) -> None:
         """Take in one answer."""
         if answer.HasField("snapshot"):
-            if self._snapshot != answer.revision:
+            if not self._snapshot_coming:
                 self._candidates.clear()
-            self._snapshot = None if answer.snapshot.complete else answer.revision
+            self._snapshot_coming = not answer.snapshot.complete
             for candidate in answer.snapshot.candidates:
                 self._candidates[_key(candidate)] = candidate
+        if answer.HasField("resync"):
+            self._snapshot_coming = False
         for candidate in answer.changes.upserted:
             self._candidates[_key(candidate)] = candidate
         for gone in answer.changes.removed:
