@@ -19,7 +19,7 @@ RESOLVE_TIMEOUT = timedelta(seconds=2)
 REPORT_TIMEOUT = timedelta(seconds=5)
 STREAM_LIFE = timedelta(minutes=5)
 """No stream outlives the token that it began with; it is resumed with another."""
-SILENCE = timedelta(minutes=1)
+SILENCE = timedelta(seconds=30)
 """A stream that says nothing for so long, not even that nothing changed, is dead."""
 
 
