@@ -26,8 +26,13 @@ _SURELY = 0.95
 _CONVICTED = 9.0
 """Evidence, a log likelihood ratio, at which an agent is ejected."""
 
+_OWN_PRIOR = 10.0
+"""Calls that the usual success rate counts for in an agent's own."""
+_LAG = 0.05
+"""How far an agent's success rate, by which it is held well, follows each call in doubt."""
 _USUAL_WINDOW = 200.0
-_USUAL_PRIOR = 10.0
+_USUAL_PRIOR = 50.0
+"""Calls that the expectation counts for: a few agents that fail at first are not the usual."""
 _USUAL_RATE = 0.9
 _KEEP = 1.0 - 1.0 / _USUAL_WINDOW
 
@@ -47,11 +52,13 @@ class _Ejection:
 class Contest:
     """What the agents of one capability have in common. All times are the clock's seconds."""
 
-    __slots__ = ("_calls", "_ejections", "_latency", "_successes", "version")
+    __slots__ = ("_calls", "_ejections", "_latency", "_successes", "panic", "version")
 
     def __init__(self) -> None:
         self.version = 0
         """Moves whenever an agent is ejected, tried or comes back."""
+        self.panic = False
+        """Whether so many are out that they are called all the same: they are the usual then."""
         self._calls = 0.0
         self._successes = 0.0
         self._latency = 0.0
@@ -87,6 +94,13 @@ class Contest:
     ) -> None:
         """Ejects an agent or brings it back, after `experience` learned its last call."""
         ejection = self._ejections.get(agent)
+        if ejection is None or not ejection.out or self.panic:
+            self._calls = self._calls * _KEEP + 1.0
+            self._successes *= _KEEP
+            self._latency *= _KEEP
+            if succeeded:
+                self._successes += 1.0
+                self._latency += seconds
         self._weigh(experience, succeeded=succeeded)
         if ejection is not None and ejection.out:
             if succeeded and (ejection.trials or not experience.doubt):
@@ -102,12 +116,6 @@ class Contest:
                 self.version += 1
         elif not succeeded and experience.doubt >= _CONVICTED:
             self._eject(agent, ejection or _Ejection(), now)
-        self._calls = self._calls * _KEEP + 1.0
-        self._successes *= _KEEP
-        self._latency *= _KEEP
-        if succeeded:
-            self._successes += 1.0
-            self._latency += seconds
 
     def _weigh(self, experience: Experience, *, succeeded: bool) -> None:
         """Moves the doubt: a sequential test (CUSUM) of ill against well.
@@ -115,11 +123,15 @@ class Contest:
         It soon finds failures in a row as well as a low success rate, the sooner the surer the
         agent was before, and where everything fails often it takes more.
         """
-        if succeeded and not experience.doubt:
-            return
         usual = self.success_rate
-        own = (experience.successes + usual * _USUAL_PRIOR) / (experience.calls + _USUAL_PRIOR)
-        well = min(max(own, usual * _WELL_AT_LEAST), _SURELY)
+        rate = (experience.successes + usual * _OWN_PRIOR) / (experience.calls + _OWN_PRIOR)
+        if succeeded and not experience.doubt:
+            experience.well = rate
+            return
+        well = experience.well or usual
+        # It follows slowly, so that an agent which is always weak is no outlier for it.
+        experience.well = well + (rate - well) * _LAG
+        well = min(max(experience.well, usual * _WELL_AT_LEAST), _SURELY)
         ill = well * _WORSE
         evidence = log(ill / well) if succeeded else log((1.0 - ill) / (1.0 - well))
         experience.doubt = min(max(experience.doubt + evidence, 0.0), _CONVICTED)

@@ -36,17 +36,20 @@ class Experience:
         "successes",
         "time",
         "timed",
+        "well",
     )
 
     def __init__(self, now: float) -> None:
         self.time = now
         """Of the last call."""
-        self.doubt = 0.0
-        """Evidence that it got worse, since it last seemed well: a log likelihood ratio."""
         self.forget()
 
     def forget(self) -> None:
         """Starts anew, because what was learned no longer holds."""
+        self.doubt = 0.0
+        """Evidence that it got worse since it last seemed well: a log likelihood ratio."""
+        self.well = 0.0
+        """Its success rate while it seemed well; 0 when unknown."""
         self.calls = 0.0
         self.successes = 0.0
         self.timed = 0.0

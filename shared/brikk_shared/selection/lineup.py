@@ -42,6 +42,7 @@ class Lineup:
         "near",
         "near_share",
         "options",
+        "panic",
         "rest",
         "stale_at",
         "turn",
@@ -63,7 +64,9 @@ class Lineup:
         suspect = [each for each in options if each.suspect]
         out = [each for each in sound if each.agent in ejected]
         fit = [each for each in sound if each.agent not in ejected] if out else sound
-        if len(out) > len(fit):
+        self.panic = len(out) > len(fit)
+        """Whether ejection is ignored."""
+        if self.panic:
             # So many at once are not outliers: it may be the network, or the calls themselves.
             fit, out = sound, []
         self.options = options

@@ -186,6 +186,7 @@ class Selector:
         lineup = self._lineups[group] = Lineup(
             options, contest, clock=self._clock, zone=self._zone, turn=turn
         )
+        contest.panic = lineup.panic
         if len(self._lineups) > CAPABILITIES_KEPT:
             del self._lineups[next(iter(self._lineups))]
         return lineup
