@@ -11,7 +11,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from brikk_discovery.clients.events import SOURCE, Announcer
-from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Load, Service
+from brikk_discovery.domain.agent import (
+    Agent,
+    AgentKey,
+    Capability,
+    Definition,
+    Doubt,
+    Load,
+    Service,
+)
 from brikk_discovery.domain.lease import Beat, Registration
 from brikk_discovery.domain.offer import Offer
 from brikk_discovery.domain.ranking import State
@@ -21,14 +29,14 @@ from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.metrics import Metrics
 from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.agents import AgentStore, Renewal
 from brikk_discovery.store.memories import MemoryStore
 from brikk_discovery.store.removals import RemovalStore
 from brikk_discovery.store.tables import METADATA
 from brikk_shared.call import Call, enter_call
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
-from brikk_shared.errors import Unavailable
+from brikk_shared.errors import BrikkError, Unavailable
 from brikk_shared.identity import Identity
 from brikk_shared.migrations import compare
 from brikk_shared.outbox import Outbox
@@ -164,6 +172,58 @@ async def test_heartbeats_of_a_superseded_lease_change_nothing(parts: Parts) -> 
     before = await parts.stored()
     await parts.beats.checkpoint()
     assert await parts.stored() == before
+
+
+async def test_only_a_change_of_wish_or_doubt_moves_the_revision(parts: Parts) -> None:
+    await parts.save(agent(1))
+    parts.registry.put(agent(1))
+
+    async def revision(load: Load) -> int:
+        assert not isinstance(await parts.beat(1, load), BrikkError)
+        await parts.beats.checkpoint()
+        stored, entry = await parts.stored(), parts.registry.get(KEY)
+        assert stored is not None
+        assert entry is not None
+        assert (entry.agent.revision, entry.agent.load) == (stored.revision, stored.load)
+        return stored.revision
+
+    assert await revision(Load(in_flight=3, ready=False, capacity=7)) == 1
+    draining = await revision(Load(draining=True))
+    assert draining > 1
+    assert await revision(Load(draining=True, in_flight=1)) == draining
+    back = await revision(Load())
+    assert back > draining
+    async with parts.database.transaction() as connection:
+        silent, _ = await parts.store.advance(connection, 1)
+        await parts.store.doubt(connection, {KEY: (Doubt.SILENT, silent)})
+    assert await revision(Load()) > silent
+    stored = await parts.stored()
+    assert stored is not None
+    # What an earlier heartbeat told of its capacity holds.
+    assert (stored.doubt, stored.capacity) == (Doubt.NONE, 7)
+
+
+async def test_a_heartbeat_that_is_late_does_not_set_back_a_newer_one(parts: Parts) -> None:
+    held = agent(1)
+    await parts.save(held)
+    for seconds, in_flight in ((5, 2), (3, 9)):
+        time = held.beat_time + timedelta(seconds=seconds)
+        renewal = Renewal(
+            key=KEY,
+            epoch=1,
+            load=Load(in_flight=in_flight),
+            beat_time=time,
+            # The later one was promised less, for instance because there are fewer agents now.
+            expire_time=time + TERMS.expire_after / seconds,
+        )
+        async with parts.database.transaction() as connection:
+            await parts.store.advance(connection)
+            await parts.store.renew(connection, [renewal], {})
+    stored = await parts.stored()
+    assert stored is not None
+    assert stored.load == Load(in_flight=2)
+    assert stored.beat_time == held.beat_time + timedelta(seconds=5)
+    assert stored.expire_time == held.expire_time
 
 
 async def test_what_was_committed_without_an_answer_is_read_again(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -75,3 +76,34 @@ async def test_a_registration_is_kept_when_the_answer_is_lost(
         again = await discovery.caller.register("writer", incarnation=ONE)
         assert again.agent.register_time == kept.register_time
         assert await discovery.caller.beat("writer", again.epoch) is None
+
+
+async def test_a_server_that_stood_still_takes_nothing_from_the_living(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    tokens = Tokens(tmp_path)
+    async with (
+        started(postgres_url, tokens, **QUICK) as paused,  # it sweeps: it came first
+        started(postgres_url, tokens, **QUICK) as awake,
+    ):
+        living = await paused.caller.register("living", incarnation=ONE)
+        await paused.caller.register("dead")
+        paused.process.send_signal(signal.SIGSTOP)
+
+        async def dead_left() -> bool:
+            # The other one takes the sweep over, and hears whom the paused one does not.
+            assert await awake.caller.beat("living", living.epoch) is None
+            return await awake.caller.resolve() == ["living"]
+
+        await until(dead_left)
+        paused.process.send_signal(signal.SIGCONT)
+        await paused.caller.register("witness")
+
+        async def witness_left() -> bool:
+            for each in (paused.caller, awake.caller):
+                assert await each.beat("living", living.epoch) is None
+            return await paused.caller.resolve() == await awake.caller.resolve() == ["living"]
+
+        await until(witness_left)
+        kept = await paused.caller.get("living")
+        assert kept.register_time == living.agent.register_time

@@ -15,7 +15,7 @@ from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import Caller, Discovery, agent, refusal, registration, serving
+from support.discovery import Caller, Discovery, agent, refusal, registration, serving, until
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -194,6 +194,42 @@ async def test_a_herd_registers_and_registers_again(caller: Caller) -> None:
     assert [item.status.code for item in answer.results] == [0] * len(herd)
     error = await refusal(caller.beats(*beats, beats[0]))
     assert [violation.field for violation in error.violations] == ["beats"]
+
+
+async def test_many_agents_are_asked_to_beat_less_often(database_url: str, tmp_path: Path) -> None:
+    async with serving(database_url, Tokens(tmp_path), max_beats_per_second=1) as discovery:
+        caller = discovery.caller()
+        epochs = {
+            f"agent-{number}": (await caller.register(f"agent-{number}")).epoch
+            for number in range(25)
+        }
+        beats = [pb.Beat(agent=f"agents/{name}", epoch=epoch) for name, epoch in epochs.items()]
+
+        async def stretched() -> bool:
+            answer = await caller.beats(*beats)
+            assert {item.status.code for item in answer.results} == {0}
+            return answer.heartbeat_interval.ToTimedelta() == timedelta(seconds=25)
+
+        await until(stretched)
+        assert (await caller.beats(*beats)).lease_duration.ToTimedelta() == timedelta(seconds=100)
+        kept = await caller.get("agent-0")
+        lease = kept.expire_time.ToDatetime() - kept.heartbeat_time.ToDatetime()
+        assert lease == timedelta(seconds=100)
+        again = await caller.register("one-more")
+        assert again.heartbeat_interval.ToTimedelta() == timedelta(seconds=25)
+        assert again.lease_duration.ToTimedelta() == timedelta(seconds=100)
+
+
+async def test_who_never_registers_again_stays_gone(database_url: str, tmp_path: Path) -> None:
+    async with serving(database_url, Tokens(tmp_path)) as discovery:
+        caller = discovery.caller()
+        held = await caller.register("writer")
+        await caller.deregister("writer", held.epoch)
+        for _ in range(3):
+            refused = await caller.beat("writer", held.epoch)
+            assert refused is not None
+            assert (refused.code, refused.reason) == ("NOT_FOUND", Reason.REREGISTER)
+        assert await caller.resolve() == []
 
 
 async def test_an_organization_may_have_only_so_many_agents(
