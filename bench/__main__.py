@@ -9,10 +9,14 @@ import signal
 import sys
 from collections.abc import Coroutine
 
-from bench import selection, workflow
+from bench import discovery, selection, workflow
 from bench.report import Report, print_table
 
-BENCHES = {"selection": selection.measure, "workflow": workflow.measure}
+BENCHES = {
+    "discovery": discovery.measure,
+    "selection": selection.measure,
+    "workflow": workflow.measure,
+}
 
 
 def main() -> None:

@@ -29,6 +29,12 @@ class NakedAgent(agent_runtime_service_pb2_grpc.AgentRuntimeServiceServicer):
         """Answers at once."""
         return agent_runtime_service_pb2.ExecuteResponse(output=request.input)
 
+    async def Session(  # type: ignore[override]  # a coroutine may abort instead of yielding
+        self, request_iterator: object, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """Offers none: a naked call goes by itself."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
+
 
 class NakedCalls:
     """Calls the naked agent as the engine calls an agent."""

@@ -1,0 +1,125 @@
+"""Thousands of simulated agents that register and beat as real ones do: each by its own calls."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+
+from bench.load import Load, put_load
+from brikk.discovery.v1 import agent_pb2, discovery_service_pb2_grpc
+from brikk.discovery.v1 import discovery_service_pb2 as pb
+
+SERVICES = 10
+"""Of each agent; each offers one capability."""
+CAPABILITIES = 100
+
+
+class Fleet:
+    """Agents 0 to n of one organisation, that listen where `endpoint` says."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], endpoint: str
+    ) -> None:
+        self._stub = discovery_service_pb2_grpc.DiscoveryServiceStub(channel)
+        self._metadata = metadata
+        self._endpoint = endpoint
+        self._registrations: list[pb.RegisterAgentRequest] = []
+        self._epochs: dict[int, int] = {}
+        self.refused = 0
+
+    async def grow(self, size: int) -> Load:
+        """Registers so many more that there are `size`, 64 at a time."""
+        first = len(self._registrations)
+        self._registrations += [self._registration(number) for number in range(first, size)]
+        return await self._register(range(first, size), in_flight=64)
+
+    async def register_again(self) -> Load:
+        """Registers all at once."""
+        return await self._register(
+            range(len(self._registrations)), in_flight=len(self._registrations)
+        )
+
+    async def change_one(self) -> None:
+        """Replaces what agent 0 registered by something a little different."""
+        request = self._registrations[0]
+        request.agent.version = f"1.{random.randrange(10**9)}"  # noqa: S311
+        await self._stub.RegisterAgent(request, metadata=self._metadata, timeout=60)
+
+    @asynccontextmanager
+    async def beating(self, interval: float) -> AsyncIterator[list[float]]:
+        """Beats while the block runs, each agent once in so many seconds; gives the latencies in
+        ms.
+        """
+        latencies: list[float] = []
+        async with asyncio.TaskGroup() as group:
+            beats = [
+                group.create_task(self._beat(number, interval, latencies))
+                for number in range(len(self._registrations))
+            ]
+            try:
+                yield latencies
+            finally:
+                for each in beats:
+                    each.cancel()
+
+    async def _register(self, numbers: range, *, in_flight: int) -> Load:
+        waiting = iter(numbers)
+
+        async def register() -> None:
+            number = next(waiting)
+            answer = await self._stub.RegisterAgent(
+                self._registrations[number], metadata=self._metadata, timeout=120
+            )
+            self._epochs[number] = answer.epoch
+
+        return await put_load(register, units=len(numbers), in_flight=in_flight)
+
+    async def _beat(self, number: int, interval: float, latencies: list[float]) -> None:
+        beat = pb.Beat(agent=f"agents/fleet-{number}", epoch=self._epochs[number])
+        request = pb.HeartbeatRequest(beats=[beat])
+        await asyncio.sleep(random.uniform(0, interval))  # noqa: S311
+        while True:
+            begin = time.perf_counter()
+            answer = await self._stub.Heartbeat(request, metadata=self._metadata, timeout=30)
+            latencies.append((time.perf_counter() - begin) * 1000)
+            self.refused += any(result.status.code for result in answer.results)
+            await asyncio.sleep(interval * random.uniform(1, 1.1))  # noqa: S311
+
+    def _registration(self, number: int) -> pb.RegisterAgentRequest:
+        services = [
+            agent_pb2.AgentService(
+                service_id=f"service-{position}",
+                description="Does one thing of a hundred, and does it well.",
+                capabilities=[
+                    agent_pb2.AgentCapability(
+                        capability=capability((number * SERVICES + position) % CAPABILITIES),
+                        description="Takes a text and gives it back in another form.",
+                        tags=["text", "form"],
+                        version="1.0.0",
+                    )
+                ],
+            )
+            for position in range(SERVICES)
+        ]
+        return pb.RegisterAgentRequest(
+            agent_id=f"fleet-{number}",
+            agent=agent_pb2.Agent(
+                display_name="fleet",
+                endpoint=self._endpoint,
+                zone=f"zone-{number % 3}",
+                services=services,
+                capacity=64,
+            ),
+            incarnation=str(uuid.uuid4()),
+        )
+
+
+def capability(number: int) -> str:
+    """The name of one of the capabilities."""
+    return f"bench.form_{number}"
