@@ -242,10 +242,10 @@ async def test_what_was_committed_without_an_answer_is_read_again(parts: Parts) 
             Registration(key=KEY, incarnation="one", definition=DEFINITION)
         )
     await parts.save(agent(1))
-    settling = asyncio.create_task(parts.changes.settle_doubts())
+    reading = asyncio.create_task(parts.changes.read_again())
 
     async def found() -> bool:
         return parts.registry.resolve("acme", "text.write", limit=1) == ("writer",)
 
     await until(found)
-    await cancelled(settling)
+    await cancelled(reading)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from support.discovery_process import started
 ONE = "11111111-1111-4111-8111-111111111111"
 READY, DRAINING = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_DRAINING
 MAINTENANCE = agent_pb2.Agent.STATE_MAINTENANCE
-QUICK = {
+QUICK: dict[str, Any] = {
     "heartbeat_interval": "200ms",
     "suspect_after": "500ms",
     "expire_after": "1s",

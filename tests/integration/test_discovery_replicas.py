@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -19,7 +20,7 @@ from support.discovery import TIMEOUT, Caller, refusal, serving, until
 from support.partition import Partition
 
 ONE = "11111111-1111-4111-8111-111111111111"
-QUICK = {
+QUICK: dict[str, Any] = {
     "heartbeat_interval": "500ms",
     "suspect_after": "1.5s",
     "expire_after": "4s",

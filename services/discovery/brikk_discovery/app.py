@@ -172,7 +172,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         metrics=metrics,
     )
     app.loop("changes", changes.commit)
-    app.loop("doubts", changes.settle_doubts)
+    app.loop("uncertain", changes.read_again)
     app.loop("beats", beats.run)
     app.loop("outcomes", outcomes.run)
     app.loop("expiry", expiry.run)

@@ -38,7 +38,7 @@ from brikk_shared.group_commit import GroupCommit
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_DOUBT_PAUSE: Final = timedelta(seconds=1)
+_PAUSE: Final = timedelta(seconds=1)
 
 
 _Wish: TypeAlias = Registration | Removal | Command
@@ -90,8 +90,8 @@ class Changes:
         )
         self._under_way: set[asyncio.Task[_Outcome]] = set()
         # Agents of which the registry may not know what the store holds.
-        self._doubtful: set[AgentKey] = set()
-        self._doubt = asyncio.Event()
+        self._uncertain: set[AgentKey] = set()
+        self._unanswered = asyncio.Event()
 
     async def register(self, registration: Registration) -> Agent:
         """Register an agent, or replace what it had registered.
@@ -128,18 +128,18 @@ class Changes:
         """Commit changes until cancelled."""
         await self._commits.run()
 
-    async def settle_doubts(self) -> None:
+    async def read_again(self) -> None:
         """Read again what may have been committed without an answer, until cancelled."""
         while True:
-            await self._doubt.wait()
-            await self._clock.sleep(_DOUBT_PAUSE)
+            await self._unanswered.wait()
+            await self._clock.sleep(_PAUSE)
             try:
-                await self._settle_doubts()
+                await self._read_again()
             except Unavailable as error:
-                _log.warning("doubts_remain", agents=len(self._doubtful), error=error.message)
+                _log.warning("answers_missing", agents=len(self._uncertain), error=error.message)
 
-    async def _settle_doubts(self) -> None:
-        keys = set(self._doubtful)
+    async def _read_again(self) -> None:
+        keys = set(self._uncertain)
         async with self._database.transaction() as connection:
             # The lock waits for a commit that is still under way.
             revision, _ = await self._store.advance(connection)
@@ -149,9 +149,9 @@ class Changes:
                 self._registry.put(found[key])
             else:
                 self._registry.remove(key, revision)
-        self._doubtful -= keys
-        if not self._doubtful:
-            self._doubt.clear()
+        self._uncertain -= keys
+        if not self._uncertain:
+            self._unanswered.clear()
 
     async def _change(self, wish: _Wish) -> _Outcome:
         # A task of its own: when the caller gives up, the registry still learns of the commit.
@@ -171,8 +171,8 @@ class Changes:
         try:
             outcome = await self._commits.submit(change)
         except Unavailable:
-            self._doubtful.add(key)
-            self._doubt.set()
+            self._uncertain.add(key)
+            self._unanswered.set()
             raise
         self._announcer.wake()
         if not isinstance(outcome, Agent):
