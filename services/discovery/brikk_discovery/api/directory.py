@@ -17,7 +17,7 @@ from brikk_shared.pagination import next_token, page_of
 _DEFAULT_RESULTS: Final = 20
 _MAX_RESULTS: Final = 100
 # Most answers that are kept for whoever asks the same.
-_ANSWERS: Final = 1000
+_ANSWERS: Final = 4096
 _PROTOCOLS: Final = {message: protocol for protocol, message in PROTOCOLS.items()}
 
 _Candidates: TypeAlias = "tuple[pb.Candidate, ...]"
