@@ -22,7 +22,7 @@ from brikk_shared.testing import Tokens, bearer
 from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
 from support.agents import CallKeys, execute
 from support.discovery import SCOPES, Caller, until
-from support.loopback import LOOPBACK
+from support.loopback import LOOPBACK, egress
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ async def test_the_workflow_service_calls_it_and_understands_its_failures(tmp_pa
             timeout=timedelta(seconds=30),
         )
 
-    caller = AgentCaller(signer=keys.signer, clock=SystemClock())
+    caller = AgentCaller(egress=egress(), signer=keys.signer, clock=SystemClock())
     await agent.start()
     try:
         answered = await caller.call(agent.name, agent.endpoint, work(text="ab", times=2.0))

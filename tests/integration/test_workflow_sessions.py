@@ -19,6 +19,7 @@ from brikk_shared.structs import Json
 from brikk_shared.testing import ManualClock
 from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
 from support.agents import CallKeys, ScriptedRegistry, connection_to, served
+from support.loopback import egress
 
 LARGE = "x" * 900_000
 TOKEN_LIFE = timedelta(minutes=5)
@@ -78,7 +79,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def caller(keys: CallKeys, clock: ManualClock) -> AsyncIterator[AgentCaller]:
-    caller = AgentCaller(signer=keys.signer, clock=clock)
+    caller = AgentCaller(egress=egress(), signer=keys.signer, clock=clock)
     yield caller
     await caller.aclose()
 
@@ -241,7 +242,8 @@ async def test_a_stranger_gets_no_session(
     clock: ManualClock, worker: Worker, tmp_path: Path
 ) -> None:
     (tmp_path / "stranger").mkdir()
-    stranger = AgentCaller(signer=CallKeys(tmp_path / "stranger").signer, clock=clock)
+    signer = CallKeys(tmp_path / "stranger").signer
+    stranger = AgentCaller(egress=egress(), signer=signer, clock=clock)
     try:
         outcome = await call(stranger, worker, "echo", text="let me in")
     finally:

@@ -13,6 +13,7 @@ from brikk.workflow.v1.workflow_service_pb2_grpc import add_WorkflowServiceServi
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
+from brikk_shared.egress import Egress
 from brikk_shared.group_commit import GroupCommit
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
@@ -53,7 +54,8 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         return web.json_response(signer.jwks())
 
     app.http("/.well-known/jwks.json", jwks)
-    caller = await app.enter(aclosing(AgentCaller(signer=signer, clock=app.clock)))
+    egress = Egress(settings.egress_allowed)
+    caller = await app.enter(aclosing(AgentCaller(egress=egress, signer=signer, clock=app.clock)))
 
     metrics = Metrics(app.telemetry.registry)
     discovery = DiscoveryClient(

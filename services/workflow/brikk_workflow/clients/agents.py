@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 import grpc
 
-from brikk.agent.v1 import agent_runtime_service_pb2, agent_runtime_service_pb2_grpc
+from brikk.agent.v1 import agent_runtime_service_pb2
 from brikk_shared.clock import Clock
-from brikk_shared.errors import BrikkError, Reason
+from brikk_shared.egress import Egress
+from brikk_shared.errors import BrikkError, DeadlineExceeded, Reason, Unavailable
 from brikk_shared.signing import TokenSigner
 from brikk_shared.status import from_rpc_error
 from brikk_shared.structs import from_struct, to_struct
-from brikk_workflow.clients.session import NoSessions, Session
+from brikk_workflow.clients.connections import Connection, Connections
+from brikk_workflow.clients.session import NoSessions
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json, PayloadRefused, check, scrub
-
-TOKEN_LIFETIME = timedelta(minutes=5)
-TOKEN_REUSE = timedelta(minutes=4)
-_CHANNEL_OPTIONS = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.enable_http_proxy", 0),
-    # A failed attempt is data: the engine decides where and when the next one goes.
-    ("grpc.enable_retries", 0),
-)
-MAX_AGENTS = 10_000
-"""Connections kept; past that the one unused for longest is closed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,28 +52,12 @@ class Refused:
     latency: timedelta
 
 
-@dataclass(kw_only=True, slots=True)
-class _Connection:
-    channel: grpc.aio.Channel
-    stub: agent_runtime_service_pb2_grpc.AgentRuntimeServiceAsyncStub
-    token: str
-    renew_at: float
-    sessions: bool = True
-    """False once the agent said that it offers none."""
-    session: Session | None = None
-
-
 class AgentCaller:
-    """Holds a channel and a call token per agent; the token's audience is that agent alone.
+    """Calls agents over the connections it keeps."""
 
-    So a hostile agent gains nothing by replaying what it was sent.
-    """
-
-    def __init__(self, *, signer: TokenSigner, clock: Clock) -> None:
-        self._signer = signer
+    def __init__(self, *, egress: Egress, signer: TokenSigner, clock: Clock) -> None:
         self._clock = clock
-        self._connections: OrderedDict[tuple[str, str], _Connection] = OrderedDict()
-        self._sessions: set[asyncio.Task[None]] = set()
+        self._connections = Connections(egress=egress, signer=signer, clock=clock)
 
     async def call(self, agent: str, endpoint: str, work: Work) -> Answered | Refused:
         """Sends one unit of work and waits for the answer, at most `work.timeout`.
@@ -102,9 +75,10 @@ class AgentCaller:
             attempt_token=work.attempt_token,
             traceparent=work.traceparent,
         )
-        connection = await self._connect(agent, endpoint)
         try:
-            response = await self._execute(connection, request, work.timeout.total_seconds())
+            connection = await self._connections.to(agent, endpoint, work.timeout)
+            left = work.timeout - self._since(begin)
+            response = await self._send(connection, request, left.total_seconds())
             output = from_struct(response.output)
             check(output, "output")
         except BrikkError as error:
@@ -122,78 +96,60 @@ class AgentCaller:
         return Answered(output=output, latency=self._since(begin))
 
     async def aclose(self) -> None:
-        """Closes every channel, which ends its session."""
-        connections, self._connections = self._connections, OrderedDict()
-        await asyncio.gather(*(each.channel.close() for each in connections.values()))
-        if self._sessions:
-            await asyncio.wait(self._sessions)
+        """Closes every connection."""
+        await self._connections.aclose()
+
+    async def _send(
+        self,
+        connection: Connection,
+        request: agent_runtime_service_pb2.ExecuteRequest,
+        seconds: float,
+    ) -> agent_runtime_service_pb2.ExecuteResponse:
+        connection.calls += 1
+        try:
+            return await self._execute(connection, request, seconds)
+        except (Unavailable, DeadlineExceeded):
+            connection.silent = True
+            raise
+        finally:
+            connection.calls -= 1
+            if connection.retired and not connection.calls:
+                await connection.channel.close()
 
     async def _execute(
         self,
-        connection: _Connection,
+        connection: Connection,
         request: agent_runtime_service_pb2.ExecuteRequest,
         seconds: float,
     ) -> agent_runtime_service_pb2.ExecuteResponse:
         if connection.sessions:
             try:
-                return await self._session(connection).call(request, seconds)
+                return await self._connections.session(connection).call(request, seconds)
             except NoSessions:
                 connection.sessions = False
         try:
             return await connection.stub.Execute(
-                request, timeout=seconds, metadata=_bearer(connection)
+                request, timeout=seconds, metadata=connection.bearer
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-
-    def _session(self, connection: _Connection) -> Session:
-        session = connection.session
-        if session is None or session.ended.done():
-            session = connection.session = Session(
-                lambda: connection.stub.Session(metadata=_bearer(connection))
-            )
-            self._sessions.add(session.ended)
-            session.ended.add_done_callback(self._sessions.discard)
-        return session
-
-    async def _connect(self, agent: str, endpoint: str) -> _Connection:
-        key = (agent, endpoint)
-        now = self._clock.monotonic()
-        connection = self._connections.get(key)
-        if connection is None:
-            channel = grpc.aio.insecure_channel(endpoint, _CHANNEL_OPTIONS)
-            stub = agent_runtime_service_pb2_grpc.AgentRuntimeServiceStub(channel)
-            connection = self._connections[key] = _Connection(
-                channel=channel, stub=stub, token="", renew_at=now
-            )
-            if len(self._connections) > MAX_AGENTS:
-                _, oldest = self._connections.popitem(last=False)
-                if oldest.session is not None:
-                    oldest.session.retire()
-                await oldest.channel.close(grace=TOKEN_LIFETIME.total_seconds())
-        self._connections.move_to_end(key)
-        if connection.renew_at <= now:
-            connection.token = self._signer.mint(
-                subject="brikk.workflow", scopes=(), audience=agent, lifetime=TOKEN_LIFETIME
-            )
-            connection.renew_at = now + TOKEN_REUSE.total_seconds()
-            if connection.session is not None:
-                connection.session.retire()
-                connection.session = None
-        return connection
 
     def _since(self, begin: float) -> timedelta:
         return timedelta(seconds=self._clock.monotonic() - begin)
 
 
-def _bearer(connection: _Connection) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {connection.token}"),)
-
-
 def _of_answer(error: BrikkError, agent: str) -> Failure:
-    """Tells what an agent said apart from what gRPC made of its silence."""
+    """Tells what an agent said from what gRPC made of its silence, and from our own refusal."""
     metadata = {**error.metadata, "agent": agent}
     spoke = "reason" in metadata or "retryable" in metadata
+    if error.reason is Reason.ADDRESS_REFUSED and not spoke:
+        return Failure(
+            code=error.code,
+            reason=error.reason,
+            message=f"{agent}: {error.message}",
+            metadata=metadata,
+            retryable=True,  # at another agent; one bad address must not fail the step
+        )
     if error.code == "DEADLINE_EXCEEDED" and not spoke:
         return Failure(
             code=error.code,
