@@ -284,17 +284,18 @@ def _differ(before: Entry[C_co], after: Entry[C_co]) -> bool:
 
 
 def _with_last_beat(agent: Agent, held: Agent) -> Agent:
-    """Keep what the last heartbeat told: the store may not know of it yet."""
-    load, doubt = held.load, agent.doubt
+    """Keep what the last heartbeat told: the store may not know of it yet.
+
+    But for silence: the times of replicas and store differ, so they cannot tell which was first.
+    If it was the silence, the checkpoint that brings the heartbeat ends it.
+    """
+    load = held.load
     if agent.definition != held.definition:
         # A capacity that is declared anew is newer than one that a heartbeat told.
         load = replace(load, capacity=agent.load.capacity)
-    if doubt is Doubt.SILENT and held.beat_time > agent.beat_time:
-        doubt = Doubt.NONE
     return replace(
         agent,
         load=load,
-        doubt=doubt,
         beat_time=max(agent.beat_time, held.beat_time),
         expire_time=max(agent.expire_time, held.expire_time),
     )
