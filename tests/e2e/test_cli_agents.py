@@ -165,6 +165,18 @@ async def test_an_operator_drains_maintains_and_resumes(shell: Shell) -> None:
     assert await shell.caller.resolve("text.summarize") == ["one"]
 
 
+async def test_a_list_is_shown_again_when_it_changes(shell: Shell) -> None:
+    await shell.caller.send(registration("one", offering("text.summarize")))
+    options = ("list", "--watch", "--json")
+    async with shell.running(*options, stdout=asyncio.subprocess.PIPE) as process:
+        assert process.stdout is not None
+        first = json.loads(await process.stdout.readline())
+        assert [each["name"] for each in first["agents"]] == ["agents/one"]
+        await shell("drain", "one")
+        second = json.loads(await process.stdout.readline())
+        assert [each["state"] for each in second["agents"]] == ["STATE_DRAINING"]
+
+
 async def test_a_watch_prints_what_changes_as_lines_of_json(shell: Shell) -> None:
     await shell.caller.send(registration("one", offering("text.summarize")))
     async with shell.running(

@@ -1,16 +1,16 @@
-"""`brikk agent`: which agents are live, and what they can do."""
+"""`brikk agent`: which agents are live, what they can do, and what becomes of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from brikk.discovery.v1 import discovery_service_pb2
-from brikk_cli.agent_view import agent_view, agents_table
+from brikk_cli.agent_view import agent_view
 from brikk_cli.client import Services
 from brikk_cli.commands.agent_finding import capabilities, resolve, search
+from brikk_cli.commands.agent_listing import list_
 from brikk_cli.commands.agent_states import drain, maintain, resume
 from brikk_cli.commands.agent_watching import watch
 from brikk_cli.options import (
@@ -18,26 +18,13 @@ from brikk_cli.options import (
     AgentArgument,
     HomeOption,
     JsonOption,
-    LimitOption,
     resource_name,
 )
 from brikk_cli.render import as_json, print_json, show
 from brikk_cli.session import perform
 
 app = typer.Typer(no_args_is_help=True, help="See which agents are live, find them, drain them.")
-
-
-@app.command("list")
-def list_(
-    capability: Annotated[
-        str, typer.Option(help="Only agents that offer this capability, e.g. text.summarize.")
-    ] = "",
-    limit: LimitOption = 50,
-    home: HomeOption = DEFAULT_HOME,
-    json: JsonOption = False,
-) -> None:
-    """List live agents, by name."""
-    perform(_list(capability, limit, home, json), as_json=json)
+app.command("list")(list_)
 
 
 @app.command("show")
@@ -46,22 +33,13 @@ def show_(name: AgentArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption
     perform(_show(name, home, json), as_json=json)
 
 
-for command in (capabilities, resolve, search, drain, maintain, resume, watch):
-    app.command()(command)
-
-
-async def _list(capability: str, limit: int, home: Path, json: bool) -> None:
-    async with Services.at(home) as services:
-        agents = await services.pages(
-            services.agents.ListAgents,
-            discovery_service_pb2.ListAgentsRequest(capability=capability),
-            lambda page: page.agents,
-            limit=limit,
-        )
-    if json:
-        print_json({"agents": [as_json(each) for each in agents]})
-    else:
-        show(agents_table(agents))
+app.command()(capabilities)
+app.command()(resolve)
+app.command()(search)
+app.command()(watch)
+app.command()(drain)
+app.command()(maintain)
+app.command()(resume)
 
 
 async def _show(name: str, home: Path, json: bool) -> None:
