@@ -130,6 +130,8 @@ async def test_the_silent_are_asked_in_each_interval() -> None:
 async def test_those_who_fail_their_callers_are_asked() -> None:
     async with probing() as parts:
         parts.registry.put(agent("a"))
+        assert await parts.ask() == ["a:1"]
+        parts.clock.advance(1.1 * INTERVAL)
         assert await parts.ask() == []
         parts.in_doubt = {key("a"), key("gone")}
         assert await parts.ask() == ["a:1"]
@@ -180,18 +182,20 @@ async def test_no_more_are_asked_at_once_than_may_be() -> None:
         assert len(parts.asked.endpoints) == 6
 
 
-async def test_only_who_sweeps_probes_and_it_takes_over_what_was_found() -> None:
+async def test_who_begins_to_sweep_takes_over_what_was_found_and_who_is_new() -> None:
     async with probing() as parts:
-        for name in "ab":
-            parts.registry.put(agent(name))  # known before this one sweeps, so not new
+        parts.registry.put(agent("a"))
+        await parts.ask()
         parts.probes.recall([key("a"), key("gone")])
-        assert await parts.ask() == ["a:1"]
         assert parts.probes.verdicts == {key("a"): Verdict.DOWN}
-        parts.registry.put(agent("c", epoch=3))
         parts.probes.rest()
-        parts.registry.put(agent("d", epoch=4))
         assert parts.probes.verdicts == {}
-        assert await parts.ask() == []
+        parts.registry.put(agent("b"))
+        parts.registry.put(agent("c"))
+        parts.registry.remove(key("c"), 7)
+        parts.probes.recall([key("a")])
+        assert await parts.ask() == ["a:1", "b:1"]
+        assert parts.probes.verdicts == {key("a"): Verdict.DOWN}
 
 
 async def test_those_who_serve_answer() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from random import Random
@@ -66,24 +66,22 @@ class Probes:
         self._cases: dict[AgentKey, _Case] = {}
         self._new: dict[AgentKey, None] = {}
         self._queue: asyncio.Queue[_Case] = asyncio.Queue()
-        self._leading = False
         registry.subscribe(self._meet)
 
     def recall(self, unreachable: Iterable[AgentKey]) -> None:
         """Take over those of whom others have found that they do not answer."""
         for key in unreachable:
-            if key not in self._cases and (entry := self._registry.get(key)) is not None:
-                self._cases[key] = _case_of(entry, Health(verdict=Verdict.DOWN))
+            if (entry := self._registry.get(key)) is not None:
+                case = self._cases.setdefault(key, _case_of(entry))
+                if case.health.verdict is Verdict.UNKNOWN:
+                    case.health = replace(case.health, verdict=Verdict.DOWN)
 
     def rest(self) -> None:
         """Probe no more: another replica does, or will."""
-        self._leading = False
         self._cases.clear()
-        self._new.clear()
 
     def ask(self, silent: Iterable[AgentKey]) -> None:
         """Ask those whose turn it is, of these and of all others in doubt."""
-        self._leading = True
         newcomers = list(islice(self._new, self._concurrency))
         for key in newcomers:
             del self._new[key]
@@ -97,7 +95,7 @@ class Probes:
                 continue
             case = self._cases.get(key)
             if case is None or (case.epoch, case.endpoint) != _place(entry):
-                case = _case_of(entry, Health())
+                case = _case_of(entry)
             cases[key] = case
             if case.next_at <= now and not case.under_way:
                 case.under_way = True
@@ -129,10 +127,11 @@ class Probes:
                 group.create_task(self._work())
 
     def _meet(self, before: Entry[object] | None, after: Entry[object] | None) -> None:
-        """Note who registered, to ask each once."""
-        if not self._leading or after is None:
-            return
-        if before is None or _place(before) != _place(after):
+        """Note who registered, to ask each once; this replica may be the next that sweeps."""
+        if after is None:
+            if before is not None:
+                self._new.pop(before.agent.key, None)
+        elif before is None or _place(before) != _place(after):
             self._new[after.agent.key] = None
 
     async def _work(self) -> None:
@@ -146,9 +145,9 @@ class Probes:
             case.under_way = False
 
 
-def _case_of(entry: Entry[object], health: Health) -> _Case:
+def _case_of(entry: Entry[object]) -> _Case:
     epoch, endpoint = _place(entry)
-    return _Case(epoch=epoch, endpoint=endpoint, health=health)
+    return _Case(epoch=epoch, endpoint=endpoint)
 
 
 def _place(entry: Entry[object]) -> tuple[int, str]:
