@@ -140,8 +140,9 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         clock=app.clock,
         metrics=metrics,
     )
+    egress = Egress(settings.egress_allowed)
     probes = Probes(
-        answers=HealthClient(Egress(settings.egress_allowed), settings.probe_timeout).answers,
+        answers=HealthClient(egress, settings.probe_timeout).answers,
         in_doubt=outcomes.in_doubt,
         registry=registry,
         interval=settings.probe_interval,
@@ -191,6 +192,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
                 search=search,
                 watchers=watchers,
                 pace=pace,
+                egress=egress,
                 metrics=metrics,
             )
         ),

@@ -38,6 +38,7 @@ class LeaseMethods(Methods):
             raise invalid_field("agent.name", f"must be {key.name}, or absent")
         definition = definition_of(request.agent)
         check(definition)
+        await self._parts.egress.check_endpoint(definition.endpoint, field="agent.endpoint")
         agent = await self._parts.changes.register(
             Registration(key=key, incarnation=request.incarnation, definition=definition)
         )

@@ -17,6 +17,7 @@ from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.runtime.search import Search
 from brikk_discovery.runtime.watchers import Watchers
+from brikk_shared.egress import Egress
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -32,6 +33,7 @@ class Parts:
     search: Search
     watchers: Watchers[pb.Candidate, pb.WatchCapabilitiesResponse]
     pace: Pace
+    egress: Egress
     metrics: Metrics
 
 
