@@ -13,10 +13,10 @@ from datetime import timedelta
 from functools import partial
 from random import Random
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.report import Case, Report, percentile
-from bench.simulation import END, Chooser, Illness, Result, Simulation
+from bench.simulation import CAPACITY, END, Chooser, Illness, Simulation
 from brikk_shared.clock import Clock, SystemClock
 from brikk_shared.selection import Group, Option, Policy, Selector
 from brikk_shared.testing import ManualClock
@@ -27,7 +27,7 @@ SLOW = Illness(name="slow", success_rate=0.4, slower=4.0)
 HOLE = Illness(name="hole", success_rate=0.05, slower=0.02)
 """It refuses nearly all at once, and so always seems to have room."""
 
-_CHOICES = 20_000
+_CALLS = 20_000
 """Timed for each figure in microseconds."""
 
 
@@ -35,7 +35,7 @@ class _Plain:
     """A policy as it is commonly written, without ejection or anything else."""
 
     def __init__(self, pick: Callable[[_Plain, tuple[Option, ...]], Option], seed: int) -> None:
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311 - chance, no secret
         self.turn = 0
         self.in_flight: Counter[str] = Counter()
         self._pick = pick
@@ -68,7 +68,8 @@ class _Selecting:
 
     def __init__(self, policy: Policy, clock: Clock, seed: int) -> None:
         self._policy = policy
-        self._selector = Selector(clock=clock, random=Random(seed))
+        random = Random(seed)  # noqa: S311 - chance, no secret
+        self._selector = Selector(clock=clock, random=random)
         self._calling: defaultdict[str, list[AbstractContextManager[None]]] = defaultdict(list)
 
     def choose(self, options: tuple[Option, ...]) -> str:
@@ -94,20 +95,22 @@ class _Selecting:
 
 
 class _Callers(Protocol):
-    def __call__(self, clock: ManualClock, seed: int) -> Sequence[Chooser]: ...
+    def __call__(self, clock: ManualClock, /, *, seed: int) -> Sequence[Chooser]: ...
 
 
 def _plain(
-    pick: Callable[[_Plain, tuple[Option, ...]], Option], clock: ManualClock, seed: int
+    pick: Callable[[_Plain, tuple[Option, ...]], Option], _: ManualClock, /, *, seed: int
 ) -> Sequence[Chooser]:
     return [_Plain(pick, seed)]
 
 
-def _selecting(policy: Policy, count: int, clock: ManualClock, seed: int) -> Sequence[Chooser]:
+def _selecting(
+    policy: Policy, count: int, clock: ManualClock, /, *, seed: int
+) -> Sequence[Chooser]:
     return [_Selecting(policy, clock, seed * 100 + number) for number in range(count)]
 
 
-ALONE: dict[str, _Callers] = {
+CALLERS: dict[str, _Callers] = {
     "random": partial(_plain, _any),
     "round robin": partial(_plain, _next),
     "least in flight": partial(_plain, _roomiest),
@@ -123,29 +126,29 @@ async def measure(*, quick: bool) -> Report:
     """Runs every policy through both illnesses with several seeds."""
     seeds = range(1, 3 if quick else 8)
     cases: list[Case] = []
-    headline: dict[str, float] = {}
     for illness in (SLOW, HOLE):
-        for name, callers in ALONE.items():
-            results = [_run(callers, illness, seed, shares=False) for seed in seeds]
-            cases.append(_case(f"{illness.name}: {name}", results))
-            headline[f"{illness.name}_{name}".replace(",", "").replace(" ", "_")] = (
-                cases[-1].figures["success %"] or 0.0
-            )
-        for shares in (False, True):
-            callers = partial(_selecting, Policy.BEST, 3)
-            results = [_run(callers, illness, seed, shares=shares) for seed in seeds]
-            told = "sharing" if shares else "each for itself"
-            cases.append(_case(f"{illness.name}: best, 3 callers {told}", results))
-    return Report(bench="selection", cases=cases, headline={**headline, **_times()})
+        for name, callers in CALLERS.items():
+            cases.append(_case(f"{illness.name}: {name}", callers, illness, seeds))
+        for count in (3, 24):
+            for told, shares in (("each for itself", False), ("sharing", True)):
+                callers = partial(_selecting, Policy.BEST, count)
+                name = f"{illness.name}: best, {count} callers {told}"
+                cases.append(_case(name, callers, illness, seeds, shares=shares))
+    return Report(bench="selection", cases=cases, headline=_times())
 
 
-def _run(callers: _Callers, illness: Illness, seed: int, *, shares: bool) -> Result:
-    return Simulation(
-        lambda clock: callers(clock, seed), illness=illness, shares=shares, seed=seed
-    ).run()
-
-
-def _case(name: str, results: Sequence[Result]) -> Case:
+def _case(
+    name: str,
+    callers: _Callers,
+    illness: Illness,
+    seeds: Sequence[int],
+    *,
+    shares: bool = False,
+) -> Case:
+    results = [
+        Simulation(partial(callers, seed=seed), illness=illness, shares=shares, seed=seed).run()
+        for seed in seeds
+    ]
     rates = [each.successes / each.calls * 100 for each in results]
     return Case(
         name=name,
@@ -154,61 +157,55 @@ def _case(name: str, results: Sequence[Result]) -> Case:
         p99_ms=round(median(percentile(each.latencies_ms, 99) for each in results)),
         figures={
             "success %": round(median(rates), 1),
-            "worst %": round(min(rates), 1),
-            "best %": round(max(rates), 1),
+            "least %": round(min(rates), 1),
+            "most %": round(max(rates), 1),
             "to the ill %": round(median(each.ill_share for each in results) * 100, 1),
             "calls to leave": _median([each.calls_to_leave for each in results]),
             "s to leave": _median([each.seconds_to_leave for each in results]),
             "s to return": _median([each.seconds_to_return for each in results]),
+            "calls to return": _median([each.calls_to_return for each in results]),
         },
     )
 
 
 def _median(values: Sequence[float | None]) -> float | None:
-    """Returns the median, None when in most runs it never happened."""
+    """Returns the median; None when in most runs it never came to that."""
     ordered = sorted(float("inf") if each is None else each for each in values)
     middle = ordered[len(ordered) // 2]
     return None if middle == float("inf") else middle
 
 
 def _times() -> dict[str, float]:
-    """Times the two calls that each step costs, on this machine."""
+    """Times on this machine what each call costs its caller."""
+    latency = timedelta(milliseconds=100)
     times = {}
     for count in (100, 5000):
-        selector = Selector(clock=SystemClock(), random=Random(1))
+        random = Random(1)  # noqa: S311 - chance, no secret
+        selector = Selector(clock=SystemClock(), random=random)
         options = tuple(
-            Option(agent=f"agents/a{number}", endpoint="127.0.0.1:1", capacity=8)
+            Option(agent=f"agents/a{number}", endpoint="127.0.0.1:1", capacity=CAPACITY)
             for number in range(count)
         )
-        latency = timedelta(milliseconds=100)
-
-        def settle(
-            number: int,
-            *,
-            selector: Selector = selector,
-            options: tuple[Option, ...] = options,
-            latency: timedelta = latency,
-        ) -> None:
-            agent = options[number % len(options)].agent
-            selector.settle(
-                GROUP.organization, agent, GROUP.capability, succeeded=True, latency=latency
-            )
-
-        def choose(
-            number: int, *, selector: Selector = selector, options: tuple[Option, ...] = options
-        ) -> None:
-            selector.choose(GROUP, options)
-
-        times[f"settle_{count}_us"] = _microseconds(settle)
-        times[f"choose_{count}_us"] = _microseconds(choose)
+        settle = partial(
+            selector.settle,
+            GROUP.organization,
+            capability=GROUP.capability,
+            succeeded=True,
+            latency=latency,
+        )
+        agents = [each.agent for each in options] * (_CALLS // count)
+        times[f"settle_{count}_us"] = _microseconds(settle, agents)
+        times[f"choose_{count}_us"] = _microseconds(
+            partial(selector.choose, GROUP), [options] * _CALLS
+        )
     return times
 
 
-def _microseconds(work: Callable[[int], None]) -> float:
+def _microseconds(work: Callable[[Any], object], units: Sequence[object]) -> float:
     taken = []
     for _ in range(5):
         begin = time.perf_counter()
-        for number in range(_CHOICES):
-            work(number)
-        taken.append((time.perf_counter() - begin) / _CHOICES * 1e6)
+        for unit in units:
+            work(unit)
+        taken.append((time.perf_counter() - begin) / len(units) * 1e6)
     return round(median(taken), 1)

@@ -119,12 +119,11 @@ class Result:
     ill_share: float
     """Share of the calls that went to an ill agent, while there was one."""
     calls_to_leave: int | None
-    """Calls that the agent which got ill still got until callers left it; None when they never did."""
+    """Calls to the agent that fell ill until callers left it; None when they never did."""
     seconds_to_leave: float | None
-    seconds_to_return: float | None
-    """From its recovery until it had half its former share; None when it never had."""
     calls_to_return: int | None
-    """Calls that it got meanwhile."""
+    """Calls to it from its recovery until it had half its former share again; None if never."""
+    seconds_to_return: float | None
 
 
 class Simulation:
@@ -148,7 +147,7 @@ class Simulation:
         self._choosers = choosers(self._clock)
         self._illness = illness
         self._shares = shares
-        self._random = Random(seed)
+        self._random = Random(seed)  # noqa: S311 - chance, no secret
         self._now = 0.0
         self._order = count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -178,10 +177,10 @@ class Simulation:
     def run(self) -> Result:
         """Runs to the end and tells what happened."""
         worsening, recovering = list(self._agents.values())[:2]
-        self._turn_ill(recovering)
-        self._at(WORSE_AT, partial(self._turn_ill, worsening))
-        self._at(BETTER_AT, partial(self._turn_well, worsening))
-        self._at(BETTER_AT, partial(self._turn_well, recovering))
+        self._turn(recovering, self._illness)
+        self._at(WORSE_AT, partial(self._turn, worsening, self._illness))
+        for each in (worsening, recovering):
+            self._at(BETTER_AT, partial(self._turn, each, None))
         self._at(_BEAT, self._beat)
         if self._shares:
             self._at(_REPORT, self._share)
@@ -196,11 +195,8 @@ class Simulation:
     def _at(self, time: float, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._order), event))
 
-    def _turn_ill(self, agent: _Agent) -> None:
-        agent.illness = self._illness
-
-    def _turn_well(self, agent: _Agent) -> None:
-        agent.illness = None
+    def _turn(self, agent: _Agent, illness: Illness | None) -> None:
+        agent.illness = illness
 
     def _beat(self) -> None:
         self._options = tuple(
