@@ -34,6 +34,8 @@ def test_every_command_is_described_and_there_are_no_others() -> None:
 
 
 def test_every_filter_of_resolve_is_described_and_there_are_no_other_options() -> None:
-    described = set(re.findall(r"(?<=[`\s])--[a-z][a-z-]*", DOCS)) - {"--scopes"}  # of `brikk token`
+    described = set(re.findall(r"(?<=[`\s])--[a-z][a-z-]*", DOCS)) - {
+        "--scopes"
+    }  # of `brikk token`
     assert described <= options()
     assert options() - described <= {"--home", "--limit", "--capability", "--prefix"}
