@@ -11,6 +11,7 @@ from typer.main import get_command
 from brikk_cli.commands.agent import app
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "agents.md").read_text()
+OF_TOKEN = {"--scopes"}
 
 
 def options() -> set[str]:
@@ -34,8 +35,6 @@ def test_every_command_is_described_and_there_are_no_others() -> None:
 
 
 def test_every_filter_of_resolve_is_described_and_there_are_no_other_options() -> None:
-    described = set(re.findall(r"(?<=[`\s])--[a-z][a-z-]*", DOCS)) - {
-        "--scopes"
-    }  # of `brikk token`
+    described = set(re.findall(r"(?<=[`\s])--[a-z][a-z-]*", DOCS)) - OF_TOKEN
     assert described <= options()
     assert options() - described <= {"--home", "--limit", "--capability", "--prefix"}
