@@ -17,7 +17,7 @@ _MASK = 0xFFFFFFFF
 def rendezvous(key: str, options: Sequence[Option]) -> Option:
     """Returns the option, of at least one, with the greatest hash of its agent and the key."""
     seed = crc32(key.encode())
-    return max(options, key=lambda each: (_mixed(crc32(each.agent.encode(), seed)), each.agent))
+    return max(options, key=lambda each: _mixed(crc32(each.agent.encode(), seed)))
 
 
 def _mixed(value: int) -> int:
