@@ -103,7 +103,7 @@ class Egress:
         allowed: Sequence[IPNetwork] = (),
         *,
         look_up: LookUp = _look_up,
-        timeout: timedelta = timedelta(seconds=5),
+        timeout: timedelta = timedelta(seconds=3),
     ) -> None:
         self._allowed = tuple(allowed)
         self._look_up = look_up
@@ -245,10 +245,9 @@ def _refusal(host: str) -> str:
 
 
 def _refused_field(field: str, host: str) -> InvalidArgument:
-    message = _refusal(host)
     return InvalidArgument(
         Reason.ADDRESS_REFUSED,
-        f"{field}: {message}",
+        _refusal(host),
         metadata={"address": host},
-        violations=[FieldViolation(field, message)],
+        violations=[FieldViolation(field, "must not be called")],
     )
