@@ -19,6 +19,8 @@ from brikk_shared.settings import CommonSettings
 
 _KEEPALIVE = timedelta(seconds=30)
 _SHORTEST_PING_INTERVAL = timedelta(seconds=10)
+_MOST_PENDING = 20_000
+"""Calls that may have come and not been seen yet, while the loop is busy with others."""
 _LONGEST_CALL = timedelta(minutes=6)
 """More than any call but a stream may take: how long a connection that is too old lives on."""
 
@@ -108,6 +110,10 @@ def _options(settings: CommonSettings) -> Sequence[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # gRPC cancels, without a word, what pends beyond these (by default 1000 and 3000); what is
+        # too much for us is refused with a reason.
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
         ("grpc.max_connection_age_ms", milliseconds(settings.connection_age)),
         ("grpc.max_connection_age_grace_ms", milliseconds(_LONGEST_CALL)),
         ("grpc.keepalive_time_ms", milliseconds(_KEEPALIVE)),

@@ -228,6 +228,18 @@ async def test_calls_under_way_are_bounded(tokens: Tokens) -> None:
         await client.get()
 
 
+async def test_no_call_of_a_burst_is_cancelled_without_a_word(tokens: Tokens) -> None:
+    async with (
+        Service().running(tokens, max_concurrent_calls=100, rate_burst=10_000) as running,
+        connected(running.address, tokens) as client,
+    ):
+        # More than gRPC lets wait unless it is told to.
+        calls = [asyncio.ensure_future(client.get(timeout=60)) for _ in range(5_000)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    refusals = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+    assert {from_rpc_error(each).reason for each in refusals} <= {Reason.RATE_LIMITED}
+
+
 async def test_a_large_message_is_refused(tokens: Tokens) -> None:
     async with (
         Service().running(tokens, max_message_bytes=10_000) as running,
