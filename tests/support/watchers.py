@@ -32,7 +32,7 @@ from brikk_shared.testing import ManualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Candidate: TypeAlias = tuple[str, str, str, int]
-Message: TypeAlias = tuple[News[Candidate], Position | None]
+Message: TypeAlias = tuple[News[Candidate], Resume | None]
 
 
 def candidate(offer: Offer) -> Candidate:
@@ -70,6 +70,7 @@ class Store:
         self.revision = 0
         self.agents: dict[AgentKey, Agent] = {}
         self.removals: dict[AgentKey, int] = {}
+        self.forgotten = 0
 
 
 class Replica:
@@ -86,14 +87,15 @@ class Replica:
             self.registry.put(each)
         self.registry.reach(store.revision)
         self.journal = Journal(history)
-        revisions = {key: each.revision for key, each in store.agents.items()}
-        self.journal.load(revisions, store.removals, store.revision)
+        changes = store.removals | {key: each.revision for key, each in store.agents.items()}
+        self.journal.load(changes, since=store.forgotten, until=store.revision)
         self.metrics = CollectorRegistry()
         self.watchers: Watchers[Candidate, Message] = Watchers(
             registry=self.registry,
             journal=self.journal,
-            write=lambda _, news, position: (news, position),
+            write=lambda _, news, known: (news, known),
             position=self.position,
+            process=f"process-{id(self)}",
             limits=limits or Limits(per_organization=1000, in_all=1000),
             coalescing=timedelta(milliseconds=20),
             bookmarks=timedelta(seconds=10),
@@ -188,12 +190,12 @@ class Client:
         if not self._reading.done():
             return False
         reading, self._reading = self._reading, None
-        news, position = reading.result()
+        news, known = reading.result()
         self._take(news)
-        if position is not None:
+        if known is not None:
             if self.resume is not None and not isinstance(news, Snapshot):
-                assert position.revision >= self.resume.revision
-            self.resume = Resume(epoch=position.epoch, revision=position.revision)
+                assert known.revision >= self.resume.revision
+            self.resume = known
         return True
 
     def catch_up(self) -> None:

@@ -14,7 +14,7 @@ def change(key: AgentKey, capability: str = "a") -> Change:
 
 def since(journal: Journal, revision: int, organization: str = "acme") -> list[Change] | None:
     number = journal.find(revision)
-    return None if number is None else journal.since(organization, number)
+    return None if number is None else journal.since(organization, number, beyond=revision)
 
 
 def test_whoever_knows_everything_missed_what_had_no_revision_only() -> None:
@@ -61,11 +61,11 @@ def test_what_is_forgotten_cannot_be_read() -> None:
     assert since(journal, 2) == [change(ONE, "c"), change(ONE, "b")]
 
 
-def test_a_store_that_forgot_removals_is_read_from_the_oldest_it_holds() -> None:
+def test_what_the_store_remembers_is_read_by_those_who_did_not_know_it() -> None:
     journal = Journal(limit=10)
-    journal.load({ONE: 3, FOREIGN: 8}, {TWO: 6}, 9)
-    assert since(journal, 4) is None
-    assert since(journal, 5) == [change(TWO, "")]
+    journal.load({ONE: 3, TWO: 6, FOREIGN: 8}, since=4, until=9)
+    assert since(journal, 3) is None
+    assert since(journal, 4) == since(journal, 5) == [change(TWO, "")]
     assert since(journal, 6) == []
     assert since(journal, 7, "globex") == [change(FOREIGN, "")]
     assert since(journal, 8, "globex") == []
@@ -73,8 +73,11 @@ def test_a_store_that_forgot_removals_is_read_from_the_oldest_it_holds() -> None
     assert since(journal, 9) == [change(ONE)]
 
 
-def test_a_store_without_removals_may_have_forgotten_all() -> None:
+def test_a_journal_begun_anew_knows_nothing_of_before() -> None:
     journal = Journal(limit=10)
-    journal.load({ONE: 3}, {}, 9)
-    assert since(journal, 8) is None
-    assert since(journal, 9) == []
+    journal.note(change(ONE), 7)
+    number = journal.number
+    journal.load({}, since=5, until=5)
+    assert journal.since("acme", number) is None
+    assert since(journal, 4) is None
+    assert since(journal, 5) == []

@@ -129,6 +129,7 @@ class WatchMachine(RuleBasedStateMachine):
         for key, revision in sorted(self.store.removals.items(), key=lambda item: item[1])[:number]:
             if seen is None or revision <= seen:
                 del self.store.removals[key]
+                self.store.forgotten = revision
 
     @invariant()
     def who_reads_all_knows_all(self) -> None:

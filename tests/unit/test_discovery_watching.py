@@ -68,6 +68,11 @@ def watching(loop: asyncio.AbstractEventLoop, clients: list[Client]) -> Watching
     return Watching(loop, clients)
 
 
+def known(revision: int) -> Resume:
+    """What another process told."""
+    return Resume(epoch="first", revision=revision, process="other")
+
+
 def register(replica: Replica, number: int, *capabilities: str) -> None:
     names = set(capabilities) or {"text.write"}
     epoch = replica.store.revision + 1
@@ -190,12 +195,13 @@ def test_bookmarks_let_a_watcher_of_quiet_capabilities_resume(
     replica.watchers.mark()
     client.catch_up()
     assert isinstance(client.news[-1], Bookmark)
-    assert client.resume == Resume(epoch="first", revision=5)
+    assert client.resume is not None
+    assert client.resume.revision == 5
 
 
 def test_whoever_missed_nothing_is_told_so_at_once(replica: Replica, watching: Watching) -> None:
     register(replica, 1, "image.draw")
-    client = watching(replica, resume=Resume(epoch="first", revision=1))
+    client = watching(replica, resume=known(1))
     client.catch_up()
     assert client.news == [Bookmark()]
 
@@ -208,8 +214,9 @@ def test_another_history_begins_anew_for_all(replica: Replica, watching: Watchin
     replica.watchers.mark()
     client.catch_up()
     assert client.news[1] == Resync(cause=Cause.FORGOTTEN)
-    assert client.resume == Resume(epoch="second", revision=1)
-    late = watching(replica, resume=Resume(epoch="first", revision=1))
+    assert client.resume is not None
+    assert client.resume.epoch == "second"
+    late = watching(replica, resume=known(1))
     late.catch_up()
     assert late.news[0] == Resync(cause=Cause.OTHER_REGISTRY)
     assert isinstance(late.news[1], Snapshot)
@@ -221,7 +228,7 @@ def test_a_token_from_the_future_waits_for_news_and_then_begins_anew(
     store = Store()
     one, other = Replica(store, alone=False), Replica(store, alone=False)
     register(one, 1)
-    client = watching(other, resume=Resume(epoch="first", revision=1))
+    client = watching(other, resume=known(1))
     client.catch_up()
     assert client.news == []
     other.feed()
@@ -229,7 +236,7 @@ def test_a_token_from_the_future_waits_for_news_and_then_begins_anew(
     client.catch_up()
     assert isinstance(client.news[0], Changes)
 
-    ahead = watching(other, resume=Resume(epoch="first", revision=9))
+    ahead = watching(other, resume=known(9))
     ahead.catch_up()
     assert ahead.news == []
     other.clock.advance(timedelta(seconds=2))

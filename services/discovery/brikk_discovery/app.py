@@ -75,11 +75,12 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         for agent in await store.read_all(connection):
             registry.put(agent)
         await outcomes.learn(connection, position.time)
-        left = await removals.since(connection, 0)
+        revisions = await removals.since(connection, 0)
+        forgotten = await removals.forgotten(connection)
     registry.reach(position.revision)
     journal = Journal(_HISTORY)
-    changed = {entry.agent.key: entry.agent.revision for entry in registry.entries()}
-    journal.load(changed, left, position.revision)
+    revisions |= {entry.agent.key: entry.agent.revision for entry in registry.entries()}
+    journal.load(revisions, since=forgotten, until=position.revision)
     metrics = Metrics(app.telemetry.registry)
     metrics.watch(registry)
     outbox = relayed_outbox(
@@ -111,6 +112,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         journal=journal,
         write=watch_message,
         position=_position(registry, feed, position),
+        process=new_id(),
         limits=Limits(
             per_organization=settings.max_organization_watchers, in_all=settings.max_watchers
         ),

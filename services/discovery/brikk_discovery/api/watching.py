@@ -21,11 +21,10 @@ from brikk_discovery.runtime.watchers import (
     Resync,
     Snapshot,
 )
-from brikk_discovery.store.agents import Position
 from brikk_shared.call import organization
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 
-# What a resume token begins with: a digest, and a revision. The epoch follows.
+# What a resume token begins with: a digest, and a revision. The epoch and the process follow.
 _HEAD: Final = struct.Struct("!12sQ")
 
 
@@ -42,13 +41,12 @@ class WatchMethods(Methods):
 
 
 def watch_message(
-    watched: Watched, news: News[pb.Candidate], position: Position | None
+    watched: Watched, news: News[pb.Candidate], known: Resume | None
 ) -> pb.WatchCapabilitiesResponse:
-    """Write a message for watchers; with a position it can be gone on from."""
+    """Write a message for watchers; with what they then know, it can be gone on from."""
     message = pb.WatchCapabilitiesResponse()
-    if position is not None:
-        resume = Resume(epoch=position.epoch, revision=position.revision)
-        message.revision, message.resume_token = resume.revision, _token_of(watched, resume)
+    if known is not None:
+        message.revision, message.resume_token = known.revision, _token_of(watched, known)
     match news:
         case Snapshot():
             message.snapshot.candidates.extend(news.candidates)
@@ -79,7 +77,8 @@ def _leave_out_ranks(candidates: Iterable[pb.Candidate]) -> None:
 
 
 def _token_of(watched: Watched, resume: Resume) -> str:
-    raw = _HEAD.pack(_digest(watched, resume), resume.revision) + resume.epoch.encode()
+    names = f"{resume.epoch} {resume.process}"
+    raw = _HEAD.pack(_digest(watched, resume), resume.revision) + names.encode()
     return base64.urlsafe_b64encode(raw).decode("ascii")
 
 
@@ -93,7 +92,8 @@ def _resume_of(watched: Watched, token: str) -> Resume:
     try:
         raw = base64.b64decode(token, altchars=b"-_", validate=True)
         digest, revision = _HEAD.unpack_from(raw)
-        resume = Resume(epoch=raw[_HEAD.size :].decode(), revision=revision)
+        epoch, process = raw[_HEAD.size :].decode().split(" ")
+        resume = Resume(epoch=epoch, revision=revision, process=process)
     except (binascii.Error, ValueError, struct.error):
         raise _refused() from None
     if digest != _digest(watched, resume):
@@ -105,8 +105,9 @@ def _digest(watched: Watched, resume: Resume) -> bytes:
     """What binds a token to whoever watches what. It keeps nobody from forging: that gains nothing,
     for what is told is what the caller may watch anyway.
     """
-    bound = [resume.epoch, str(resume.revision), watched.organization, *watched.capabilities]
-    return hashlib.blake2b("\0".join(bound).encode(), digest_size=12).digest()
+    told = [resume.epoch, str(resume.revision), resume.process]
+    bound = "\0".join([*told, watched.organization, *watched.capabilities])
+    return hashlib.blake2b(bound.encode(), digest_size=12).digest()
 
 
 def _refused() -> InvalidArgument:

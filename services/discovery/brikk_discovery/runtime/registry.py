@@ -26,6 +26,7 @@ _REMOVED: Final = 10_000
 
 Listener: TypeAlias = "Callable[[Entry[C_co] | None, Entry[C_co] | None], None]"
 Observer: TypeAlias = Callable[[AgentKey, Collection[str]], None]
+Chronicler: TypeAlias = Callable[[AgentKey, int], None]
 
 
 class Registry(Generic[C_co]):
@@ -45,6 +46,7 @@ class Registry(Generic[C_co]):
         self._revision = 0
         self._listeners: list[Listener[C_co]] = []
         self._observers: list[Observer] = []
+        self._chroniclers: list[Chronicler] = []
 
     @property
     def revision(self) -> int:
@@ -67,6 +69,13 @@ class Registry(Generic[C_co]):
         """Call this at once with an agent and its capabilities that were observed anew."""
         self._observers.append(observer)
 
+    def subscribe_revisions(self, chronicler: Chronicler) -> None:
+        """Call this at once with an agent and each revision of it that is told here.
+
+        That includes the removal of an agent that was never held: other replicas may have held it.
+        """
+        self._chroniclers.append(chronicler)
+
     def put(self, agent: Agent) -> None:
         """Take in an agent as it was committed."""
         self.reach(agent.revision)
@@ -75,10 +84,13 @@ class Registry(Generic[C_co]):
             return
         self._removed.pop(key, None)
         if held is None:
+            self._chronicle(key, agent.revision)
             self._hold(None, agent, variants_of(agent.definition))
             return
         if agent.revision < held.agent.revision:
             return
+        if agent.revision > held.agent.revision:
+            self._chronicle(key, agent.revision)
         if agent.epoch == held.agent.epoch:
             agent = _with_last_beat(agent, held.agent)
         if agent.definition == held.agent.definition:
@@ -93,6 +105,8 @@ class Registry(Generic[C_co]):
         entry = self.get(key)
         if entry is not None and entry.agent.revision > revision:
             return
+        if revision > self._removed.get(key, 0):
+            self._chronicle(key, revision)
         self._removed[key] = max(revision, self._removed.pop(key, 0))
         if len(self._removed) > _REMOVED:
             self._removed.popitem(last=False)
@@ -268,6 +282,10 @@ class Registry(Generic[C_co]):
             rank=rank_of(agent, state, capability, observation),
             offer=self._offer,
         )
+
+    def _chronicle(self, key: AgentKey, revision: int) -> None:
+        for chronicler in self._chroniclers:
+            chronicler(key, revision)
 
     def _tell(self, before: Entry[C_co] | None, after: Entry[C_co] | None) -> None:
         for listener in self._listeners:

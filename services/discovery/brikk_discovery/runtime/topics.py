@@ -76,7 +76,7 @@ class Topic(Generic[C, M]):
         """How it stands now, if somebody asked since the last change."""
         self._names = frozenset(item for item in watched.capabilities if item[-1] != "*")
         self._prefixes = tuple(item[:-1] for item in watched.capabilities if item[-1] == "*")
-        self._steps: OrderedDict[int, Step[M]] = OrderedDict()
+        self._steps: OrderedDict[tuple[int, int | None], Step[M]] = OrderedDict()
         self._turned = asyncio.Event()
 
     @property
@@ -115,18 +115,22 @@ class Topic(Generic[C, M]):
         self.settle()
         self._move(number)
 
-    def keep(self, number: int, step: Step[M]) -> None:
+    def keep(self, number: int, step: Step[M], *, beyond: int | None = None) -> None:
         """Hold a step for the others who go on from a number."""
-        self._steps[number] = step
-        self._steps.move_to_end(number)
+        self._steps[number, beyond] = step
+        self._steps.move_to_end((number, beyond))
         if len(self._steps) > _STEPS:
             self._steps.popitem(last=False)
 
-    def step(self, number: int) -> Step[M] | None:
-        """Give the step that goes on from a number, if it is held."""
-        return self._steps.get(number)
+    def step(self, number: int, *, beyond: int | None = None) -> Step[M] | None:
+        """Give the step that goes on from a number, if it is held.
 
-    async def beyond(self, number: int) -> None:
+        Args:
+            beyond: the revision that those know who were not here before.
+        """
+        return self._steps.get((number, beyond))
+
+    async def moved(self, number: int) -> None:
         """Wait until there is something to tell to those who were told up to a number."""
         while self.number <= number:
             await self._turned.wait()

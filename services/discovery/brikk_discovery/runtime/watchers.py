@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final, Generic, TypeAlias, TypeVar
 
+from brikk_discovery.domain.agent import AgentKey
 from brikk_discovery.runtime.hints import Hints
 from brikk_discovery.runtime.journal import Change, Journal
 from brikk_discovery.runtime.metrics import Metrics
@@ -100,7 +101,10 @@ class Resume:
     """What a watcher that comes back knows: everything up to a revision of a registry."""
 
     epoch: str
+    """The registry's history."""
     revision: int
+    process: str
+    """Who told it. It may know more, of what nobody else ever saw."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,8 +123,9 @@ class Watchers(Generic[C, M]):
     gets one message of all that it missed. So nothing is ever buffered for anybody.
 
     Args:
-        write: makes the message for some news; with the position up to which a watcher then knows
-            all, it can be gone on from.
+        write: makes the message for some news; with what a watcher then knows, it can be gone on
+            from.
+        process: names this process.
         position: tells up to where all changes have come here. That is not the newest that came:
             our own commits come at once, those of other replicas a little later.
         coalescing: the least time between two messages of changes.
@@ -132,8 +137,9 @@ class Watchers(Generic[C, M]):
         *,
         registry: Registry[C],
         journal: Journal,
-        write: Callable[[Watched, News[C], Position | None], M],
+        write: Callable[[Watched, News[C], Resume | None], M],
         position: Callable[[], Position],
+        process: str,
         limits: Limits,
         coalescing: timedelta,
         bookmarks: timedelta,
@@ -145,6 +151,7 @@ class Watchers(Generic[C, M]):
         self._write = write
         self._position = position
         self._epoch = position().epoch
+        self._process = process
         self._limits = limits
         self._coalescing = coalescing
         self._bookmarks = bookmarks
@@ -155,6 +162,7 @@ class Watchers(Generic[C, M]):
         self._touched: set[Topic[C, M]] = set()
         self._stirred = asyncio.Event()
         self._hints = Hints(registry)
+        registry.subscribe_revisions(self._note_revision)
         registry.subscribe(self._note)
 
     async def run(self) -> None:
@@ -227,10 +235,13 @@ class Watchers(Generic[C, M]):
                     number = step.number
                     self._metrics.changes_sent.inc(step.changes)
                     yield step.message
-                await topic.beyond(number)
+                await topic.moved(number)
                 step = topic.step(number) or self._missed(topic, number)
         finally:
             self._leave(topic)
+
+    def _note_revision(self, key: AgentKey, revision: int) -> None:
+        self._journal.note(Change(key, ""), revision)
 
     def _note(self, before: Entry[C] | None, after: Entry[C] | None) -> None:
         revision = self._registry.revision
@@ -258,11 +269,14 @@ class Watchers(Generic[C, M]):
         here = self._position()
         if here.epoch != self._epoch:
             self._epoch = here.epoch
-            self._journal.load({}, {}, here.revision)
+            self._journal.load({}, since=here.revision, until=here.revision)
             self._touched.clear()
             for topic in self._topics:
                 topic.restart(self._journal.number)
         return here
+
+    def _known(self, position: Position) -> Resume:
+        return Resume(epoch=position.epoch, revision=position.revision, process=self._process)
 
     def _enter(self, watched: Watched) -> Topic[C, M]:
         organization, limits = watched.organization, self._limits
@@ -297,11 +311,16 @@ class Watchers(Generic[C, M]):
         if here.epoch != resume.epoch:
             return Cause.OTHER_REGISTRY
         number = self._journal.find(resume.revision)
-        return Cause.FORGOTTEN if number is None else self._missed(topic, number)
+        if number is None:
+            return Cause.FORGOTTEN
+        beyond = None if resume.process == self._process else resume.revision
+        return topic.step(number, beyond=beyond) or self._missed(topic, number, beyond=beyond)
 
-    def _missed(self, topic: Topic[C, M], number: int) -> Step[M] | Cause:
+    def _missed(
+        self, topic: Topic[C, M], number: int, *, beyond: int | None = None
+    ) -> Step[M] | Cause:
         """Give one step for all that changed since a number."""
-        missed = self._journal.since(topic.watched.organization, number)
+        missed = self._journal.since(topic.watched.organization, number, beyond=beyond)
         if missed is None:
             return Cause.FORGOTTEN
         changes: dict[Change, None] = {}
@@ -310,14 +329,14 @@ class Watchers(Generic[C, M]):
                 if topic.concerns(change.capability):
                     changes[change] = None
             elif topic.prefixes:
-                # It may have offered what nobody offers any more.
+                # Nobody here knows the names of all that it may have offered.
                 return Cause.FORGOTTEN
             else:
                 changes.update((Change(change.key, name), None) for name in topic.names)
             if len(changes) > _MOST_CHANGES:
                 return Cause.TOO_MUCH
         step = self._step(topic, changes, number=topic.number, position=self._here())
-        topic.keep(number, step)
+        topic.keep(number, step, beyond=beyond)
         return step
 
     def _turn(self, topic: Topic[C, M]) -> None:
@@ -344,7 +363,7 @@ class Watchers(Generic[C, M]):
         news: News[C] = Bookmark()
         if changes:
             news = Changes(upserted=upserted, removed=removed)
-        message = self._write(topic.watched, news, position)
+        message = self._write(topic.watched, news, self._known(position))
         return Step(message=message, number=number, changes=len(changes))
 
     def _image(self, topic: Topic[C, M]) -> Image[C, M]:
@@ -364,7 +383,7 @@ class Watchers(Generic[C, M]):
         complete = end >= len(image.places)
         candidates = [place.candidate() for place in image.places[begin:end]]
         news: News[C] = Snapshot(candidates=candidates, complete=complete)
-        message = self._write(watched, news, image.position if complete else None)
+        message = self._write(watched, news, self._known(image.position) if complete else None)
         if image.parts is not None:
             image.parts[begin] = message
         return message

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_discovery.domain.agent import AgentKey
@@ -16,6 +16,9 @@ from brikk_shared.database import Database
 
 KEPT: Final = timedelta(hours=1)
 """Whoever was not told for longer must read the registry as a whole."""
+
+# Stands for all whose removals are forgotten, in the row of the last of them.
+_NOBODY: Final = ""
 
 _REMOVAL = {
     "revision": "bigint",
@@ -56,11 +59,29 @@ class RemovalStore:
         """Give the agents that left after a revision, each with the last revision at which."""
         rows = await connection.execute(
             select(REMOVAL.c.organization, REMOVAL.c.agent_id, REMOVAL.c.revision)
-            .where(REMOVAL.c.revision > revision)
+            .where(REMOVAL.c.revision > revision, REMOVAL.c.organization != _NOBODY)
             .order_by(REMOVAL.c.revision)
         )
         return {AgentKey(row.organization, row.agent_id): row.revision for row in rows}
 
     async def forget(self, connection: AsyncConnection, before: datetime) -> None:
-        """Forget who left before then."""
-        await connection.execute(delete(REMOVAL).where(REMOVAL.c.time < before))
+        """Forget who left before then, but not up to which revision."""
+        rows = await connection.execute(
+            delete(REMOVAL).where(REMOVAL.c.time < before).returning(REMOVAL.c.revision)
+        )
+        forgotten = max(rows.scalars(), default=None)
+        if forgotten is not None:
+            await connection.execute(
+                insert(REMOVAL).values(
+                    revision=forgotten, organization=_NOBODY, agent_id=_NOBODY, time=before
+                )
+            )
+
+    async def forgotten(self, connection: AsyncConnection) -> int:
+        """Tell up to which revision removals may be forgotten; 0 when none ever was."""
+        revision = await connection.execute(
+            select(func.coalesce(func.max(REMOVAL.c.revision), 0)).where(
+                REMOVAL.c.organization == _NOBODY
+            )
+        )
+        return int(revision.scalar_one())
