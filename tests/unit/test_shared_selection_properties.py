@@ -94,7 +94,7 @@ def test_nobody_is_chosen_while_somebody_better_is_there(
 def test_the_same_seed_and_the_same_past_choose_the_same(
     options: tuple[Option, ...], seed: int, outcomes: list[bool]
 ) -> None:
-    def chosen() -> list[Option | None]:
+    def chosen() -> list[Option]:
         selector = selector_with(ejected=set(), seed=seed)
         found = []
         for succeeded in outcomes:

@@ -103,15 +103,15 @@ class Contest:
                 self._latency += seconds
         self._weigh(experience, succeeded=succeeded)
         if ejection is not None and ejection.out:
-            if succeeded and (ejection.trials or not experience.doubt):
-                # Without a trial when it is called in spite of all, because too many are out.
+            trials = 0 if self.panic else ejection.trials
+            if succeeded and (trials or not experience.doubt):
                 ejection.out = False
                 ejection.time = now
                 experience.forget()
                 self.version += 1
-            elif ejection.trials >= TRIALS:
+            elif trials >= TRIALS:
                 self._eject(agent, ejection, now)
-            elif ejection.trials:
+            elif trials:
                 ejection.time = now
                 self.version += 1
         elif not succeeded and experience.doubt >= _CONVICTED:
