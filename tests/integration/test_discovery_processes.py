@@ -10,7 +10,7 @@ import asyncpg
 
 from brikk_shared.testing import Tokens
 from support.discovery import refusal, until
-from support.discovery_process import started
+from support.discovery_process import DiscoveryProcess, started
 
 ONE = "11111111-1111-4111-8111-111111111111"
 QUICK = {
@@ -37,6 +37,25 @@ async def let_leases_end(database_url: str) -> None:
         session = await asyncpg.connect(database_url)
         await session.execute(statement)
         await session.close()
+
+
+async def pause(discovery: DiscoveryProcess, database_url: str) -> None:
+    """Stop the process, at a moment at which it has no transaction open.
+
+    With one open it would hold the registry's lock, until the store ends its session.
+    """
+    session = await asyncpg.connect(database_url)
+    while True:
+        discovery.process.send_signal(signal.SIGSTOP)
+        for _ in range(100):
+            # Those of other processes come and go; one of the stopped process would stay.
+            if not await session.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+            ):
+                await session.close()
+                return
+        discovery.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_killed_registry_comes_back_with_everyone(
@@ -88,7 +107,7 @@ async def test_a_server_that_stood_still_takes_nothing_from_the_living(
     ):
         living = await paused.caller.register("living", incarnation=ONE)
         await paused.caller.register("dead")
-        paused.process.send_signal(signal.SIGSTOP)
+        await pause(paused, postgres_url)
 
         async def dead_left() -> bool:
             # The other one takes the sweep over, and hears whom the paused one does not.
