@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from brikk.discovery.v1 import agent_pb2
-from brikk_shared.testing import ManualClock, Tokens
+from brikk_shared.testing import Tokens
 from support.discovery import Caller, agent, registration, serving, until
 from support.health import answering
 from support.lapse import lapse
+from support.sweeps import SECOND, SweepClock
 
 READY, SUSPECT = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_SUSPECT
-SECOND = timedelta(seconds=1)
 ONE = "11111111-1111-4111-8111-111111111111"
 
 
@@ -115,14 +114,13 @@ async def test_expiring_and_coming_back_adds_up(sqlite_url: str, tmp_path: Path)
 
 
 async def test_what_is_forgiven_is_forgotten(sqlite_url: str, tmp_path: Path) -> None:
-    clock = ManualClock()
-    async with serving(sqlite_url, Tokens(tmp_path, clock=clock), clock=clock) as discovery:
+    clock = SweepClock()
+    async with serving(
+        sqlite_url, Tokens(tmp_path, clock=clock), clock=clock, sweep_interval=clock.INTERVAL
+    ) as discovery:
         caller = discovery.caller()
         await caller.register("gone")
-        for _ in range(400):
-            await clock.sleeping(3)
-            clock.advance(SECOND)
-        await clock.sleeping(3)
+        await clock.pass_seconds(400)
         assert not (await caller.page()).agents
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
     assert connection.execute("SELECT count(*) FROM memory").fetchone() == (0,)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
 from brikk.discovery.v1 import agent_pb2
 from brikk_shared.errors import Reason
-from brikk_shared.testing import ManualClock, Tokens
-from support.discovery import Caller, refusal, serving, until
+from brikk_shared.testing import Tokens
+from support.discovery import Caller, Discovery, refusal, serving, until
+from support.sweeps import SweepClock
 
-SECOND = timedelta(seconds=1)
-# What sleeps while nothing happens: the sweep, and the two who guard its lease.
-SLEEPERS = 3
 READY, SUSPECT = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_SUSPECT
 
 
-async def pass_seconds(clock: ManualClock, seconds: int) -> None:
-    """Let time pass at a pace at which every sweep of it takes place."""
-    for _ in range(seconds):
-        await clock.sleeping(SLEEPERS)
-        clock.advance(SECOND)
-    await clock.sleeping(SLEEPERS)
+def swept(
+    database_url: str, tokens: Tokens, clock: SweepClock
+) -> AbstractAsyncContextManager[Discovery]:
+    return serving(database_url, tokens, clock=clock, sweep_interval=clock.INTERVAL)
 
 
 async def states(caller: Caller) -> dict[str, agent_pb2.Agent.State.ValueType]:
@@ -30,8 +27,8 @@ async def states(caller: Caller) -> dict[str, agent_pb2.Agent.State.ValueType]:
 
 
 async def test_the_silent_are_suspected_and_then_removed(sqlite_url: str, tmp_path: Path) -> None:
-    clock = ManualClock()
-    async with serving(sqlite_url, Tokens(tmp_path, clock=clock), clock=clock) as discovery:
+    clock = SweepClock()
+    async with swept(sqlite_url, Tokens(tmp_path, clock=clock), clock) as discovery:
         caller = discovery.caller()
         silent = await caller.register("silent")
         living = await caller.register("living")
@@ -39,7 +36,7 @@ async def test_the_silent_are_suspected_and_then_removed(sqlite_url: str, tmp_pa
         for second in range(60):
             if second % 10 == 9:
                 assert await caller.beat("living", living.epoch) is None
-            await pass_seconds(clock, 1)
+            await clock.pass_seconds(1)
             now = await states(caller)
             assert now["living"] == READY
             seen.append(now.get("silent"))
@@ -53,35 +50,35 @@ async def test_the_silent_are_suspected_and_then_removed(sqlite_url: str, tmp_pa
 
 
 async def test_a_registry_that_stood_still_removes_nobody(sqlite_url: str, tmp_path: Path) -> None:
-    clock = ManualClock()
-    async with serving(sqlite_url, Tokens(tmp_path, clock=clock), clock=clock) as discovery:
+    clock = SweepClock()
+    async with swept(sqlite_url, Tokens(tmp_path, clock=clock), clock) as discovery:
         caller = discovery.caller()
         living = await caller.register("living")
         await caller.register("dead")
-        await pass_seconds(clock, 5)
+        await clock.pass_seconds(5)
         clock.advance(timedelta(minutes=10))
-        await pass_seconds(clock, 30)
+        await clock.pass_seconds(30)
         assert await states(caller) == {"living": SUSPECT, "dead": SUSPECT}
         assert await caller.beat("living", living.epoch) is None
-        await pass_seconds(clock, 15)
+        await clock.pass_seconds(15)
         assert await states(caller) == {"living": READY}
 
 
 async def test_restarts_give_grace_but_not_for_ever(sqlite_url: str, tmp_path: Path) -> None:
-    clock = ManualClock()
+    clock = SweepClock()
     tokens = Tokens(tmp_path, clock=clock)
-    async with serving(sqlite_url, tokens, clock=clock) as discovery:
+    async with swept(sqlite_url, tokens, clock) as discovery:
         living = await discovery.caller().register("living")
         await discovery.caller().register("dead")
     for restart in range(4):
         clock.advance(timedelta(minutes=10))
-        async with serving(sqlite_url, tokens, clock=clock) as discovery:
+        async with swept(sqlite_url, tokens, clock) as discovery:
             caller = discovery.caller()
-            await pass_seconds(clock, 1)
+            await clock.pass_seconds(1)
             expected = {"living", "dead"} if restart < 2 else {"living"}
             assert set(await states(caller)) == expected
             assert await caller.beat("living", living.epoch) is None
-            await pass_seconds(clock, 2)
+            await clock.pass_seconds(2)
 
 
 async def test_the_dead_leave_and_the_living_stay(database_url: str, tmp_path: Path) -> None:
@@ -105,3 +102,31 @@ async def test_the_dead_leave_and_the_living_stay(database_url: str, tmp_path: P
         await until(dead_left)
         assert (await refusal(caller.get("dead"))).reason is Reason.RESOURCE_NOT_FOUND
         assert await caller.beat("living", living.epoch) is None
+
+
+async def test_a_clock_that_jumps_makes_nobody_expire(database_url: str, tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    clock = SweepClock()
+    async with swept(database_url, Tokens(tmp_path, clock=clock), clock) as discovery:
+        caller = discovery.caller()
+        living = await caller.register("living")
+        await caller.register("dead")
+        await clock.pass_seconds(5)
+        for jump in (hour, -hour, -hour, hour):
+            assert await caller.beat("living", living.epoch) is None
+            await clock.pass_seconds(2)
+            clock.jump(jump)
+            caller = discovery.caller()  # the token before is of another time
+            await clock.pass_seconds(3)
+            assert await states(caller) == {"living": READY, "dead": READY}
+
+
+async def test_a_clock_that_was_set_back_keeps_no_dead(sqlite_url: str, tmp_path: Path) -> None:
+    clock = SweepClock()
+    async with swept(sqlite_url, Tokens(tmp_path, clock=clock), clock) as discovery:
+        caller = discovery.caller()
+        await caller.register("dead")
+        await clock.pass_seconds(5)
+        clock.jump(-timedelta(hours=1))
+        await clock.pass_seconds(45)
+        assert await states(discovery.caller()) == {}
