@@ -37,7 +37,6 @@ class Setting:
             self.discovery,
             self.watch,
             self.selector,
-            clock=self.clock,
             chosen=lambda policy: self.choices.update([policy]),
         )
         self._changed = asyncio.Event()

@@ -10,7 +10,7 @@ from functools import partial
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.agent_pb2 import PROTOCOL_BRIKK
-from brikk_shared.errors import BrikkError, InvalidArgument, Reason, Unavailable
+from brikk_shared.errors import BrikkError, InvalidArgument, Reason, ResourceExhausted, Unavailable
 
 
 def candidate(agent: str, capability: str = "t", **more: object) -> pb.Candidate:
@@ -33,6 +33,8 @@ class ScriptedDiscovery:
     """The watches ever begun: organisation, capabilities, resume token."""
     reports: list[tuple[str, list[pb.Outcome]]] = field(default_factory=list)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
+    refuses_watches: bool = False
+    """Whether it has as many watchers as it takes."""
 
     def __post_init__(self) -> None:
         self.answering.set()
@@ -42,6 +44,7 @@ class ScriptedDiscovery:
         self._log: list[tuple[str, str]] = []
         self._hints: list[pb.Observation] = []
         self._oldest = 0
+        self._notation = ""
         self._news = asyncio.Condition()
 
     @property
@@ -90,6 +93,10 @@ class ScriptedDiscovery:
         """Remembers no change so far: whoever resumes is told to begin anew."""
         self._oldest = len(self._log)
 
+    def renounce_tokens(self) -> None:
+        """Writes its tokens differently from now on, and reads none of those it wrote before."""
+        self._notation += "new "
+
     async def resolve(self, organization: str, capability: str) -> Sequence[pb.Candidate]:
         """Answers; remembers what was asked for."""
         self.asked.append((organization, capability))
@@ -109,7 +116,9 @@ class ScriptedDiscovery:
         await self.answering.wait()
         if self.down:
             raise _away()
-        about = " ".join(sorted(watched))
+        if self.refuses_watches:
+            raise ResourceExhausted(Reason.QUOTA_EXCEEDED, "too many watchers")
+        about = self._notation + " ".join(sorted(watched))
         bound, _, number = resume_token.partition("@")
         if resume_token and bound != about:
             raise InvalidArgument(Reason.INVALID_PAGE_TOKEN, "the token is of another watch")

@@ -169,9 +169,7 @@ async def test_a_defect_reaches_everyone_who_asked_and_the_next_question_is_aske
             raise LookupError
 
     broken = Broken()
-    directory = AgentDirectory(
-        broken, setting.watch, setting.selector, clock=setting.clock, chosen=lambda _: None
-    )
+    directory = AgentDirectory(broken, setting.watch, setting.selector, chosen=lambda _: None)
     for _ in range(2):
         outcomes = await asyncio.gather(
             *(directory.learn("acme", ["t"]) for _ in range(3)), return_exceptions=True

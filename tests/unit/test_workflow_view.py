@@ -201,16 +201,21 @@ def test_a_capability_wanted_again_is_not_what_the_watch_still_tells_of_it() -> 
     assert agents(view, "u") == set()
 
 
-def test_an_answer_is_for_who_knew_nobody() -> None:
+def test_an_answer_is_all_there_is_and_no_watch_goes_on_from_it() -> None:
     view = watching("t")
-    view.answer("t", [], NOW)
-    assert view.rosters["t"].known
-    view.answer("t", [candidate("a")], NOW)
-    assert agents(view) == {"a"}
+    view.apply(snapshot(candidate("a")), NOW)
     view.answer("t", [candidate("b")], NOW)
-    assert agents(view) == {"a"}
+    assert agents(view) == {"b"}
     view.answer("dropped", [candidate("b")], NOW)
     assert set(view.rosters) == {"t"}
+    assert view.begin() == ({"t"}, "")
+
+
+def test_that_nobody_offers_a_capability_is_an_answer() -> None:
+    view = watching("t")
+    assert not view.rosters["t"].known
+    view.answer("t", [], NOW)
+    assert view.rosters["t"].known
 
 
 def test_observations_are_of_candidates_only_and_change_nothing_else() -> None:

@@ -111,8 +111,7 @@ async def test_a_capability_of_which_discovery_is_silent_delays_no_other(room: R
         await room.clock.sleeping()
         room.clock.advance(INTERVAL)
         await room.until(lambda: len(room.discovery.asked) == 2)
-        room.watch.want("acme", "t").answer("t", [candidate("a")], 0.0)
-        room.waiting.offered("acme", "t")
+        room.watch.answer("acme", "t", [candidate("a")])
         assert room.woken == ["e2"]
         room.discovery.answering.set()
         await room.clock.sleeping()

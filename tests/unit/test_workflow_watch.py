@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.testing import ManualClock
 from brikk_workflow.clients import watch as module
 from brikk_workflow.clients.watch import (
@@ -132,7 +131,24 @@ async def test_what_was_known_serves_while_discovery_is_away(setting: Setting) -
         await setting.discovery.offer(candidate("b"))
         await setting.until_live()
         assert await setting.choose() == "b"
-    assert setting.discovery.asked == [("acme", "t")]
+
+
+async def test_where_no_watch_is_taken_it_asks_instead(setting: Setting) -> None:
+    await setting.offer({"t": ["a"]})
+    await setting.choose()
+    setting.discovery.refuses_watches = True
+    async with setting.watching():
+        await setting.until(lambda: bool(setting.discovery.watches))
+        await setting.discovery.withdraw("a")
+        await setting.discovery.offer(candidate("b"))
+        async with asyncio.timeout(20):
+            while setting.known() != {"b"}:
+                setting.clock.advance(LONGEST_PAUSE)
+                await asyncio.sleep(0)
+        assert ("acme", "t") in setting.told
+        setting.discovery.refuses_watches = False
+        await setting.until_live()
+    assert watched(setting) == ({"t"}, "")
 
 
 async def test_the_pauses_double_and_are_cut_at_random(setting: Setting) -> None:
@@ -176,14 +192,11 @@ async def test_a_token_that_discovery_refuses_is_not_shown_twice(setting: Settin
     await setting.choose()
     async with setting.watching():
         await setting.until_live()
-        message = pb.WatchCapabilitiesResponse(
-            bookmark=pb.CapabilityBookmark(), resume_token="foreign"
-        )
-        setting.watch.want("acme", "t").apply(message, 0.0)
+        setting.discovery.renounce_tokens()
         await setting.discovery.break_watches()
         await setting.until(lambda: not setting.watch.live)
         await setting.until_live()
-    assert [token for _, _, token in setting.discovery.watches] == ["", "foreign", ""]
+    assert [token for _, _, token in setting.discovery.watches] == ["", "t@1", ""]
 
 
 async def test_what_is_used_no_more_is_forgotten(setting: Setting) -> None:

@@ -65,7 +65,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     selector = Selector(clock=app.clock, random=spread, zone=settings.zone)
     watch = Watch(discovery, clock=app.clock, random=random.SystemRandom().random)
     metrics.observe(watch)
-    directory = AgentDirectory(discovery, watch, selector, clock=app.clock, chosen=metrics.chosen)
+    directory = AgentDirectory(discovery, watch, selector, chosen=metrics.chosen)
     waiting = WaitingRoom(directory, interval=settings.waiting_interval, clock=app.clock)
     watch.subscribe(waiting.offered)
     outbox = relayed_outbox(

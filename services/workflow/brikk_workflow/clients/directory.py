@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from brikk_shared.clock import Clock
 from brikk_shared.errors import BrikkError
 from brikk_shared.selection import Option, Policy, Selector
 from brikk_workflow.clients.discovery import Discovery
@@ -29,14 +28,12 @@ class AgentDirectory:
         watch: Watch,
         selector: Selector,
         *,
-        clock: Clock,
         chosen: Callable[[Policy], None],
     ) -> None:
         """`chosen` is told the policy of each choice."""
         self._discovery = discovery
         self._watch = watch
         self._selector = selector
-        self._clock = clock
         self._chosen = chosen
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
@@ -101,12 +98,11 @@ class AgentDirectory:
         await asyncio.shield(asking)
 
     async def _resolve(self, organization: str, capability: str) -> None:
-        view = self._watch.want(organization, capability)
+        roster = self._watch.want(organization, capability)
         try:
             candidates = await self._discovery.resolve(organization, capability)
         except BrikkError as error:
             log.warning("discovery does not answer", capability=capability, reason=error.reason)
-            candidates = ()
-        # The watch may have told meanwhile, and then knows better.
-        if not self._watch.covers(organization, capability):
-            view.answer(capability, candidates, self._clock.monotonic())
+            roster.known = True
+        else:
+            self._watch.answer(organization, capability, candidates)

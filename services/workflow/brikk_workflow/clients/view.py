@@ -113,10 +113,11 @@ class View:
         self._resume_token = ""
 
     def answer(self, capability: str, candidates: Sequence[pb.Candidate], now: float) -> None:
-        """Takes in discovery's answer about a capability that nobody was known for."""
+        """Takes in discovery's answer about a capability, from which no watch can go on."""
         roster = self.rosters.get(capability)
-        if roster is not None and not roster.options:
+        if roster is not None:
             roster.replace(_to_option(each, now) for each in candidates if _speaks(each))
+            self.begin_anew()
 
     def apply(self, message: pb.WatchCapabilitiesResponse, now: float) -> Collection[str]:
         """Takes in a message; returns the capabilities whose agents came or went.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 
 import structlog
 
+from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.clock import Clock
 from brikk_shared.errors import BrikkError, Reason
 from brikk_workflow.clients.discovery import Discovery
@@ -83,8 +84,8 @@ class Watch:
         stream = self._streams.get(organization)
         return stream is not None and stream.live and stream.view.tells_of(capability)
 
-    def want(self, organization: str, capability: str) -> View:
-        """Begins to watch a capability; returns what is known in its organisation."""
+    def want(self, organization: str, capability: str) -> Roster:
+        """Begins to watch a capability; returns who is known to offer it."""
         stream = self._streams.get(organization)
         if stream is None:
             if len(self._streams) >= MAX_ORGANIZATIONS:
@@ -97,8 +98,15 @@ class Watch:
                 offered=self._tell,
             )
             self._news.set()
-        stream.want(capability)
-        return stream.view
+        return stream.want(capability)
+
+    def answer(
+        self, organization: str, capability: str, candidates: Sequence[pb.Candidate]
+    ) -> None:
+        """Takes in what discovery answered, unless the watch told meanwhile and knows better."""
+        stream = self._streams.get(organization)
+        if stream is not None and not self.covers(organization, capability):
+            stream.answer(capability, candidates)
 
     async def run(self) -> None:
         """Watches for ever; begun again, it loses nothing of what is known."""
@@ -147,16 +155,20 @@ class _Stream:
         self._offered = offered
         self._grown = asyncio.Event()
 
-    def want(self, capability: str) -> None:
+    def want(self, capability: str) -> Roster:
         """Begins to watch a capability."""
         rosters = self.view.rosters
-        if capability in rosters:
-            return
-        if len(rosters) >= MAX_CAPABILITIES:
-            unused = (name for name, roster in rosters.items() if not roster.used)
-            self.view.drop(next(unused, None) or next(iter(rosters)))
-        self.view.want(capability)
-        self._grown.set()
+        if capability not in rosters:
+            if len(rosters) >= MAX_CAPABILITIES:
+                unused = (name for name, roster in rosters.items() if not roster.used)
+                self.view.drop(next(unused, None) or next(iter(rosters)))
+            self._grown.set()
+        return self.view.want(capability)
+
+    def answer(self, capability: str, candidates: Sequence[pb.Candidate]) -> None:
+        """Takes in what discovery answered about a capability."""
+        self.view.answer(capability, candidates, self._clock.monotonic())
+        self._tell([capability])
 
     def forget_unused(self) -> bool:
         """Forgets what nobody looked for since this was last called; whether anything is left."""
@@ -183,7 +195,11 @@ class _Stream:
                 self.live = False
             if reading.cancelled():
                 continue
-            failures = 0 if reading.result() else failures + 1
+            if reading.result():
+                failures = 0
+            else:
+                failures += 1
+                await self._ask_instead()
             longest = min(FIRST_PAUSE * 2 ** min(failures, 10), LONGEST_PAUSE)
             await self._clock.sleep(longest * self._random())
 
@@ -200,9 +216,7 @@ class _Stream:
             async with aclosing(messages):
                 async for message in messages:
                     told = True
-                    for capability in self.view.apply(message, self._clock.monotonic()):
-                        if self.view.rosters[capability].options:
-                            self._offered(self.view.organization, capability)
+                    self._tell(self.view.apply(message, self._clock.monotonic()))
                     if message.HasField("resync"):
                         self.live = False
                     elif message.resume_token:
@@ -215,3 +229,19 @@ class _Stream:
                 organization = self.view.organization
                 log.warning("discovery is away", organization=organization, reason=error.reason)
         return told
+
+    async def _ask_instead(self) -> None:
+        """Asks about each capability: discovery may answer though it takes no more watches."""
+        for capability in list(self.view.rosters):
+            try:
+                candidates = await self._discovery.resolve(self.view.organization, capability)
+            except BrikkError:
+                return  # it is away
+            self.answer(capability, candidates)
+
+    def _tell(self, capabilities: Collection[str]) -> None:
+        """Tells which of these capabilities somebody offers."""
+        for capability in capabilities:
+            roster = self.view.rosters.get(capability)
+            if roster is not None and roster.options:
+                self._offered(self.view.organization, capability)
