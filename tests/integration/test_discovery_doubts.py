@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 from brikk.discovery.v1 import agent_pb2
 from brikk_shared.testing import Tokens
+from support.behind import lapse, run
 from support.discovery import Caller, agent, registration, serving, until
 from support.health import answering
-from support.lapse import lapse
 from support.sweeps import SECOND, SweepClock
 
 READY, SUSPECT = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_SUSPECT
@@ -122,7 +121,5 @@ async def test_what_is_forgiven_is_forgotten(sqlite_url: str, tmp_path: Path) ->
         await caller.register("gone")
         await clock.pass_seconds(400)
         assert not (await caller.page()).agents
-    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
-    assert connection.execute("SELECT count(*) FROM memory").fetchone() == (0,)
-    assert connection.execute("SELECT count(*) FROM removal").fetchone() == (1,)
-    connection.close()
+    assert await run(sqlite_url, "SELECT count(*) FROM memory") == [(0,)]
+    assert await run(sqlite_url, "SELECT count(*) FROM removal") == [(1,)]

@@ -10,9 +10,9 @@ from typing import Any
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.testing import Tokens
+from support.behind import lapse
 from support.discovery import Caller, Discovery, agent, registration, serving, until
 from support.health import answering
-from support.lapse import lapse
 from support.sweeps import SECOND
 
 READY, SUSPECT = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_SUSPECT

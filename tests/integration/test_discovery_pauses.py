@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
-import asyncpg
 import grpc
 import pytest
 
+from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.testing import Tokens
-from support.discovery import Caller, until
+from support.behind import lapse, run
+from support.discovery import Caller, serving, until
 from support.discovery_process import DiscoveryProcess, started
 
 QUICK = {
@@ -41,13 +44,42 @@ async def live(caller: Caller) -> set[str]:
 
 async def holder(database_url: str) -> tuple[str, int]:
     """Who may sweep, and its epoch."""
-    session = await asyncpg.connect(database_url)
-    try:
-        row = await session.fetchrow("SELECT owner, epoch FROM lease WHERE name = 'expiry'")
-    finally:
-        await session.close()
-    assert row is not None
-    return row["owner"], row["epoch"]
+    rows = await run(database_url, "SELECT owner, epoch FROM lease WHERE name = 'expiry'")
+    owner, epoch = rows[0]
+    return owner, epoch
+
+
+async def test_a_sweep_under_a_lease_that_another_took_changes_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with serving(
+        database_url, Tokens(tmp_path), sweep_interval="50ms", checkpoint_interval="50ms"
+    ) as discovery:
+        caller = discovery.caller()
+        await caller.register("silent")
+
+        async def suspected() -> bool:
+            return (await caller.get("silent")).state == agent_pb2.Agent.STATE_SUSPECT
+
+        await lapse(database_url, timedelta(seconds=26))
+        await until(suspected)
+        revision = (await caller.get("silent")).revision
+        _, epoch = await holder(database_url)
+        end = int(time.time() * 1_000_000) + 1_500_000
+        await run(
+            database_url,
+            f"UPDATE lease SET owner = 'another', epoch = epoch + 1, expires_at = {end}"
+            " WHERE name = 'expiry'",
+        )
+        await lapse(database_url, timedelta(seconds=30))
+
+        async def taken_back() -> bool:
+            return (await holder(database_url))[1] == epoch + 2
+
+        await until(taken_back)
+        # For all that time its lease was over; now it is granted time, as by every new sweeper.
+        kept = await caller.get("silent")
+        assert kept.revision == revision
 
 
 async def test_a_paused_sweeper_takes_nobody_of_those_whom_its_successor_heard(
