@@ -106,6 +106,8 @@ def open_channel(address: str, settings: CommonSettings, token: ServiceToken) ->
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.keepalive_permit_without_calls", 1),
+        # Unset it grows to two minutes: so long a service that is back would be taken for gone.
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         # A proxy of the environment is for the outside, not for the services among themselves.
         ("grpc.enable_http_proxy", 0),
     )
