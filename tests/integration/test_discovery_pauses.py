@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -15,11 +20,24 @@ import pytest
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.testing import Tokens
+from support.agents import CallKeys
 from support.behind import lapse, run
 from support.discovery import Caller, serving, until
 from support.discovery_process import DiscoveryProcess, started
 
-QUICK = {
+PROGRAM = """
+from brikk_agent import Agent
+
+agent = Agent("worker")
+
+@agent.capability("work.do")
+def do() -> dict[str, str]:
+    return {}
+
+if __name__ == "__main__":
+    agent.run()
+"""
+QUICK: dict[str, Any] = {
     "heartbeat_interval": "500ms",
     "suspect_after": "1500ms",
     "expire_after": "3s",
@@ -82,49 +100,6 @@ async def test_a_sweep_under_a_lease_that_another_took_changes_nothing(
         assert kept.revision == revision
 
 
-async def test_a_paused_sweeper_takes_nobody_of_those_whom_its_successor_heard(
-    postgres_url: str, tmp_path: Path
-) -> None:
-    tokens = Tokens(tmp_path)
-    async with started(postgres_url, tokens, **QUICK) as first:
-        await first.caller.register("probe-of-the-lease")
-
-        async def swept() -> bool:
-            return "probe-of-the-lease" not in await live(first.caller)
-
-        await until(swept)
-        old = await holder(postgres_url)
-        async with started(postgres_url, tokens, **QUICK) as second:
-            caller = second.caller
-            living = await caller.register("living")
-            await caller.register("dead")
-
-            async def known() -> bool:
-                return await live(first.caller) == {"living", "dead"}
-
-            await until(known)
-            async with paused(first):
-
-                async def succeeded() -> bool:
-                    assert await caller.beat("living", living.epoch) is None
-                    owner, epoch = await holder(postgres_url)
-                    return owner != old[0] and epoch > old[1] and "dead" not in await live(caller)
-
-                await until(succeeded)
-            # It goes on where it stood: in its memory all of them are silent by now.
-            for _ in range(20):
-                assert await caller.beat("living", living.epoch) is None
-                assert "living" in await live(first.caller)
-                assert "living" in await live(caller)
-
-            async def learned() -> bool:
-                assert await caller.beat("living", living.epoch) is None
-                return await live(first.caller) == {"living"}
-
-            await until(learned)
-            assert await live(caller) == {"living"}
-
-
 async def test_a_paused_registry_expires_nobody_who_could_not_be_heard(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -147,3 +122,37 @@ async def test_a_paused_registry_expires_nobody_who_could_not_be_heard(
             return await live(caller) == {"living"}
 
         await until(dead_left)
+
+
+async def test_a_killed_agent_leaves_resolution(database_url: str, tmp_path: Path) -> None:
+    program = tmp_path / "agent.py"
+    program.write_text(PROGRAM)
+    # The default probes: it answers them, until it is dead.
+    async with serving(database_url, Tokens(tmp_path), probe_interval="5s", **QUICK) as discovery:
+        caller = discovery.caller()
+        connection = {
+            "discovery": discovery.address,
+            "token": discovery.tokens.user("acme", "agent"),
+            "call_jwks": str(CallKeys(tmp_path).file),
+        }
+        (tmp_path / "client.json").write_text(json.dumps(connection))
+        agent = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(program)), env={**os.environ, "BRIKK_HOME": str(tmp_path)}
+        )
+        try:
+
+            async def there() -> bool:
+                return bool(await caller.resolve("work.do"))
+
+            await until(there)
+        finally:
+            agent.kill()
+            await agent.wait()
+        killed = time.monotonic()
+
+        async def gone() -> bool:
+            return not await caller.resolve("work.do")
+
+        await until(gone)
+        # A promised deadline: its lease of 3 s and another 4, three times over.
+        assert time.monotonic() - killed < 3 * 7
