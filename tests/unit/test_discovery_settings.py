@@ -25,6 +25,10 @@ def test_the_defaults_hold_together() -> None:
         ({"suspect_after": "31s"}, "expire_after must be"),
         ({"checkpoint_interval": "11s"}, "checkpoint_interval must not"),
         ({"sweep_interval": "0s"}, "sweep_interval must be longer"),
+        ({"probe_interval": "1s"}, "probe_timeout must not"),
+        ({"probe_timeout": "0s"}, "probe_timeout must be longer"),
+        ({"mass_loss_share": "1.5"}, "mass_loss_share"),
+        ({"mass_loss_removal": "0"}, "mass_loss_removal"),
         ({"max_agents": "0"}, "max_agents"),
     ],
 )
