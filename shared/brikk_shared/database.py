@@ -39,7 +39,8 @@ _IDENTITY = {"application_name": "brikk", "timezone": "UTC"}
 _TIMEOUTS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "60s",
+    # A process that was frozen in a transaction keeps nobody else waiting for longer.
+    "idle_in_transaction_session_timeout": "10s",
 }
 
 # The time now in microseconds since 1970, by the clock of the store. On PostgreSQL not now(): that
