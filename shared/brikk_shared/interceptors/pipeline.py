@@ -97,12 +97,14 @@ class Pipeline(grpc.aio.ServerInterceptor):
         async def call(request: Message | Undecodable, context: Context) -> None:
             passage = Passage(parts, method, metrics, context)
             try:
-                with parts.streams.under_way():
+                with parts.streams.under_way() as stream:
                     answers = handle(await passage.admit(request), context)
                     async with aclosing(answers):
                         async for answer in answers:
+                            stream.sending()
                             await context.write(answer)
                             passage.sent()
+                            stream.sent()
                 await passage.succeed()
             except (Exception, asyncio.CancelledError) as error:
                 await passage.fail(error)
