@@ -21,8 +21,9 @@ State = agent_pb2.Agent.State
 
 @pytest.fixture
 async def discovery(database_url: str, tmp_path: Path) -> AsyncIterator[Discovery]:
-    intervals = {"heartbeat_interval": "0.2s", "checkpoint_interval": "0.1s"}
-    async with serving(database_url, Tokens(tmp_path), **intervals) as discovery:
+    async with serving(
+        database_url, Tokens(tmp_path), heartbeat_interval="0.2s", checkpoint_interval="0.1s"
+    ) as discovery:
         yield discovery
 
 

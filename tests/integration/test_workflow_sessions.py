@@ -15,9 +15,9 @@ from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceStub
 from brikk_agent import Agent, Retryable
 from brikk_shared.errors import Reason
-from brikk_shared.structs import Json
 from brikk_shared.testing import ManualClock
 from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
+from brikk_workflow.domain.payload import Json
 from support.agents import CallKeys, ScriptedRegistry, connection_to, served
 from support.loopback import egress
 
@@ -233,6 +233,7 @@ async def test_an_agent_ends_a_session_when_its_token_expires(
         reading = asyncio.ensure_future(session.read())
         worker.released.set()
         answer = await reading
+        assert isinstance(answer, pb.SessionResponse)
         assert [each.order_id for each in answer.results] == [1]
         assert await session.read() is grpc.aio.EOF
         assert await session.code() is grpc.StatusCode.OK

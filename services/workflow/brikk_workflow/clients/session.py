@@ -50,7 +50,8 @@ class Session:
         """
         order_id = next(self._order_ids)
         loop = asyncio.get_running_loop()
-        answer = self._answers[order_id] = loop.create_future()
+        answer: asyncio.Future[pb.ExecuteResponse] = loop.create_future()
+        self._answers[order_id] = answer
         order = pb.SessionOrder(order_id=order_id, request=request)
         order.timeout.FromNanoseconds(int(seconds * 1e9))
         self._orders.append(order)
@@ -91,7 +92,7 @@ class Session:
                     answer.set_exception(error)
 
     async def _read(self, stream: Stream) -> None:
-        while (message := await stream.read()) is not grpc.aio.EOF:
+        while isinstance(message := await stream.read(), pb.SessionResponse):
             for result in message.results:
                 answer = self._answers.pop(result.order_id, None)
                 if answer is None or answer.done():
