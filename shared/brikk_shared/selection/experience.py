@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from math import exp, exp2
+from math import exp, exp2, pow
 
 from brikk_shared.selection.option import Option
 
@@ -21,6 +20,8 @@ SUCCESS_WEIGHT = 3.0
 """Exponent: how much success counts against latency, as a failed call costs more than time."""
 
 _KEEP = 1.0 - 1.0 / WINDOW
+_INSTANT = 1e-6
+"""Seconds that stand for a latency of nothing, which cannot be divided by."""
 
 
 class Experience:
@@ -136,11 +137,7 @@ def promise(
             quality += experience.quality * experience.judged * fade
     mean = seconds / timed
     rate = successes / calls
-    return math.pow(rate, SUCCESS_WEIGHT) * (quality / judged) / (max(mean, peak) or _INSTANT)
-
-
-_INSTANT = 1e-6
-"""Stands for a latency of nothing, which cannot be divided by."""
+    return pow(rate, SUCCESS_WEIGHT) * (quality / judged) / (max(mean, peak) or _INSTANT)
 
 
 def _weight_of(calls: float, age: float) -> float:
