@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,6 +23,7 @@ from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
 from brikk_shared.errors import Reason, Unavailable
 from brikk_shared.testing import Tokens
+from support.backup import copy
 from support.discovery import refusal, serving
 from support.partition import Partition
 
@@ -40,14 +40,6 @@ DEFINITION = Definition(
     labels={},
     services=(Service(service_id="main", capabilities=(Capability(name="text.write"),)),),
 )
-
-
-def copy(source: str, target: str) -> None:
-    """Copy the SQLite database of a stopped service, as a backup does."""
-    with sqlite3.connect(source) as held, sqlite3.connect(target) as made:
-        held.backup(made)
-    held.close()
-    made.close()
 
 
 async def test_leases_of_a_lost_history_are_fenced_off(sqlite_url: str, tmp_path: Path) -> None:

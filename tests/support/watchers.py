@@ -96,6 +96,7 @@ class Replica:
             write=lambda _, news, known: (news, known),
             position=self.position,
             process=f"process-{id(self)}",
+            alone_since=store.revision if alone else None,
             limits=limits or Limits(per_organization=1000, in_all=1000),
             coalescing=timedelta(milliseconds=20),
             bookmarks=timedelta(seconds=10),

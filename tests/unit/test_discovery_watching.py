@@ -200,10 +200,63 @@ def test_bookmarks_let_a_watcher_of_quiet_capabilities_resume(
 
 
 def test_whoever_missed_nothing_is_told_so_at_once(replica: Replica, watching: Watching) -> None:
+    client = watching(replica)
+    client.catch_up()
+    client.leave()
     register(replica, 1, "image.draw")
-    client = watching(replica, resume=known(1))
+    client.connect(replica)
+    client.catch_up()
+    assert client.news[1:] == [Bookmark()]
+
+
+def test_whoever_comes_from_elsewhere_and_missed_nothing_is_told_so(watching: Watching) -> None:
+    store = Store()
+    one, other = Replica(store, alone=False), Replica(store, alone=False)
+    register(one, 1, "image.draw")
+    other.feed()
+    client = watching(other, Watched.of("acme", ["text.*"]), resume=known(1))
     client.catch_up()
     assert client.news == [Bookmark()]
+    client.leave()
+    register(one, 1, "image.draw")
+    other.feed()
+    client.connect(other)
+    client.catch_up()
+    assert client.news[1:] == [Bookmark()]
+
+
+def test_whoever_comes_from_elsewhere_is_told_of_agents_as_wholes(watching: Watching) -> None:
+    store = Store()
+    one, other = Replica(store, alone=False), Replica(store, alone=False)
+    client = watching(one)
+    client.catch_up()
+    register(one, 1)
+    register(one, 2)
+    one.watchers.tell()
+    client.catch_up()
+    client.leave()
+    register(one, 1, "image.draw")
+    one.remove(AgentKey("acme", "agent-2"))
+    # It learns of both at once, and so never saw what the client knows.
+    other.feed()
+    client.connect(other)
+    client.catch_up()
+    assert client.knows == {}
+    assert Cause.FORGOTTEN not in [each.cause for each in client.news if isinstance(each, Resync)]
+
+
+def test_nobody_else_knows_more_of_a_store_that_one_process_writes(watching: Watching) -> None:
+    store = Store()
+    before = Replica(store, alone=True)
+    register(before, 1)
+    replica = Replica(store, alone=True)
+    register(replica, 2)
+    ahead = watching(replica, resume=known(2))
+    ahead.catch_up()
+    assert ahead.news[0] == Resync(cause=Cause.AHEAD)
+    went_on = watching(replica, resume=known(1))
+    went_on.catch_up()
+    assert isinstance(went_on.news[0], Changes)
 
 
 def test_another_history_begins_anew_for_all(replica: Replica, watching: Watching) -> None:

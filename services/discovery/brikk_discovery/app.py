@@ -113,6 +113,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         write=watch_message,
         position=_position(registry, feed, position),
         process=new_id(),
+        alone_since=position.revision if feed is None else None,
         limits=Limits(
             per_organization=settings.max_organization_watchers, in_all=settings.max_watchers
         ),

@@ -126,6 +126,8 @@ class Watchers(Generic[C, M]):
         write: makes the message for some news; with what a watcher then knows, it can be gone on
             from.
         process: names this process.
+        alone_since: the revision at which this process began, when no other writes to the store: so
+            whoever knows of later ones from another process knows what was lost since.
         position: tells up to where all changes have come here. That is not the newest that came:
             our own commits come at once, those of other replicas a little later.
         coalescing: the least time between two messages of changes.
@@ -140,6 +142,7 @@ class Watchers(Generic[C, M]):
         write: Callable[[Watched, News[C], Resume | None], M],
         position: Callable[[], Position],
         process: str,
+        alone_since: int | None,
         limits: Limits,
         coalescing: timedelta,
         bookmarks: timedelta,
@@ -152,6 +155,7 @@ class Watchers(Generic[C, M]):
         self._position = position
         self._epoch = position().epoch
         self._process = process
+        self._alone_since = alone_since
         self._limits = limits
         self._coalescing = coalescing
         self._bookmarks = bookmarks
@@ -303,17 +307,23 @@ class Watchers(Generic[C, M]):
             self._touched.discard(topic)
 
     async def _resume(self, topic: Topic[C, M], resume: Resume) -> Step[M] | Cause:
+        elsewhere = resume.process != self._process
+        latest = self._alone_since if elsewhere else None
         until = self._clock.monotonic() + _CATCH_UP.total_seconds()
-        while (here := self._here()).epoch == resume.epoch and here.revision < resume.revision:
+        while (here := self._here()).epoch == resume.epoch:
+            if latest is not None and latest < resume.revision:
+                return Cause.AHEAD
+            if here.revision >= resume.revision:
+                break
             if self._clock.monotonic() >= until:
                 return Cause.AHEAD
             await self._clock.sleep(_LOOK)
-        if here.epoch != resume.epoch:
+        else:
             return Cause.OTHER_REGISTRY
         number = self._journal.find(resume.revision)
         if number is None:
             return Cause.FORGOTTEN
-        beyond = None if resume.process == self._process else resume.revision
+        beyond = resume.revision if elsewhere else None
         return topic.step(number, beyond=beyond) or self._missed(topic, number, beyond=beyond)
 
     def _missed(
