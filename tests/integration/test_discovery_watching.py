@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -15,6 +15,9 @@ import pytest
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
+from brikk_discovery.domain.agent import AgentKey
+from brikk_discovery.store.removals import RemovalStore
+from brikk_shared.database import Database
 from brikk_shared.errors import Reason
 from brikk_shared.testing import ManualClock, Tokens
 from support.backup import copy
@@ -118,10 +121,9 @@ async def test_a_watch_goes_on_after_a_restart(database_url: str, tokens: Tokens
 
 
 async def test_a_watch_goes_on_at_another_replica(postgres_url: str, tokens: Tokens) -> None:
-    quick = {"bookmark_interval": "50ms"}
     async with (
-        serving(postgres_url, tokens, **quick) as one,
-        serving(postgres_url, tokens, **quick) as other,
+        serving(postgres_url, tokens, bookmark_interval="50ms") as one,
+        serving(postgres_url, tokens, bookmark_interval="50ms") as other,
     ):
         here, there = one.caller(), other.caller()
         gone = await there.register("gone")
@@ -330,6 +332,26 @@ async def test_a_stream_that_nobody_reads_ends_with_its_token(tmp_path: Path) ->
             error = await watch.refusal()
             assert (error.code, error.reason) == ("UNAUTHENTICATED", Reason.TOKEN_INVALID)
             assert not watch.told.complete
+
+
+async def test_the_store_knows_since_when_it_knows_removals(database_url: str) -> None:
+    one, two = AgentKey("acme", "one"), AgentKey("acme", "two")
+    now, hour = datetime(2026, 1, 1, tzinfo=UTC), timedelta(hours=1)
+    async with Database(database_url, migrations="brikk_discovery.store.migrations") as database:
+        store = RemovalStore(database)
+        async with database.transaction() as connection:
+            await store.add(connection, {one: 3, two: 5}, now)
+            await store.add(connection, {one: 7}, now + hour)
+            await store.forget(connection, now)
+            assert await store.forgotten(connection) == 0
+            assert await store.since(connection, 0) == {one: 7, two: 5}
+            for _ in range(2):
+                await store.forget(connection, now + hour)
+                assert await store.forgotten(connection) == 5
+                assert await store.since(connection, 0) == {one: 7}
+            await store.forget(connection, now + 2 * hour)
+            assert await store.forgotten(connection) == 7
+            assert await store.since(connection, 0) == {}
 
 
 async def test_a_storm_of_watchers_takes_little_memory(tmp_path: Path, tokens: Tokens) -> None:

@@ -12,21 +12,21 @@ from prometheus_client import CollectorRegistry
 
 from brikk_discovery.domain.agent import Agent, AgentKey, Capability, Definition, Load, Service
 from brikk_discovery.domain.offer import Offer
+from brikk_discovery.runtime.composing import Composer
 from brikk_discovery.runtime.journal import Journal
 from brikk_discovery.runtime.metrics import Metrics
-from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.runtime.topics import Watched
-from brikk_discovery.runtime.watchers import (
+from brikk_discovery.runtime.news import (
     Bookmark,
     Changes,
-    Limits,
     News,
     Observations,
     Resume,
     Resync,
     Snapshot,
-    Watchers,
 )
+from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.runtime.topics import Watched
+from brikk_discovery.runtime.watchers import Limits, Watchers
 from brikk_discovery.store.agents import Position
 from brikk_shared.testing import ManualClock
 
@@ -93,9 +93,8 @@ class Replica:
         self.watchers: Watchers[Candidate, Message] = Watchers(
             registry=self.registry,
             journal=self.journal,
-            write=lambda _, news, known: (news, known),
+            composer=Composer(self.registry, lambda _, *message: message, f"process-{id(self)}"),
             position=self.position,
-            process=f"process-{id(self)}",
             alone_since=store.revision if alone else None,
             limits=limits or Limits(per_organization=1000, in_all=1000),
             coalescing=timedelta(milliseconds=20),

@@ -10,17 +10,17 @@ import pytest
 
 from brikk_discovery.domain.agent import AgentKey
 from brikk_discovery.domain.outcome import Observation
-from brikk_discovery.runtime.topics import Watched
-from brikk_discovery.runtime.watchers import (
+from brikk_discovery.runtime.news import (
     Bookmark,
     Cause,
     Changes,
-    Limits,
     Observations,
     Resume,
     Resync,
     Snapshot,
 )
+from brikk_discovery.runtime.topics import Watched
+from brikk_discovery.runtime.watchers import Limits
 from brikk_shared.errors import Reason, ResourceExhausted
 from support.watchers import Client, Replica, Store, agent
 

@@ -18,6 +18,7 @@ from brikk_discovery.clients.events import Announcer
 from brikk_discovery.clients.health import HealthClient
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
+from brikk_discovery.runtime.composing import Composer
 from brikk_discovery.runtime.doubts import Doubts
 from brikk_discovery.runtime.expiry import Expiry
 from brikk_discovery.runtime.feed import Feed
@@ -110,9 +111,8 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     watchers = Watchers(
         registry=registry,
         journal=journal,
-        write=watch_message,
+        composer=Composer(registry, watch_message, new_id()),
         position=_position(registry, feed, position),
-        process=new_id(),
         alone_since=position.revision if feed is None else None,
         limits=Limits(
             per_organization=settings.max_organization_watchers, in_all=settings.max_watchers

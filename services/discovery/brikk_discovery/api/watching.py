@@ -11,8 +11,7 @@ from typing import Final
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_discovery.api.parts import Context, Methods
-from brikk_discovery.runtime.topics import Watched
-from brikk_discovery.runtime.watchers import (
+from brikk_discovery.runtime.news import (
     Bookmark,
     Changes,
     News,
@@ -21,6 +20,7 @@ from brikk_discovery.runtime.watchers import (
     Resync,
     Snapshot,
 )
+from brikk_discovery.runtime.topics import Watched
 from brikk_shared.call import organization
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 

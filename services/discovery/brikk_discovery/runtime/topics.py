@@ -18,6 +18,8 @@ M = TypeVar("M")
 _BELOW: Final = ".*"
 # Steps that are held for watchers who are a little late: whoever is later gets one step for all.
 _STEPS: Final = 8
+# Candidates in a part of a snapshot, which lies in memory for each watcher that is sent it.
+_PART: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,16 @@ class Image(Generic[C, M]):
     position: Position
     parts: dict[int, M] | None = field(default_factory=dict)
     """Messages by where they begin, while others will want them too."""
+
+    @property
+    def beginnings(self) -> range:
+        """Where the parts of a snapshot begin; one of nothing has one part."""
+        return range(0, max(len(self.places), 1), _PART)
+
+    def part(self, begin: int) -> tuple[Sequence[Place[C]], bool]:
+        """Give the part that begins there, and whether it is the last."""
+        end = begin + _PART
+        return self.places[begin:end], end >= len(self.places)
 
 
 class Topic(Generic[C, M]):

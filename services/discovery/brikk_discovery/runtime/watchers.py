@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from itertools import chain
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeVar
 
 from brikk_discovery.domain.agent import AgentKey
+from brikk_discovery.runtime.composing import Composer
 from brikk_discovery.runtime.hints import Hints
 from brikk_discovery.runtime.journal import Change, Journal
 from brikk_discovery.runtime.metrics import Metrics
+from brikk_discovery.runtime.news import (
+    Cause,
+    Observations,
+    Resume,
+    Resync,
+)
 from brikk_discovery.runtime.ranking import Entry
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.runtime.topics import Image, Step, Topic, Topics, Watched
+from brikk_discovery.runtime.topics import Step, Topic, Topics, Watched
 from brikk_discovery.store.agents import Position
 from brikk_shared.clock import Clock
 from brikk_shared.errors import Reason, ResourceExhausted
@@ -26,85 +31,13 @@ C = TypeVar("C")
 M = TypeVar("M")
 T = TypeVar("T")
 
-# Most candidates and changes in a message: it must stay far below what gRPC's clients take.
-_PART: Final = 200
+# Most changes in a message, which must stay below what gRPC's clients take: 4 MiB.
 _MOST_CHANGES: Final = 2000
 # How long another replica's revision may take to come here, and how often is looked.
 _CATCH_UP: Final = timedelta(seconds=2)
 _LOOK: Final = timedelta(milliseconds=50)
 # How long what callers experience is gathered: watchers learn of their own calls by themselves.
 _OBSERVATIONS: Final = timedelta(seconds=3)
-
-
-class Cause(StrEnum):
-    """Why a watcher must begin anew."""
-
-    OTHER_REGISTRY = "other_registry"
-    AHEAD = "ahead"
-    FORGOTTEN = "forgotten"
-    TOO_MUCH = "too_much"
-
-    @property
-    def words(self) -> str:
-        """The cause for people."""
-        return _WORDS[self]
-
-
-_WORDS: Final = {
-    Cause.OTHER_REGISTRY: "the resume token is of another registry, which this one replaced",
-    Cause.AHEAD: "the registry went back to before the resume token",
-    Cause.FORGOTTEN: "what changed since is not known any more",
-    Cause.TOO_MUCH: "too much changed since to tell it piece by piece",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot(Generic[C]):
-    """Candidates as they stand; the complete one is the last part."""
-
-    candidates: Sequence[C]
-    complete: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changes(Generic[C]):
-    """Candidates as they stand after changes, and those that are offered no more."""
-
-    upserted: Sequence[C]
-    removed: Sequence[Change]
-
-
-@dataclass(frozen=True, slots=True)
-class Bookmark:
-    """Nothing changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resync:
-    """The watcher must begin anew: a snapshot follows."""
-
-    cause: Cause
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Observations(Generic[C]):
-    """Candidates whose calls lately went noticeably otherwise than was told before."""
-
-    candidates: Sequence[C]
-
-
-News: TypeAlias = Snapshot[C] | Changes[C] | Bookmark | Resync | Observations[C]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resume:
-    """What a watcher that comes back knows: everything up to a revision of a registry."""
-
-    epoch: str
-    """The registry's history."""
-    revision: int
-    process: str
-    """Who told it. It may know more, of what nobody else ever saw."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,9 +56,7 @@ class Watchers(Generic[C, M]):
     gets one message of all that it missed. So nothing is ever buffered for anybody.
 
     Args:
-        write: makes the message for some news; with what a watcher then knows, it can be gone on
-            from.
-        process: names this process.
+        composer: makes the messages.
         alone_since: the revision at which this process began, when no other writes to the store: so
             whoever knows of later ones from another process knows what was lost since.
         position: tells up to where all changes have come here. That is not the newest that came:
@@ -139,9 +70,8 @@ class Watchers(Generic[C, M]):
         *,
         registry: Registry[C],
         journal: Journal,
-        write: Callable[[Watched, News[C], Resume | None], M],
+        composer: Composer[C, M],
         position: Callable[[], Position],
-        process: str,
         alone_since: int | None,
         limits: Limits,
         coalescing: timedelta,
@@ -151,10 +81,9 @@ class Watchers(Generic[C, M]):
     ) -> None:
         self._registry = registry
         self._journal = journal
-        self._write = write
+        self._composer = composer
         self._position = position
         self._epoch = position().epoch
-        self._process = process
         self._alone_since = alone_since
         self._limits = limits
         self._coalescing = coalescing
@@ -206,7 +135,7 @@ class Watchers(Generic[C, M]):
                 observed.setdefault(topic, {})[change] = place.candidate()
         for topic, candidates in observed.items():
             for some in _pieces(list(candidates.values())):
-                message = self._write(topic.watched, Observations(candidates=some), None)
+                message = self._composer.write(topic.watched, Observations(candidates=some), None)
                 topic.turn(Step(message=message, number=self._journal.turn(), changes=0))
 
     def mark(self) -> None:
@@ -229,12 +158,13 @@ class Watchers(Generic[C, M]):
             while True:
                 if isinstance(step, Cause):
                     self._metrics.resyncs.labels(step).inc()
-                    yield self._write(watched, Resync(step), None)
+                    yield self._composer.write(watched, Resync(step), None)
                     step = None
                 if step is None:
-                    number, image = topic.number, self._image(topic)
-                    for begin in range(0, max(len(image.places), 1), _PART):
-                        yield self._part(watched, image, begin)
+                    image = self._composer.image(topic, self._here())
+                    number = topic.number
+                    for begin in image.beginnings:
+                        yield self._composer.part(watched, image, begin)
                 else:
                     number = step.number
                     self._metrics.changes_sent.inc(step.changes)
@@ -279,9 +209,6 @@ class Watchers(Generic[C, M]):
                 topic.restart(self._journal.number)
         return here
 
-    def _known(self, position: Position) -> Resume:
-        return Resume(epoch=position.epoch, revision=position.revision, process=self._process)
-
     def _enter(self, watched: Watched) -> Topic[C, M]:
         organization, limits = watched.organization, self._limits
         _check(self._counts[organization], limits.per_organization, "organization_watchers")
@@ -307,7 +234,7 @@ class Watchers(Generic[C, M]):
             self._touched.discard(topic)
 
     async def _resume(self, topic: Topic[C, M], resume: Resume) -> Step[M] | Cause:
-        elsewhere = resume.process != self._process
+        elsewhere = resume.process != self._composer.process
         latest = self._alone_since if elsewhere else None
         until = self._clock.monotonic() + _CATCH_UP.total_seconds()
         while (here := self._here()).epoch == resume.epoch:
@@ -345,7 +272,7 @@ class Watchers(Generic[C, M]):
                 changes.update((Change(change.key, name), None) for name in topic.names)
             if len(changes) > _MOST_CHANGES:
                 return Cause.TOO_MUCH
-        step = self._step(topic, changes, number=topic.number, position=self._here())
+        step = self._composer.step(topic, changes, number=topic.number, position=self._here())
         topic.keep(number, step, beyond=beyond)
         return step
 
@@ -356,47 +283,7 @@ class Watchers(Generic[C, M]):
             # Until the last piece is told, a watcher knows no more than before.
             topic.position = here if piece is pieces[-1] else topic.position
             number = self._journal.turn()
-            topic.turn(self._step(topic, piece, number=number, position=topic.position))
-
-    def _step(
-        self, topic: Topic[C, M], changes: Collection[Change], *, number: int, position: Position
-    ) -> Step[M]:
-        upserted: list[C] = []
-        removed: list[Change] = []
-        for change in changes:
-            entry = self._registry.get(change.key)
-            place = None if entry is None else entry.places.get(change.capability)
-            if place is None or place.rank is None:
-                removed.append(change)
-            else:
-                upserted.append(place.candidate())
-        news: News[C] = Bookmark()
-        if changes:
-            news = Changes(upserted=upserted, removed=removed)
-        message = self._write(topic.watched, news, self._known(position))
-        return Step(message=message, number=number, changes=len(changes))
-
-    def _image(self, topic: Topic[C, M]) -> Image[C, M]:
-        image = topic.image
-        if image is None:
-            organization, capabilities = topic.watched.organization, topic.watched.capabilities
-            places = (self._registry.places(organization, item) for item in capabilities)
-            offered = [each for each in chain.from_iterable(places) if each.rank is not None]
-            image = topic.image = Image(places=offered, position=self._here())
-        return image
-
-    def _part(self, watched: Watched, image: Image[C, M], begin: int) -> M:
-        held = None if image.parts is None else image.parts.get(begin)
-        if held is not None:
-            return held
-        end = begin + _PART
-        complete = end >= len(image.places)
-        candidates = [place.candidate() for place in image.places[begin:end]]
-        news: News[C] = Snapshot(candidates=candidates, complete=complete)
-        message = self._write(watched, news, self._known(image.position) if complete else None)
-        if image.parts is not None:
-            image.parts[begin] = message
-        return message
+            topic.turn(self._composer.step(topic, piece, number=number, position=topic.position))
 
 
 def _pieces(items: Sequence[T]) -> list[Sequence[T]]:
