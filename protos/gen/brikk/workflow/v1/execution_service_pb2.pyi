@@ -286,6 +286,108 @@ class CancelExecutionRequest(google.protobuf.message.Message):
 Global___CancelExecutionRequest: typing_extensions.TypeAlias = CancelExecutionRequest
 
 @typing.final
+class PauseExecutionRequest(google.protobuf.message.Message):
+    """Asks to pause an execution."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    reason: builtins.str
+    """Why, for the history."""
+    request_id: builtins.str
+    """The same id records the wish once, however often it is sent."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+
+Global___PauseExecutionRequest: typing_extensions.TypeAlias = PauseExecutionRequest
+
+@typing.final
+class ResumeExecutionRequest(google.protobuf.message.Message):
+    """Asks to let an execution go on."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    request_id: builtins.str
+    """The same id records the wish once, however often it is sent."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
+
+Global___ResumeExecutionRequest: typing_extensions.TypeAlias = ResumeExecutionRequest
+
+@typing.final
+class TerminateExecutionRequest(google.protobuf.message.Message):
+    """Asks to end an execution."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    reason: builtins.str
+    """Why, for the history."""
+    request_id: builtins.str
+    """The same id records the wish once, however often it is sent."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+
+Global___TerminateExecutionRequest: typing_extensions.TypeAlias = TerminateExecutionRequest
+
+@typing.final
+class RetryExecutionRequest(google.protobuf.message.Message):
+    """Asks for a new execution in place of one that ended without success."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    workflow: builtins.str
+    """What to run: the version that the old one ran when unset, `workflows/{workflow}` for the newest of its workflow, or
+    `workflows/{workflow}/versions/{version}`. The input must match its schema.
+    """
+    request_id: builtins.str
+    """Makes the retry idempotent: the same id returns the execution it started first, as it does in StartExecution."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        workflow: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id", "workflow", b"workflow"]) -> None: ...
+
+Global___RetryExecutionRequest: typing_extensions.TypeAlias = RetryExecutionRequest
+
+@typing.final
 class ListHistoryRequest(google.protobuf.message.Message):
     """Asks for a page of history."""
 

@@ -66,6 +66,26 @@ class ExecutionServiceStub(object):
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
                 _registered_method=True)
+        self.PauseExecution = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/PauseExecution',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.PauseExecutionRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+                _registered_method=True)
+        self.ResumeExecution = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/ResumeExecution',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ResumeExecutionRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+                _registered_method=True)
+        self.TerminateExecution = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/TerminateExecution',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.TerminateExecutionRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+                _registered_method=True)
+        self.RetryExecution = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/RetryExecution',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+                _registered_method=True)
         self.ListHistory = channel.unary_unary(
                 '/brikk.workflow.v1.ExecutionService/ListHistory',
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryRequest.SerializeToString,
@@ -120,6 +140,40 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseExecution(self, request, context):
+        """Records the wish to pause and answers; the execution is PAUSED soon after. Calls in flight end, and what they return is kept; no further call is made and no
+        timer of a step fires until ResumeExecution. The execution's own timeout goes on. An execution that is paused or has ended stays as it is. More than 1,000
+        wishes that were not taken up yet answer RESOURCE_EXHAUSTED; so do those of the other verbs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeExecution(self, request, context):
+        """Records the wish to go on and answers. A PAUSED execution goes on where it stopped, its steps with as much time as they had left; in a QUARANTINED one, what
+        failed is tried again. An execution that runs or has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TerminateExecution(self, request, context):
+        """Records the wish to end the execution at once and answers; it is TERMINATED soon after, also when it is paused or quarantined. Calls in flight are cancelled
+        and nothing runs for it any more. An execution that has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryExecution(self, request, context):
+        """Starts a new execution in place of one that FAILED, was CANCELLED or TERMINATED, and answers with the new one once it is durable. It has the input, labels
+        and priority of the old one, takes over the outputs of the steps that were done there and are defined alike, and runs the rest. The old one stays as it is.
+        FAILED_PRECONDITION with WRONG_STATE while the old one has not ended, and when it SUCCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListHistory(self, request, context):
         """Lists the history of an execution, oldest first.
         """
@@ -158,6 +212,26 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
             'CancelExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelExecution,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
+            ),
+            'PauseExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseExecution,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.PauseExecutionRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
+            ),
+            'ResumeExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeExecution,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ResumeExecutionRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
+            ),
+            'TerminateExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.TerminateExecution,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.TerminateExecutionRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
+            ),
+            'RetryExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryExecution,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
             ),
             'ListHistory': grpc.unary_unary_rpc_method_handler(
@@ -328,6 +402,114 @@ class ExecutionService(object):
             target,
             '/brikk.workflow.v1.ExecutionService/CancelExecution',
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/PauseExecution',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.PauseExecutionRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/ResumeExecution',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ResumeExecutionRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TerminateExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/TerminateExecution',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.TerminateExecutionRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/RetryExecution',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
             options,
             channel_credentials,

@@ -122,6 +122,70 @@ _ExecutionServiceCancelExecutionType = typing_extensions.TypeVar(
     ],
 )
 
+_ExecutionServicePauseExecutionType = typing_extensions.TypeVar(
+    '_ExecutionServicePauseExecutionType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+)
+
+_ExecutionServiceResumeExecutionType = typing_extensions.TypeVar(
+    '_ExecutionServiceResumeExecutionType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+)
+
+_ExecutionServiceTerminateExecutionType = typing_extensions.TypeVar(
+    '_ExecutionServiceTerminateExecutionType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+)
+
+_ExecutionServiceRetryExecutionType = typing_extensions.TypeVar(
+    '_ExecutionServiceRetryExecutionType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+)
+
 _ExecutionServiceListHistoryType = typing_extensions.TypeVar(
     '_ExecutionServiceListHistoryType',
     grpc.UnaryUnaryMultiCallable[
@@ -138,7 +202,7 @@ _ExecutionServiceListHistoryType = typing_extensions.TypeVar(
     ],
 )
 
-class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServiceListHistoryType]):
+class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceListHistoryType]):
     """The executions of an organisation."""
 
     @typing.overload
@@ -165,6 +229,22 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.CancelExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
         grpc.UnaryUnaryMultiCallable[
@@ -200,6 +280,22 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.ListHistoryRequest,
             brikk.workflow.v1.execution_service_pb2.ListHistoryResponse,
         ],
@@ -224,6 +320,28 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
 
     CancelExecution: _ExecutionServiceCancelExecutionType
     """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled. An execution that has ended stays as it is."""
+
+    PauseExecution: _ExecutionServicePauseExecutionType
+    """Records the wish to pause and answers; the execution is PAUSED soon after. Calls in flight end, and what they return is kept; no further call is made and no
+    timer of a step fires until ResumeExecution. The execution's own timeout goes on. An execution that is paused or has ended stays as it is. More than 1,000
+    wishes that were not taken up yet answer RESOURCE_EXHAUSTED; so do those of the other verbs.
+    """
+
+    ResumeExecution: _ExecutionServiceResumeExecutionType
+    """Records the wish to go on and answers. A PAUSED execution goes on where it stopped, its steps with as much time as they had left; in a QUARANTINED one, what
+    failed is tried again. An execution that runs or has ended stays as it is.
+    """
+
+    TerminateExecution: _ExecutionServiceTerminateExecutionType
+    """Records the wish to end the execution at once and answers; it is TERMINATED soon after, also when it is paused or quarantined. Calls in flight are cancelled
+    and nothing runs for it any more. An execution that has ended stays as it is.
+    """
+
+    RetryExecution: _ExecutionServiceRetryExecutionType
+    """Starts a new execution in place of one that FAILED, was CANCELLED or TERMINATED, and answers with the new one once it is durable. It has the input, labels
+    and priority of the old one, takes over the outputs of the steps that were done there and are defined alike, and runs the rest. The old one stays as it is.
+    FAILED_PRECONDITION with WRONG_STATE while the old one has not ended, and when it SUCCEEDED.
+    """
 
     ListHistory: _ExecutionServiceListHistoryType
     """Lists the history of an execution, oldest first."""
@@ -251,6 +369,22 @@ ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.execution_service_pb2.CancelExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
         brikk.workflow.v1.execution_pb2.WorkflowExecution,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
@@ -311,6 +445,48 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
         """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled. An execution that has ended stays as it is."""
+
+    @abc.abstractmethod
+    def PauseExecution(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.PauseExecutionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
+        """Records the wish to pause and answers; the execution is PAUSED soon after. Calls in flight end, and what they return is kept; no further call is made and no
+        timer of a step fires until ResumeExecution. The execution's own timeout goes on. An execution that is paused or has ended stays as it is. More than 1,000
+        wishes that were not taken up yet answer RESOURCE_EXHAUSTED; so do those of the other verbs.
+        """
+
+    @abc.abstractmethod
+    def ResumeExecution(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.ResumeExecutionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
+        """Records the wish to go on and answers. A PAUSED execution goes on where it stopped, its steps with as much time as they had left; in a QUARANTINED one, what
+        failed is tried again. An execution that runs or has ended stays as it is.
+        """
+
+    @abc.abstractmethod
+    def TerminateExecution(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
+        """Records the wish to end the execution at once and answers; it is TERMINATED soon after, also when it is paused or quarantined. Calls in flight are cancelled
+        and nothing runs for it any more. An execution that has ended stays as it is.
+        """
+
+    @abc.abstractmethod
+    def RetryExecution(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
+        """Starts a new execution in place of one that FAILED, was CANCELLED or TERMINATED, and answers with the new one once it is durable. It has the input, labels
+        and priority of the old one, takes over the outputs of the steps that were done there and are defined alike, and runs the rest. The old one stays as it is.
+        FAILED_PRECONDITION with WRONG_STATE while the old one has not ended, and when it SUCCEEDED.
+        """
 
     @abc.abstractmethod
     def ListHistory(
