@@ -30,7 +30,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brikk/agent/v1/agent_runtime_service.proto\x12\x0e\x62rikk.agent.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\x97\x02\n\x0e\x45xecuteRequest\x12\x1f\n\ncapability\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x1a\n\texecution\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x15\n\x04step\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x1e\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12 \n\x0fidempotency_key\x18\x06 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x1e\n\rattempt_token\x18\x07 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x1b\n\x0btraceparent\x18\x08 \x01(\tB\x06\xca\xda\x18\x02\x08@\"F\n\x0f\x45xecuteResponse\x12\x33\n\x06output\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \"c\n\x0eSessionRequest\x12\x35\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.brikk.agent.v1.SessionOrderB\x07\xca\xda\x18\x03\x18\x80\x02\x12\x1a\n\tcancelled\x18\x02 \x03(\x03\x42\x07\xca\xda\x18\x03\x18\x80\x02\"\xa9\x01\n\x0cSessionOrder\x12#\n\x08order_id\x18\x01 \x01(\x03\x42\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\xf0?\x12\x35\n\x07request\x18\x02 \x01(\x0b\x32\x1e.brikk.agent.v1.ExecuteRequestB\x04\xe2\x41\x01\x02\x12=\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\"A\n\x0fSessionResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.brikk.agent.v1.SessionResult\"\x87\x01\n\rSessionResult\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x33\n\x08response\x18\x02 \x01(\x0b\x32\x1f.brikk.agent.v1.ExecuteResponseH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\x85\x02\n\x13\x41gentRuntimeService\x12t\n\x07\x45xecute\x12\x1e.brikk.agent.v1.ExecuteRequest\x1a\x1f.brikk.agent.v1.ExecuteResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:execute:\x01*\x12x\n\x07Session\x12\x1e.brikk.agent.v1.SessionRequest\x1a\x1f.brikk.agent.v1.SessionResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:session:\x01*(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brikk/agent/v1/agent_runtime_service.proto\x12\x0e\x62rikk.agent.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\x97\x02\n\x0e\x45xecuteRequest\x12\x1f\n\ncapability\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x1a\n\texecution\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x15\n\x04step\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x1e\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12 \n\x0fidempotency_key\x18\x06 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x1e\n\rattempt_token\x18\x07 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x1b\n\x0btraceparent\x18\x08 \x01(\tB\x06\xca\xda\x18\x02\x08@\"l\n\x0f\x45xecuteResponse\x12\x33\n\x06output\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.brikk.agent.v1.Usage\"t\n\x05Usage\x12&\n\x06tokens\x18\x01 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12+\n\x0b\x63ost_micros\x18\x02 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12\x16\n\x05model\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\"c\n\x0eSessionRequest\x12\x35\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.brikk.agent.v1.SessionOrderB\x07\xca\xda\x18\x03\x18\x80\x02\x12\x1a\n\tcancelled\x18\x02 \x03(\x03\x42\x07\xca\xda\x18\x03\x18\x80\x02\"\xee\x01\n\x0cSessionOrder\x12#\n\x08order_id\x18\x01 \x01(\x03\x42\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\xf0?\x12\x35\n\x07request\x18\x02 \x01(\x0b\x32\x1e.brikk.agent.v1.ExecuteRequestB\x04\xe2\x41\x01\x02\x12=\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x43\n\x11heartbeat_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\"U\n\x0fSessionResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.brikk.agent.v1.SessionResult\x12\x12\n\nheartbeats\x18\x02 \x03(\x03\"\x87\x01\n\rSessionResult\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x33\n\x08response\x18\x02 \x01(\x0b\x32\x1f.brikk.agent.v1.ExecuteResponseH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\x85\x02\n\x13\x41gentRuntimeService\x12t\n\x07\x45xecute\x12\x1e.brikk.agent.v1.ExecuteRequest\x1a\x1f.brikk.agent.v1.ExecuteResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:execute:\x01*\x12x\n\x07Session\x12\x1e.brikk.agent.v1.SessionRequest\x1a\x1f.brikk.agent.v1.SessionResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:session:\x01*(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTEREQUEST'].fields_by_name['traceparent']._serialized_options = b'\312\332\030\002\010@'
   _globals['_EXECUTERESPONSE'].fields_by_name['output']._loaded_options = None
   _globals['_EXECUTERESPONSE'].fields_by_name['output']._serialized_options = b'\312\332\030\006\020\200\200@@ '
+  _globals['_USAGE'].fields_by_name['tokens']._loaded_options = None
+  _globals['_USAGE'].fields_by_name['tokens']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\242\224\032mB'
+  _globals['_USAGE'].fields_by_name['cost_micros']._loaded_options = None
+  _globals['_USAGE'].fields_by_name['cost_micros']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\242\224\032mB'
+  _globals['_USAGE'].fields_by_name['model']._loaded_options = None
+  _globals['_USAGE'].fields_by_name['model']._serialized_options = b'\312\332\030\003\010\200\001'
   _globals['_SESSIONREQUEST'].fields_by_name['orders']._loaded_options = None
   _globals['_SESSIONREQUEST'].fields_by_name['orders']._serialized_options = b'\312\332\030\003\030\200\002'
   _globals['_SESSIONREQUEST'].fields_by_name['cancelled']._loaded_options = None
@@ -65,6 +71,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONORDER'].fields_by_name['request']._serialized_options = b'\342A\001\002'
   _globals['_SESSIONORDER'].fields_by_name['timeout']._loaded_options = None
   _globals['_SESSIONORDER'].fields_by_name['timeout']._serialized_options = b'\342A\001\002\312\332\030\t1\000\000\000\000\000\000\000\000'
+  _globals['_SESSIONORDER'].fields_by_name['heartbeat_timeout']._loaded_options = None
+  _globals['_SESSIONORDER'].fields_by_name['heartbeat_timeout']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Execute']._loaded_options = None
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Execute']._serialized_options = b'\312\332\030\004call\320\332\030\001\202\323\344\223\002\026\"\021/v1/agent:execute:\001*'
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Session']._loaded_options = None
@@ -72,15 +80,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTEREQUEST']._serialized_start=245
   _globals['_EXECUTEREQUEST']._serialized_end=524
   _globals['_EXECUTERESPONSE']._serialized_start=526
-  _globals['_EXECUTERESPONSE']._serialized_end=596
-  _globals['_SESSIONREQUEST']._serialized_start=598
-  _globals['_SESSIONREQUEST']._serialized_end=697
-  _globals['_SESSIONORDER']._serialized_start=700
-  _globals['_SESSIONORDER']._serialized_end=869
-  _globals['_SESSIONRESPONSE']._serialized_start=871
-  _globals['_SESSIONRESPONSE']._serialized_end=936
-  _globals['_SESSIONRESULT']._serialized_start=939
-  _globals['_SESSIONRESULT']._serialized_end=1074
-  _globals['_AGENTRUNTIMESERVICE']._serialized_start=1077
-  _globals['_AGENTRUNTIMESERVICE']._serialized_end=1338
+  _globals['_EXECUTERESPONSE']._serialized_end=634
+  _globals['_USAGE']._serialized_start=636
+  _globals['_USAGE']._serialized_end=752
+  _globals['_SESSIONREQUEST']._serialized_start=754
+  _globals['_SESSIONREQUEST']._serialized_end=853
+  _globals['_SESSIONORDER']._serialized_start=856
+  _globals['_SESSIONORDER']._serialized_end=1094
+  _globals['_SESSIONRESPONSE']._serialized_start=1096
+  _globals['_SESSIONRESPONSE']._serialized_end=1181
+  _globals['_SESSIONRESULT']._serialized_start=1184
+  _globals['_SESSIONRESULT']._serialized_end=1319
+  _globals['_AGENTRUNTIMESERVICE']._serialized_start=1322
+  _globals['_AGENTRUNTIMESERVICE']._serialized_end=1583
 # @@protoc_insertion_point(module_scope)

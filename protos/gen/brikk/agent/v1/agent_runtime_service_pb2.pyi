@@ -77,19 +77,51 @@ class ExecuteResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     OUTPUT_FIELD_NUMBER: builtins.int
+    USAGE_FIELD_NUMBER: builtins.int
     @property
     def output(self) -> google.protobuf.struct_pb2.Struct:
         """The output, of the shape that the capability's output schema describes. At most 1 MiB and 32 levels deep."""
+
+    @property
+    def usage(self) -> Global___Usage:
+        """What the work used up, as far as the agent knows."""
 
     def __init__(
         self,
         *,
         output: google.protobuf.struct_pb2.Struct | None = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["output", b"output"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["output", b"output"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["output", b"output", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["output", b"output", "usage", b"usage"]) -> None: ...
 
 Global___ExecuteResponse: typing_extensions.TypeAlias = ExecuteResponse
+
+@typing.final
+class Usage(google.protobuf.message.Message):
+    """What a unit of work used up, which counts against the budget of its execution. It counts also when the work failed: the details of the failure's status may hold one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: builtins.int
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    tokens: builtins.int
+    """Tokens of language models, those read and those written, at most 10^12."""
+    cost_micros: builtins.int
+    """Price in millionths of the currency that the organisation counts in, at most 10^12."""
+    model: builtins.str
+    """The model that was asked last; empty when there was none."""
+    def __init__(
+        self,
+        *,
+        tokens: builtins.int = ...,
+        cost_micros: builtins.int = ...,
+        model: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cost_micros", b"cost_micros", "model", b"model", "tokens", b"tokens"]) -> None: ...
+
+Global___Usage: typing_extensions.TypeAlias = Usage
 
 @typing.final
 class SessionRequest(google.protobuf.message.Message):
@@ -126,6 +158,7 @@ class SessionOrder(google.protobuf.message.Message):
     ORDER_ID_FIELD_NUMBER: builtins.int
     REQUEST_FIELD_NUMBER: builtins.int
     TIMEOUT_FIELD_NUMBER: builtins.int
+    HEARTBEAT_TIMEOUT_FIELD_NUMBER: builtins.int
     order_id: builtins.int
     """Names it in the session; the caller counts from 1."""
     @property
@@ -136,35 +169,46 @@ class SessionOrder(google.protobuf.message.Message):
     def timeout(self) -> google.protobuf.duration_pb2.Duration:
         """How long the caller waits for its result."""
 
+    @property
+    def heartbeat_timeout(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the caller waits for a sign of life of this unit; a heartbeat begins it anew. Absent: as long as for the result, and heartbeats tell it nothing."""
+
     def __init__(
         self,
         *,
         order_id: builtins.int = ...,
         request: Global___ExecuteRequest | None = ...,
         timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        heartbeat_timeout: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["request", b"request", "timeout", b"timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["order_id", b"order_id", "request", b"request", "timeout", b"timeout"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["heartbeat_timeout", b"heartbeat_timeout", "request", b"request", "timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["heartbeat_timeout", b"heartbeat_timeout", "order_id", b"order_id", "request", b"request", "timeout", b"timeout"]) -> None: ...
 
 Global___SessionOrder: typing_extensions.TypeAlias = SessionOrder
 
 @typing.final
 class SessionResponse(google.protobuf.message.Message):
-    """Results, in the order in which they were ready."""
+    """Results, in the order in which they were ready, and signs of life."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: builtins.int
+    HEARTBEATS_FIELD_NUMBER: builtins.int
     @property
     def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SessionResult]:
         """One for each unit that has ended."""
+
+    @property
+    def heartbeats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Order ids of units that are still at work; those that are unknown or have ended are ignored."""
 
     def __init__(
         self,
         *,
         results: collections.abc.Iterable[Global___SessionResult] | None = ...,
+        heartbeats: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["heartbeats", b"heartbeats", "results", b"results"]) -> None: ...
 
 Global___SessionResponse: typing_extensions.TypeAlias = SessionResponse
 

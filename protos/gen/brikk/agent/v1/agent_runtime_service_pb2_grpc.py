@@ -53,7 +53,7 @@ class AgentRuntimeServiceServicer(object):
 
     def Execute(self, request, context):
         """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
-        another attempt may help. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+        another attempt may help, and its details may hold the Usage up to then. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -86,7 +86,7 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _A
 
     Execute: _AgentRuntimeServiceExecuteType
     """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
-    another attempt may help. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+    another attempt may help, and its details may hold the Usage up to then. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
     """
 
     Session: _AgentRuntimeServiceSessionType
@@ -116,7 +116,7 @@ class AgentRuntimeServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse, collections.abc.Awaitable[brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse]]:
         """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
-        another attempt may help. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+        another attempt may help, and its details may hold the Usage up to then. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
         """
 
     @abc.abstractmethod
