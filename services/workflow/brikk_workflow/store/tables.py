@@ -57,6 +57,10 @@ EXECUTION = Table(
     Column("request_id", Text),
     Column("create_time", UtcDateTime, nullable=False),
     Column("end_time", UtcDateTime),
+    # 0 to 9: who is admitted first where executions queue.
+    Column("priority", Integer, nullable=False, server_default="5"),
+    # The ended execution whose results it goes on with.
+    Column("retry_of", Text),
     Index("execution_by_organization", "organization", "execution_id"),
     Index("execution_by_workflow", "organization", "workflow_id", "execution_id"),
     Index("execution_by_request", "organization", "request_id", unique=True),
@@ -66,6 +70,13 @@ EXECUTION = Table(
         "wake_at",
         postgresql_where=text("end_time IS NULL"),
         sqlite_where=text("end_time IS NULL"),
+    ),
+    # What a claim looks for.
+    Index(
+        "execution_due",
+        "wake_at",
+        postgresql_where=text("owner IS NULL AND end_time IS NULL"),
+        sqlite_where=text("owner IS NULL AND end_time IS NULL"),
     ),
 )
 
@@ -100,4 +111,14 @@ EXECUTION_INBOX = Table(
     Column("request_id", Text),
     Column("create_time", UtcDateTime, nullable=False),
     Index("execution_inbox_by_request", "execution_id", "request_id", unique=True),
+)
+
+# Executions out of memory whose steps wait for an agent: a change of the capability wakes them.
+AGENT_WAIT = Table(
+    "agent_wait",
+    METADATA,
+    Column("organization", Text, primary_key=True),
+    Column("capability", Text, primary_key=True),
+    Column("execution_id", Text, primary_key=True),
+    Index("agent_wait_by_execution", "execution_id"),
 )

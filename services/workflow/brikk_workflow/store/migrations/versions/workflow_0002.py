@@ -1,0 +1,30 @@
+"""Executions with a priority and a predecessor, and the agents that steps wait for."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "workflow_0002"
+down_revision = "workflow_0001"
+
+
+def upgrade() -> None:
+    op.add_column(
+        "execution", sa.Column("priority", sa.Integer, nullable=False, server_default="5")
+    )
+    op.add_column("execution", sa.Column("retry_of", sa.Text))
+    op.create_index(
+        "execution_due",
+        "execution",
+        ["wake_at"],
+        postgresql_where=sa.text("owner IS NULL AND end_time IS NULL"),
+        sqlite_where=sa.text("owner IS NULL AND end_time IS NULL"),
+    )
+    op.create_table(
+        "agent_wait",
+        sa.Column("organization", sa.Text, primary_key=True),
+        sa.Column("capability", sa.Text, primary_key=True),
+        sa.Column("execution_id", sa.Text, primary_key=True),
+    )
+    op.create_index("agent_wait_by_execution", "agent_wait", ["execution_id"])
