@@ -28,7 +28,7 @@ from brikk_workflow.api.execution_messages import (
 )
 from brikk_workflow.api.workflows import workflow_id_of
 from brikk_workflow.domain.decision import HistoryEntry
-from brikk_workflow.domain.record import ExecutionRecord
+from brikk_workflow.domain.record import ExecutionRecord, WishKind
 from brikk_workflow.domain.schema import check_input
 from brikk_workflow.domain.state import ExecutionStatus
 from brikk_workflow.runtime.changes import Changes
@@ -150,18 +150,20 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         """Records the wish in the inbox; the replica that holds the execution fulfils it."""
         execution_id = _id_of(request.name)
         async with self._database.transaction() as connection:
-            await record_wish(
+            record = await record_wish(
                 connection,
                 self._database,
                 organization(),
                 execution_id,
-                kind="cancel",
+                kind=WishKind.CANCEL,
                 attributes={"reason": request.reason},
                 request_id=request.request_id,
                 now=self._clock.now(),
             )
+        if record is None:
+            raise not_found(request.name)
         self._replica.poke(execution_id)
-        return to_execution(await self._read(request.name))
+        return to_execution(record)
 
     async def ListHistory(
         self, request: execution_service_pb2.ListHistoryRequest, context: Context

@@ -159,7 +159,9 @@ class Replica:
 
     async def _read_inbox(self) -> None:
         async with self._engine.database.reading() as connection:
-            wishful = await held_with_wishes(connection, self._engine.replica)
+            wishful = await held_with_wishes(
+                connection, self._engine.database, self._engine.replica
+            )
             runs = [self._runs[each][0] for each in wishful if each in self._runs]
             after = {run.execution_id: run.wishes_read for run in runs}
             wishes = await read_wishes(connection, after) if after else {}

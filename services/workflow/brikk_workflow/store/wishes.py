@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
+from brikk_shared.errors import InvalidArgument, Reason, ResourceExhausted
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.record import Wish
+from brikk_workflow.domain.record import ExecutionRecord, Wish, WishKind
+from brikk_workflow.store.executions import to_record
 from brikk_workflow.store.tables import EXECUTION, EXECUTION_INBOX
+
+MAX_UNREAD = 1000
+"""Most wishes of one execution that its owner has not folded yet."""
+FULL_PAUSE = timedelta(seconds=1)
+"""When to come back once there are so many."""
 
 
 async def record_wish(
@@ -20,52 +28,75 @@ async def record_wish(
     organization: str,
     execution_id: str,
     *,
-    kind: str,
+    kind: WishKind,
     attributes: Mapping[str, Json],
     request_id: str,
     now: datetime,
-) -> bool:
-    """Records a wish and wakes whoever holds the execution; false when it has ended or is absent.
+) -> ExecutionRecord | None:
+    """Records a wish, wakes whoever holds the execution, and returns it as it stands then.
 
-    The same request id records it once. The row's `seq` is not touched: only the owner folds.
+    None when the organisation has no such execution. One that has ended stays as it is. The same
+    request id records a wish once. The row's `seq` is not touched: only the owner folds.
+
+    Raises:
+        InvalidArgument: REQUEST_ID_REUSED, the request id recorded another wish.
+        ResourceExhausted: QUOTA_EXCEEDED, too many wishes were not taken up yet.
     """
-    locked = await connection.execute(
-        select(EXECUTION.c.inbox_seq)
-        .where(
-            EXECUTION.c.execution_id == execution_id,
-            EXECUTION.c.organization == organization,
-            EXECUTION.c.end_time.is_(None),
-        )
-        .with_for_update()
+    locked = select(EXECUTION).where(
+        EXECUTION.c.execution_id == execution_id, EXECUTION.c.organization == organization
     )
-    inbox_seq = locked.scalar_one_or_none()
-    if inbox_seq is None:
-        return False
-    if request_id and await _recorded(connection, execution_id, request_id):
-        return True
+    row = (await connection.execute(locked.with_for_update())).one_or_none()
+    if row is None:
+        return None
+    record = to_record(row)
+    if request_id and await _recorded(connection, execution_id, request_id, kind, attributes):
+        return record
+    if record.state.status.terminal:
+        return record
+    if record.inbox_seq - record.inbox_folded >= MAX_UNREAD:
+        raise ResourceExhausted(
+            Reason.QUOTA_EXCEEDED,
+            f"executions/{execution_id} has {MAX_UNREAD} wishes that were not taken up yet, "
+            "which is as many as it may",
+            metadata={
+                "resource": f"executions/{execution_id}",
+                "quota": "unread_wishes",
+                "limit": str(MAX_UNREAD),
+            },
+            retry_after=FULL_PAUSE,
+        )
+    record = replace(record, inbox_seq=record.inbox_seq + 1, requested_transition=kind)
     await connection.execute(
         update(EXECUTION)
         .where(EXECUTION.c.execution_id == execution_id)
-        .values(inbox_seq=inbox_seq + 1, requested_transition=kind, wake_at=text(database.now_sql))
+        .values(
+            inbox_seq=record.inbox_seq,
+            requested_transition=kind,
+            wake_at=text(database.now_sql),
+        )
     )
     await connection.execute(
         insert(EXECUTION_INBOX).values(
             execution_id=execution_id,
-            inbox_seq=inbox_seq + 1,
+            inbox_seq=record.inbox_seq,
             kind=kind,
             attributes=attributes,
             request_id=request_id or None,
             create_time=now,
         )
     )
-    return True
+    return record
 
 
-async def held_with_wishes(connection: AsyncConnection, replica: str) -> Sequence[str]:
+async def held_with_wishes(
+    connection: AsyncConnection, database: Database, replica: str
+) -> Sequence[str]:
     """Returns the executions of a replica that have wishes it has not folded."""
     query = select(EXECUTION.c.execution_id).where(
         EXECUTION.c.owner == replica,
         EXECUTION.c.end_time.is_(None),
+        # A wish makes its execution due, so that those that merely wait need not be looked at.
+        EXECUTION.c.wake_at <= text(database.now_sql),
         EXECUTION.c.inbox_seq > EXECUTION.c.inbox_folded,
     )
     return (await connection.execute(query)).scalars().all()
@@ -78,20 +109,37 @@ async def read_wishes(
     wishes: dict[str, list[Wish]] = {each: [] for each in after}
     query = (
         select(EXECUTION_INBOX)
-        .where(EXECUTION_INBOX.c.execution_id.in_(after))
+        .join(EXECUTION, EXECUTION.c.execution_id == EXECUTION_INBOX.c.execution_id)
+        .where(
+            EXECUTION_INBOX.c.execution_id.in_(after),
+            EXECUTION_INBOX.c.inbox_seq > EXECUTION.c.inbox_folded,
+        )
         .order_by(EXECUTION_INBOX.c.inbox_seq)
     )
     for row in await connection.execute(query):
         if row.inbox_seq > after[row.execution_id]:
             wishes[row.execution_id].append(
-                Wish(inbox_seq=row.inbox_seq, kind=row.kind, attributes=row.attributes)
+                Wish(inbox_seq=row.inbox_seq, kind=WishKind(row.kind), attributes=row.attributes)
             )
     return wishes
 
 
-async def _recorded(connection: AsyncConnection, execution_id: str, request_id: str) -> bool:
-    query = select(func.count()).where(
+async def _recorded(
+    connection: AsyncConnection,
+    execution_id: str,
+    request_id: str,
+    kind: WishKind,
+    attributes: Mapping[str, Json],
+) -> bool:
+    query = select(EXECUTION_INBOX.c.kind, EXECUTION_INBOX.c.attributes).where(
         EXECUTION_INBOX.c.execution_id == execution_id,
         EXECUTION_INBOX.c.request_id == request_id,
     )
-    return bool((await connection.execute(query)).scalar_one())
+    earlier = (await connection.execute(query)).one_or_none()
+    if earlier is not None and (earlier.kind, earlier.attributes) != (kind, attributes):
+        raise InvalidArgument(
+            Reason.REQUEST_ID_REUSED,
+            f"request id {request_id} was used for another wish",
+            metadata={"request_id": request_id},
+        )
+    return earlier is not None
