@@ -67,6 +67,13 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         discovery.GetAgentRequest(name=agent),
         discovery.ListAgentsRequest(),
         discovery.ResolveCapabilityRequest(capability="canary.echo"),
+        discovery.ListCapabilitiesRequest(),
+        discovery.WatchCapabilitiesRequest(capabilities=["canary.echo"]),
+        discovery.SearchAgentsRequest(query="canary"),
+        discovery.ReportOutcomesRequest(
+            outcomes=[discovery.Outcome(agent=agent, capability="canary.echo", failures=1)]
+        ),
+        discovery.SetAgentStateRequest(name=agent, state=agent_pb2.Agent.STATE_DRAINING),
         workflow.CreateWorkflowRequest(source=source, validate_only=True),
         workflow.GetWorkflowRequest(name=flow),
         workflow.ListWorkflowsRequest(),
