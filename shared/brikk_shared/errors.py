@@ -50,6 +50,8 @@ class Reason(StrEnum):
     PAYLOAD_TOO_LARGE = auto()
     LEASE_SUPERSEDED = auto()
     ADDRESS_REFUSED = auto()
+    BUDGET_EXCEEDED = auto()
+    OUTCOME_UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)

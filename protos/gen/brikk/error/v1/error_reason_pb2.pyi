@@ -90,6 +90,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Another process registered under the same agent id since: this one must stop, or take another id. Metadata: `agent`."""
     ERROR_REASON_ADDRESS_REFUSED: _ErrorReason.ValueType  # 33
     """The address lies in a network that must not be called from here. Metadata: `address`."""
+    ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 34
+    """The execution has used up a budget of its workflow. Metadata: `budget`, which names it, and `limit`."""
+    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 35
+    """A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `agent`, if one was called."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -162,4 +166,8 @@ ERROR_REASON_LEASE_SUPERSEDED: ErrorReason.ValueType  # 32
 """Another process registered under the same agent id since: this one must stop, or take another id. Metadata: `agent`."""
 ERROR_REASON_ADDRESS_REFUSED: ErrorReason.ValueType  # 33
 """The address lies in a network that must not be called from here. Metadata: `address`."""
+ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 34
+"""The execution has used up a budget of its workflow. Metadata: `budget`, which names it, and `limit`."""
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 35
+"""A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `agent`, if one was called."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!brikk/workflow/v1/execution.proto\x12\x11\x62rikk.workflow.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xb0\x07\n\x11WorkflowExecution\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12<\n\x10workflow_version\x18\x02 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19\x62rikk.dev/WorkflowVersion\x12?\n\x05state\x18\x03 \x01(\x0e\x32*.brikk.workflow.v1.WorkflowExecution.StateB\x04\xe2\x41\x01\x03\x12S\n\x14requested_transition\x18\x04 \x01(\x0e\x32/.brikk.workflow.v1.WorkflowExecution.TransitionB\x04\xe2\x41\x01\x03\x12,\n\x05input\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12,\n\x06output\x18\x06 \x01(\x0b\x32\x16.google.protobuf.ValueB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12/\n\x05steps\x18\x08 \x03(\x0b\x32\x1a.brikk.workflow.v1.StepRunB\x04\xe2\x41\x01\x03\x12J\n\x06labels\x18\t \x03(\x0b\x32\x30.brikk.workflow.v1.WorkflowExecution.LabelsEntryB\x08\xca\xda\x18\x04\x08?\x18 \x12\x16\n\x08sequence\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"m\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x13\n\x0fSTATE_CANCELLED\x10\x04\"?\n\nTransition\x12\x1a\n\x16TRANSITION_UNSPECIFIED\x10\x00\x12\x15\n\x11TRANSITION_CANCEL\x10\x01:O\xea\x41L\n\x1b\x62rikk.dev/WorkflowExecution\x12\x16\x65xecutions/{execution}*\nexecutions2\texecution\"\xea\x03\n\x07StepRun\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brikk.workflow.v1.StepRun.State\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x12\n\ncapability\x18\x05 \x01(\t\x12\'\n\x06output\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_WAITING\x10\x02\x12\x11\n\rSTATE_RUNNING\x10\x03\x12\x15\n\x11STATE_BACKING_OFF\x10\x04\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x05\x12\x10\n\x0cSTATE_FAILED\x10\x06\x12\x11\n\rSTATE_SKIPPED\x10\x07\x12\x13\n\x0fSTATE_CANCELLED\x10\x08\"\x96\x01\n\x0cHistoryEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07step_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nattributes\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Structb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!brikk/workflow/v1/execution.proto\x12\x11\x62rikk.workflow.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd2\t\n\x11WorkflowExecution\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12<\n\x10workflow_version\x18\x02 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19\x62rikk.dev/WorkflowVersion\x12?\n\x05state\x18\x03 \x01(\x0e\x32*.brikk.workflow.v1.WorkflowExecution.StateB\x04\xe2\x41\x01\x03\x12S\n\x14requested_transition\x18\x04 \x01(\x0e\x32/.brikk.workflow.v1.WorkflowExecution.TransitionB\x04\xe2\x41\x01\x03\x12,\n\x05input\x18\x05 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12,\n\x06output\x18\x06 \x01(\x0b\x32\x16.google.protobuf.ValueB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12/\n\x05steps\x18\x08 \x03(\x0b\x32\x1a.brikk.workflow.v1.StepRunB\x04\xe2\x41\x01\x03\x12J\n\x06labels\x18\t \x03(\x0b\x32\x30.brikk.workflow.v1.WorkflowExecution.LabelsEntryB\x08\xca\xda\x18\x04\x08?\x18 \x12\x16\n\x08sequence\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08priority\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x36\n\x08retry_of\x18\x0e \x01(\tB$\xe2\x41\x01\x03\xfa\x41\x1d\n\x1b\x62rikk.dev/WorkflowExecution\x12\x36\n\x05usage\x18\x0f \x01(\x0b\x32!.brikk.workflow.v1.ExecutionUsageB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbe\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x13\n\x0fSTATE_CANCELLED\x10\x04\x12\x10\n\x0cSTATE_PAUSED\x10\x05\x12\x15\n\x11STATE_QUARANTINED\x10\x06\x12\x14\n\x10STATE_TERMINATED\x10\x07\x12\x10\n\x0cSTATE_QUEUED\x10\x08\"\x86\x01\n\nTransition\x12\x1a\n\x16TRANSITION_UNSPECIFIED\x10\x00\x12\x15\n\x11TRANSITION_CANCEL\x10\x01\x12\x14\n\x10TRANSITION_PAUSE\x10\x02\x12\x15\n\x11TRANSITION_RESUME\x10\x03\x12\x18\n\x14TRANSITION_TERMINATE\x10\x04:O\xea\x41L\n\x1b\x62rikk.dev/WorkflowExecution\x12\x16\x65xecutions/{execution}*\nexecutions2\texecution\"D\n\x0e\x45xecutionUsage\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x03 \x01(\x03\"\xfd\x03\n\x07StepRun\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brikk.workflow.v1.StepRun.State\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x12\n\ncapability\x18\x05 \x01(\t\x12\'\n\x06output\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd0\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_WAITING\x10\x02\x12\x11\n\rSTATE_RUNNING\x10\x03\x12\x15\n\x11STATE_BACKING_OFF\x10\x04\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x05\x12\x10\n\x0cSTATE_FAILED\x10\x06\x12\x11\n\rSTATE_SKIPPED\x10\x07\x12\x13\n\x0fSTATE_CANCELLED\x10\x08\x12\x11\n\rSTATE_UNKNOWN\x10\t\"\x96\x01\n\x0cHistoryEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07step_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nattributes\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Structb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,20 +63,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWEXECUTION'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_WORKFLOWEXECUTION'].fields_by_name['end_time']._loaded_options = None
   _globals['_WORKFLOWEXECUTION'].fields_by_name['end_time']._serialized_options = b'\342A\001\003'
+  _globals['_WORKFLOWEXECUTION'].fields_by_name['priority']._loaded_options = None
+  _globals['_WORKFLOWEXECUTION'].fields_by_name['priority']._serialized_options = b'\342A\001\003'
+  _globals['_WORKFLOWEXECUTION'].fields_by_name['retry_of']._loaded_options = None
+  _globals['_WORKFLOWEXECUTION'].fields_by_name['retry_of']._serialized_options = b'\342A\001\003\372A\035\n\033brikk.dev/WorkflowExecution'
+  _globals['_WORKFLOWEXECUTION'].fields_by_name['usage']._loaded_options = None
+  _globals['_WORKFLOWEXECUTION'].fields_by_name['usage']._serialized_options = b'\342A\001\003'
   _globals['_WORKFLOWEXECUTION']._loaded_options = None
   _globals['_WORKFLOWEXECUTION']._serialized_options = b'\352AL\n\033brikk.dev/WorkflowExecution\022\026executions/{execution}*\nexecutions2\texecution'
   _globals['_WORKFLOWEXECUTION']._serialized_start=237
-  _globals['_WORKFLOWEXECUTION']._serialized_end=1181
-  _globals['_WORKFLOWEXECUTION_LABELSENTRY']._serialized_start=879
-  _globals['_WORKFLOWEXECUTION_LABELSENTRY']._serialized_end=924
-  _globals['_WORKFLOWEXECUTION_STATE']._serialized_start=926
-  _globals['_WORKFLOWEXECUTION_STATE']._serialized_end=1035
-  _globals['_WORKFLOWEXECUTION_TRANSITION']._serialized_start=1037
-  _globals['_WORKFLOWEXECUTION_TRANSITION']._serialized_end=1100
-  _globals['_STEPRUN']._serialized_start=1184
-  _globals['_STEPRUN']._serialized_end=1674
-  _globals['_STEPRUN_STATE']._serialized_start=1485
-  _globals['_STEPRUN_STATE']._serialized_end=1674
-  _globals['_HISTORYENTRY']._serialized_start=1677
-  _globals['_HISTORYENTRY']._serialized_end=1827
+  _globals['_WORKFLOWEXECUTION']._serialized_end=1471
+  _globals['_WORKFLOWEXECUTION_LABELSENTRY']._serialized_start=1015
+  _globals['_WORKFLOWEXECUTION_LABELSENTRY']._serialized_end=1060
+  _globals['_WORKFLOWEXECUTION_STATE']._serialized_start=1063
+  _globals['_WORKFLOWEXECUTION_STATE']._serialized_end=1253
+  _globals['_WORKFLOWEXECUTION_TRANSITION']._serialized_start=1256
+  _globals['_WORKFLOWEXECUTION_TRANSITION']._serialized_end=1390
+  _globals['_EXECUTIONUSAGE']._serialized_start=1473
+  _globals['_EXECUTIONUSAGE']._serialized_end=1541
+  _globals['_STEPRUN']._serialized_start=1544
+  _globals['_STEPRUN']._serialized_end=2053
+  _globals['_STEPRUN_STATE']._serialized_start=1845
+  _globals['_STEPRUN_STATE']._serialized_end=2053
+  _globals['_HISTORYENTRY']._serialized_start=2056
+  _globals['_HISTORYENTRY']._serialized_end=2206
 # @@protoc_insertion_point(module_scope)

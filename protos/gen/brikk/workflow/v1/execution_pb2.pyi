@@ -37,13 +37,25 @@ class WorkflowExecution(google.protobuf.message.Message):
         STATE_UNSPECIFIED: WorkflowExecution._State.ValueType  # 0
         """Never sent."""
         STATE_RUNNING: WorkflowExecution._State.ValueType  # 1
-        """Accepted; steps run or wait."""
+        """Steps run or wait."""
         STATE_SUCCEEDED: WorkflowExecution._State.ValueType  # 2
         """Every step is done. Terminal."""
         STATE_FAILED: WorkflowExecution._State.ValueType  # 3
         """A step failed for good, or the time ran out; `error` says which. Terminal."""
         STATE_CANCELLED: WorkflowExecution._State.ValueType  # 4
         """Cancelled on request. Terminal."""
+        STATE_PAUSED: WorkflowExecution._State.ValueType  # 5
+        """Paused on request: calls in flight end and what they answer is kept, no further call is made. The clocks of its steps stand still, its own timeout
+        goes on.
+        """
+        STATE_QUARANTINED: WorkflowExecution._State.ValueType  # 6
+        """Suspended by the service, `error` says why: a defect, or a call at most once whose outcome is unknown. Every clock stands still until somebody
+        resumes, cancels or terminates it.
+        """
+        STATE_TERMINATED: WorkflowExecution._State.ValueType  # 7
+        """Ended on request, at once. Terminal."""
+        STATE_QUEUED: WorkflowExecution._State.ValueType  # 8
+        """Accepted; waits for a place under a limit. Its own timeout goes on."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a run stands."""
@@ -51,13 +63,25 @@ class WorkflowExecution(google.protobuf.message.Message):
     STATE_UNSPECIFIED: WorkflowExecution.State.ValueType  # 0
     """Never sent."""
     STATE_RUNNING: WorkflowExecution.State.ValueType  # 1
-    """Accepted; steps run or wait."""
+    """Steps run or wait."""
     STATE_SUCCEEDED: WorkflowExecution.State.ValueType  # 2
     """Every step is done. Terminal."""
     STATE_FAILED: WorkflowExecution.State.ValueType  # 3
     """A step failed for good, or the time ran out; `error` says which. Terminal."""
     STATE_CANCELLED: WorkflowExecution.State.ValueType  # 4
     """Cancelled on request. Terminal."""
+    STATE_PAUSED: WorkflowExecution.State.ValueType  # 5
+    """Paused on request: calls in flight end and what they answer is kept, no further call is made. The clocks of its steps stand still, its own timeout
+    goes on.
+    """
+    STATE_QUARANTINED: WorkflowExecution.State.ValueType  # 6
+    """Suspended by the service, `error` says why: a defect, or a call at most once whose outcome is unknown. Every clock stands still until somebody
+    resumes, cancels or terminates it.
+    """
+    STATE_TERMINATED: WorkflowExecution.State.ValueType  # 7
+    """Ended on request, at once. Terminal."""
+    STATE_QUEUED: WorkflowExecution.State.ValueType  # 8
+    """Accepted; waits for a place under a limit. Its own timeout goes on."""
 
     class _Transition:
         ValueType = typing.NewType("ValueType", builtins.int)
@@ -69,6 +93,12 @@ class WorkflowExecution(google.protobuf.message.Message):
         """None."""
         TRANSITION_CANCEL: WorkflowExecution._Transition.ValueType  # 1
         """CancelExecution was recorded."""
+        TRANSITION_PAUSE: WorkflowExecution._Transition.ValueType  # 2
+        """PauseExecution was recorded."""
+        TRANSITION_RESUME: WorkflowExecution._Transition.ValueType  # 3
+        """ResumeExecution was recorded."""
+        TRANSITION_TERMINATE: WorkflowExecution._Transition.ValueType  # 4
+        """TerminateExecution was recorded."""
 
     class Transition(_Transition, metaclass=_TransitionEnumTypeWrapper):
         """A recorded wish that is not in effect yet."""
@@ -77,6 +107,12 @@ class WorkflowExecution(google.protobuf.message.Message):
     """None."""
     TRANSITION_CANCEL: WorkflowExecution.Transition.ValueType  # 1
     """CancelExecution was recorded."""
+    TRANSITION_PAUSE: WorkflowExecution.Transition.ValueType  # 2
+    """PauseExecution was recorded."""
+    TRANSITION_RESUME: WorkflowExecution.Transition.ValueType  # 3
+    """ResumeExecution was recorded."""
+    TRANSITION_TERMINATE: WorkflowExecution.Transition.ValueType  # 4
+    """TerminateExecution was recorded."""
 
     @typing.final
     class LabelsEntry(google.protobuf.message.Message):
@@ -106,6 +142,9 @@ class WorkflowExecution(google.protobuf.message.Message):
     SEQUENCE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    RETRY_OF_FIELD_NUMBER: builtins.int
+    USAGE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`executions/{execution}`."""
     workflow_version: builtins.str
@@ -116,6 +155,10 @@ class WorkflowExecution(google.protobuf.message.Message):
     """A recorded wish that is not in effect yet."""
     sequence: builtins.int
     """Grows with each entry of its history."""
+    priority: builtins.int
+    """Which go first where places are short: 0 to 9, the highest first."""
+    retry_of: builtins.str
+    """`executions/{execution}` that this one retries; empty when it is none's retry."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """What it was started with. In the FULL view only."""
@@ -126,7 +169,7 @@ class WorkflowExecution(google.protobuf.message.Message):
 
     @property
     def error(self) -> google.rpc.status_pb2.Status:
-        """Why it FAILED or was CANCELLED."""
+        """Why it FAILED, was CANCELLED or TERMINATED, or is QUARANTINED."""
 
     @property
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StepRun]:
@@ -144,6 +187,10 @@ class WorkflowExecution(google.protobuf.message.Message):
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it reached a terminal state."""
 
+    @property
+    def usage(self) -> Global___ExecutionUsage:
+        """What it has used so far."""
+
     def __init__(
         self,
         *,
@@ -159,11 +206,40 @@ class WorkflowExecution(google.protobuf.message.Message):
         sequence: builtins.int = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        priority: builtins.int = ...,
+        retry_of: builtins.str = ...,
+        usage: Global___ExecutionUsage | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "labels", b"labels", "name", b"name", "output", b"output", "requested_transition", b"requested_transition", "sequence", b"sequence", "state", b"state", "steps", b"steps", "workflow_version", b"workflow_version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "usage", b"usage"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "labels", b"labels", "name", b"name", "output", b"output", "priority", b"priority", "requested_transition", b"requested_transition", "retry_of", b"retry_of", "sequence", b"sequence", "state", b"state", "steps", b"steps", "usage", b"usage", "workflow_version", b"workflow_version"]) -> None: ...
 
 Global___WorkflowExecution: typing_extensions.TypeAlias = WorkflowExecution
+
+@typing.final
+class ExecutionUsage(google.protobuf.message.Message):
+    """What an execution has used, as its calls reported it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: builtins.int
+    TOKENS_FIELD_NUMBER: builtins.int
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    calls: builtins.int
+    """Calls of agents, those in flight included."""
+    tokens: builtins.int
+    """Tokens of language models."""
+    cost_micros: builtins.int
+    """Money, in millionths of the organisation's currency."""
+    def __init__(
+        self,
+        *,
+        calls: builtins.int = ...,
+        tokens: builtins.int = ...,
+        cost_micros: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calls", b"calls", "cost_micros", b"cost_micros", "tokens", b"tokens"]) -> None: ...
+
+Global___ExecutionUsage: typing_extensions.TypeAlias = ExecutionUsage
 
 @typing.final
 class StepRun(google.protobuf.message.Message):
@@ -195,6 +271,8 @@ class StepRun(google.protobuf.message.Message):
         """Its condition was false. Terminal."""
         STATE_CANCELLED: StepRun._State.ValueType  # 8
         """Its execution ended before it did. Terminal."""
+        STATE_UNKNOWN: StepRun._State.ValueType  # 9
+        """Its call may be made at most once, and nobody knows what became of it. Resuming the execution calls again."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a step stands."""
@@ -217,6 +295,8 @@ class StepRun(google.protobuf.message.Message):
     """Its condition was false. Terminal."""
     STATE_CANCELLED: StepRun.State.ValueType  # 8
     """Its execution ended before it did. Terminal."""
+    STATE_UNKNOWN: StepRun.State.ValueType  # 9
+    """Its call may be made at most once, and nobody knows what became of it. Resuming the execution calls again."""
 
     STEP_ID_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int

@@ -73,10 +73,13 @@ class StartExecutionRequest(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     WAIT_TIMEOUT_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
     workflow: builtins.str
     """`workflows/{workflow}` for the newest version, or `workflows/{workflow}/versions/{version}`."""
     request_id: builtins.str
     """Makes the start idempotent: the same id returns the execution it started first. A different request under a used id answers INVALID_ARGUMENT."""
+    priority: builtins.int
+    """Which go first where places are short: 0 to 9, the highest first; 5 when unset."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input. At most 1 MiB and 32 levels deep; it must match the workflow's input schema."""
@@ -99,9 +102,11 @@ class StartExecutionRequest(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         wait_timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        priority: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["input", b"input", "wait_timeout", b"wait_timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["input", b"input", "labels", b"labels", "request_id", b"request_id", "wait_timeout", b"wait_timeout", "workflow", b"workflow"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_priority", b"_priority", "input", b"input", "priority", b"priority", "wait_timeout", b"wait_timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_priority", b"_priority", "input", b"input", "labels", b"labels", "priority", b"priority", "request_id", b"request_id", "wait_timeout", b"wait_timeout", "workflow", b"workflow"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_priority", b"_priority"]) -> typing.Literal["priority"] | None: ...
 
 Global___StartExecutionRequest: typing_extensions.TypeAlias = StartExecutionRequest
 

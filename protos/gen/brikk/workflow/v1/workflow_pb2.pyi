@@ -110,10 +110,14 @@ class WorkflowDefinition(google.protobuf.message.Message):
     TIMEOUT_FIELD_NUMBER: builtins.int
     STEPS_FIELD_NUMBER: builtins.int
     OUTPUT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    CONCURRENCY_FIELD_NUMBER: builtins.int
     workflow_id: builtins.str
     """Last segment of the workflow's name; `name` in YAML."""
     description: builtins.str
     """What it is for, in a sentence."""
+    concurrency: builtins.int
+    """Most executions of this workflow that run at once; further ones are QUEUED. 100,000 at most; no bound when unset."""
     @property
     def input_schema(self) -> google.protobuf.struct_pb2.Struct:
         """JSON Schema that the input of each execution must match; absent when anything goes."""
@@ -130,6 +134,10 @@ class WorkflowDefinition(google.protobuf.message.Message):
     def output(self) -> google.protobuf.struct_pb2.Value:
         """The execution's output: a value whose strings may hold `${expressions}`. Null when unset."""
 
+    @property
+    def budget(self) -> Global___Budget:
+        """What an execution may use; unset: no bound."""
+
     def __init__(
         self,
         *,
@@ -139,11 +147,39 @@ class WorkflowDefinition(google.protobuf.message.Message):
         timeout: google.protobuf.duration_pb2.Duration | None = ...,
         steps: collections.abc.Iterable[Global___WorkflowStep] | None = ...,
         output: google.protobuf.struct_pb2.Value | None = ...,
+        budget: Global___Budget | None = ...,
+        concurrency: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["input_schema", b"input_schema", "output", b"output", "timeout", b"timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["description", b"description", "input_schema", b"input_schema", "output", b"output", "steps", b"steps", "timeout", b"timeout", "workflow_id", b"workflow_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget", "input_schema", b"input_schema", "output", b"output", "timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "concurrency", b"concurrency", "description", b"description", "input_schema", b"input_schema", "output", b"output", "steps", b"steps", "timeout", b"timeout", "workflow_id", b"workflow_id"]) -> None: ...
 
 Global___WorkflowDefinition: typing_extensions.TypeAlias = WorkflowDefinition
+
+@typing.final
+class Budget(google.protobuf.message.Message):
+    """What an execution may use. When something of it is used up, the execution fails with BUDGET_EXCEEDED before its next call."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: builtins.int
+    TOKENS_FIELD_NUMBER: builtins.int
+    COST_FIELD_NUMBER: builtins.int
+    calls: builtins.int
+    """Most calls of agents: no bound when unset."""
+    tokens: builtins.int
+    """Most tokens of language models, as the agents report them: no bound when unset."""
+    cost: builtins.float
+    """Most money, in the organisation's currency, as the agents report it: to the millionth; no bound when unset."""
+    def __init__(
+        self,
+        *,
+        calls: builtins.int = ...,
+        tokens: builtins.int = ...,
+        cost: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calls", b"calls", "cost", b"cost", "tokens", b"tokens"]) -> None: ...
+
+Global___Budget: typing_extensions.TypeAlias = Budget
 
 @typing.final
 class WorkflowStep(google.protobuf.message.Message):
@@ -151,16 +187,42 @@ class WorkflowStep(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _AtMostOnce:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _AtMostOnceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[WorkflowStep._AtMostOnce.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        AT_MOST_ONCE_UNSPECIFIED: WorkflowStep._AtMostOnce.ValueType  # 0
+        """It is called again: the agent tells repetitions by the idempotency key."""
+        AT_MOST_ONCE_FAIL: WorkflowStep._AtMostOnce.ValueType  # 1
+        """The step fails with OUTCOME_UNKNOWN."""
+        AT_MOST_ONCE_SUSPEND: WorkflowStep._AtMostOnce.ValueType  # 2
+        """The execution is QUARANTINED with OUTCOME_UNKNOWN until somebody decides; resuming it calls again."""
+
+    class AtMostOnce(_AtMostOnce, metaclass=_AtMostOnceEnumTypeWrapper):
+        """What happens when nobody knows whether the agent did what it was called for: the engine crashed, the call timed out or the connection broke."""
+
+    AT_MOST_ONCE_UNSPECIFIED: WorkflowStep.AtMostOnce.ValueType  # 0
+    """It is called again: the agent tells repetitions by the idempotency key."""
+    AT_MOST_ONCE_FAIL: WorkflowStep.AtMostOnce.ValueType  # 1
+    """The step fails with OUTCOME_UNKNOWN."""
+    AT_MOST_ONCE_SUSPEND: WorkflowStep.AtMostOnce.ValueType  # 2
+    """The execution is QUARANTINED with OUTCOME_UNKNOWN until somebody decides; resuming it calls again."""
+
     STEP_ID_FIELD_NUMBER: builtins.int
     AFTER_FIELD_NUMBER: builtins.int
     WHEN_FIELD_NUMBER: builtins.int
     CALL_FIELD_NUMBER: builtins.int
     RETRY_FIELD_NUMBER: builtins.int
     TIMEOUT_FIELD_NUMBER: builtins.int
+    AT_MOST_ONCE_FIELD_NUMBER: builtins.int
     step_id: builtins.str
     """Unique within the workflow; a CEL identifier, so that expressions can name it."""
     when: builtins.str
     """CEL condition; false skips the step. Unset means true."""
+    at_most_once: Global___WorkflowStep.AtMostOnce.ValueType
+    """Keeps a call from being repeated while its outcome is unknown."""
     @property
     def after(self) -> Global___Dependencies:
         """The steps that must be done before it. Absent: the step above it. Present and empty: none."""
@@ -186,9 +248,10 @@ class WorkflowStep(google.protobuf.message.Message):
         call: Global___CallStep | None = ...,
         retry: Global___RetryPolicy | None = ...,
         timeout: Global___StepTimeout | None = ...,
+        at_most_once: Global___WorkflowStep.AtMostOnce.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["after", b"after", "call", b"call", "kind", b"kind", "retry", b"retry", "timeout", b"timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after", b"after", "call", b"call", "kind", b"kind", "retry", b"retry", "step_id", b"step_id", "timeout", b"timeout", "when", b"when"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "at_most_once", b"at_most_once", "call", b"call", "kind", b"kind", "retry", b"retry", "step_id", b"step_id", "timeout", b"timeout", "when", b"when"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["call"] | None: ...
 
 Global___WorkflowStep: typing_extensions.TypeAlias = WorkflowStep
@@ -328,6 +391,7 @@ class StepTimeout(google.protobuf.message.Message):
     SCHEDULE_TO_START_FIELD_NUMBER: builtins.int
     START_TO_CLOSE_FIELD_NUMBER: builtins.int
     SCHEDULE_TO_CLOSE_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
     @property
     def schedule_to_start(self) -> google.protobuf.duration_pb2.Duration:
         """Longest wait for a live agent, per attempt: 1 minute when unset."""
@@ -340,14 +404,19 @@ class StepTimeout(google.protobuf.message.Message):
     def schedule_to_close(self) -> google.protobuf.duration_pb2.Duration:
         """Longest time for the whole step, waits and retries included: no bound of its own when unset."""
 
+    @property
+    def heartbeat(self) -> google.protobuf.duration_pb2.Duration:
+        """Longest silence of an agent at work, which reports in by heartbeats: none is expected when unset."""
+
     def __init__(
         self,
         *,
         schedule_to_start: google.protobuf.duration_pb2.Duration | None = ...,
         start_to_close: google.protobuf.duration_pb2.Duration | None = ...,
         schedule_to_close: google.protobuf.duration_pb2.Duration | None = ...,
+        heartbeat: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["schedule_to_close", b"schedule_to_close", "schedule_to_start", b"schedule_to_start", "start_to_close", b"start_to_close"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["schedule_to_close", b"schedule_to_close", "schedule_to_start", b"schedule_to_start", "start_to_close", b"start_to_close"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "schedule_to_close", b"schedule_to_close", "schedule_to_start", b"schedule_to_start", "start_to_close", b"start_to_close"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["heartbeat", b"heartbeat", "schedule_to_close", b"schedule_to_close", "schedule_to_start", b"schedule_to_start", "start_to_close", b"start_to_close"]) -> None: ...
 
 Global___StepTimeout: typing_extensions.TypeAlias = StepTimeout
