@@ -9,10 +9,11 @@ import signal
 import sys
 from collections.abc import Coroutine
 
-from bench import discovery, selection, workflow
+from bench import commit, discovery, selection, workflow
 from bench.report import Report, print_table
 
 BENCHES = {
+    "commit": commit.measure,
     "discovery": discovery.measure,
     "selection": selection.measure,
     "workflow": workflow.measure,
