@@ -10,7 +10,7 @@ from typing import TypeAlias
 from brikk_shared.selection import Policy
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.state import ExecutionState
+from brikk_workflow.domain.state import NO_USAGE, ExecutionState, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,17 +31,19 @@ class AttemptSucceeded:
     agent: str
     latency: timedelta
     output: Mapping[str, Json]
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptFailed:
-    """A call failed, or ran into start_to_close (STEP_TIMEOUT, metadata `timeout`)."""
+    """A call failed, or ran into start_to_close or heartbeat (STEP_TIMEOUT, metadata `timeout`)."""
 
     step_id: str
     token: str
     agent: str
     latency: timedelta
     failure: Failure
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +65,8 @@ class AgentAvailable:
 class CallsLost:
     """The replica that made the calls is gone: each is made again under a new token.
 
-    The attempt number stays, so that a crash of the engine does not eat the retry budget.
+    The attempt number stays, so that a crash of the engine does not eat the retry budget. What
+    may be called at most once is not called again: its step says what becomes of it.
     """
 
 
@@ -79,6 +82,37 @@ class CancelRequested:
     reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TerminateRequested:
+    """Someone wants the execution to end at once."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PauseRequested:
+    """Someone wants no further call to be made for now."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeRequested:
+    """Someone wants a paused or suspended execution to go on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admitted:
+    """There is a place for a QUEUED execution: it begins."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspended:
+    """Folding keeps failing by a defect: the execution stands still until somebody decides."""
+
+    failure: Failure
+
+
 Event: TypeAlias = (
     AttemptSucceeded
     | AttemptFailed
@@ -87,12 +121,20 @@ Event: TypeAlias = (
     | CallsLost
     | TimerFired
     | CancelRequested
+    | TerminateRequested
+    | PauseRequested
+    | ResumeRequested
+    | Admitted
+    | Suspended
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """Order to call an agent, to be carried out after the decision is committed."""
+    """Order to call an agent, to be carried out after the decision is committed.
+
+    `heartbeat` is the longest silence of the agent; None where no sign of life is expected.
+    """
 
     step_id: str
     capability: str
@@ -101,6 +143,7 @@ class Call:
     token: str
     input: Mapping[str, Json]
     timeout: timedelta
+    heartbeat: timedelta | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

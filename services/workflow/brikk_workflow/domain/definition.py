@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import NotRequired, TypedDict
 
 from brikk_shared.selection import Policy
@@ -30,6 +31,7 @@ class StepTimeout:
     schedule_to_start: timedelta = timedelta(minutes=1)
     start_to_close: timedelta = timedelta(seconds=30)
     schedule_to_close: timedelta | None = None
+    heartbeat: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,13 @@ class CallStep:
     capability: str
     input: Mapping[str, Json] = field(default_factory=dict)
     policy: Policy = Policy.BEST
+
+
+class AtMostOnce(StrEnum):
+    """What happens to a step when nobody knows whether the agent carried its call out."""
+
+    FAIL = "fail"
+    SUSPEND = "suspend"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +60,31 @@ class Step:
     call: CallStep
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: StepTimeout = field(default_factory=StepTimeout)
+    at_most_once: AtMostOnce | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What an execution may use, None where nothing bounds it."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    cost_micros: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowDefinition:
-    """What a workflow does. Definitions that mean the same are equal, and so is their JSON."""
+    """What a workflow does. Definitions that mean the same are equal, and so is their JSON.
+
+    `concurrency` is how many of an organisation's executions run at once, None for any number.
+    """
 
     id: str
     description: str = ""
     input_schema: Mapping[str, Json] | None = None
     timeout: timedelta = timedelta(days=1)
+    budget: Budget = field(default_factory=Budget)
+    concurrency: int | None = None
     steps: tuple[Step, ...]
     output: Json = None
 
@@ -78,6 +102,7 @@ class _TimeoutJson(TypedDict):
     schedule_to_start: int
     start_to_close: int
     schedule_to_close: int | None
+    heartbeat: NotRequired[int]
 
 
 class _StepJson(TypedDict):
@@ -89,22 +114,34 @@ class _StepJson(TypedDict):
     policy: NotRequired[str]
     retry: _RetryJson
     timeout: _TimeoutJson
+    at_most_once: NotRequired[str]
+
+
+class _BudgetJson(TypedDict):
+    calls: int | None
+    tokens: int | None
+    cost_micros: int | None
 
 
 class DefinitionJson(TypedDict):
-    """The stored form; durations are whole microseconds."""
+    """The stored form; durations are whole microseconds.
+
+    What came later is left out at its default, so that definitions stored before it stay equal.
+    """
 
     id: str
     description: str
     input_schema: Mapping[str, Json] | None
     timeout: int
+    budget: NotRequired[_BudgetJson]
+    concurrency: NotRequired[int]
     steps: list[_StepJson]
     output: Json
 
 
 def definition_to_json(definition: WorkflowDefinition) -> DefinitionJson:
     """Return the stored form, which `json.dumps` takes as it is."""
-    return DefinitionJson(
+    json = DefinitionJson(
         id=definition.id,
         description=definition.description,
         input_schema=definition.input_schema,
@@ -112,15 +149,26 @@ def definition_to_json(definition: WorkflowDefinition) -> DefinitionJson:
         steps=[_step_to_json(step) for step in definition.steps],
         output=definition.output,
     )
+    budget = definition.budget
+    if budget != Budget():
+        json["budget"] = _BudgetJson(
+            calls=budget.calls, tokens=budget.tokens, cost_micros=budget.cost_micros
+        )
+    if definition.concurrency is not None:
+        json["concurrency"] = definition.concurrency
+    return json
 
 
 def definition_from_json(stored: DefinitionJson) -> WorkflowDefinition:
     """Return the definition that `definition_to_json` was given; it is not checked again."""
+    budget = stored.get("budget")
     return WorkflowDefinition(
         id=stored["id"],
         description=stored["description"],
         input_schema=stored["input_schema"],
         timeout=timedelta(microseconds=stored["timeout"]),
+        budget=Budget() if budget is None else Budget(**budget),
+        concurrency=stored.get("concurrency"),
         steps=tuple(_step_from_json(step) for step in stored["steps"]),
         output=stored["output"],
     )
@@ -149,7 +197,10 @@ def _step_to_json(step: Step) -> _StepJson:
             schedule_to_close=None if close is None else _microseconds(close),
         ),
     )
-    # Left out at its default, so that definitions stored before there were policies stay equal.
+    if timeout.heartbeat is not None:
+        json["timeout"]["heartbeat"] = _microseconds(timeout.heartbeat)
+    if step.at_most_once is not None:
+        json["at_most_once"] = step.at_most_once.value
     if step.call.policy is not Policy.BEST:
         json["policy"] = step.call.policy.value
     return json
@@ -157,7 +208,8 @@ def _step_to_json(step: Step) -> _StepJson:
 
 def _step_from_json(stored: _StepJson) -> Step:
     retry, timeout = stored["retry"], stored["timeout"]
-    close = timeout["schedule_to_close"]
+    close, heartbeat = timeout["schedule_to_close"], timeout.get("heartbeat")
+    at_most_once = stored.get("at_most_once")
     return Step(
         id=stored["id"],
         after=tuple(stored["after"]),
@@ -179,7 +231,9 @@ def _step_from_json(stored: _StepJson) -> Step:
             schedule_to_start=timedelta(microseconds=timeout["schedule_to_start"]),
             start_to_close=timedelta(microseconds=timeout["start_to_close"]),
             schedule_to_close=None if close is None else timedelta(microseconds=close),
+            heartbeat=None if heartbeat is None else timedelta(microseconds=heartbeat),
         ),
+        at_most_once=None if at_most_once is None else AtMostOnce(at_most_once),
     )
 
 

@@ -61,6 +61,37 @@ def step_timeout(name: str, limit: timedelta) -> Failure:
     )
 
 
+def heartbeat_missed(limit: timedelta) -> Failure:
+    """An agent at work gave no sign of life for as long as its step allows."""
+    return Failure(
+        code="DEADLINE_EXCEEDED",
+        reason=Reason.STEP_TIMEOUT,
+        message=f"The agent gave no sign of life for {format_duration(limit)}",
+        metadata={"timeout": "heartbeat"},
+    )
+
+
+def outcome_unknown(agent: str, cause: str) -> Failure:
+    """A call that may be made only once got no answer; `cause` says why, as a sentence."""
+    return Failure(
+        code="UNKNOWN",
+        reason=Reason.OUTCOME_UNKNOWN,
+        message=f"Nobody knows whether the agent carried the call out: {cause}",
+        metadata={"agent": agent} if agent else {},
+        retryable=False,
+    )
+
+
+def budget_exceeded(budget: str, limit: str) -> Failure:
+    """An execution has used up its budget of `calls`, `tokens` or `cost`."""
+    return Failure(
+        code="RESOURCE_EXHAUSTED",
+        reason=Reason.BUDGET_EXCEEDED,
+        message=f"The execution has used up its budget of {limit} {budget}",
+        metadata={"budget": budget, "limit": limit},
+    )
+
+
 def no_agent(capability: str, limit: timedelta) -> Failure:
     """A step waited for an agent until schedule_to_start."""
     return Failure(
@@ -82,5 +113,13 @@ def execution_timeout(limit: timedelta) -> Failure:
 
 def cancelled(reason: str) -> Failure:
     """An execution was cancelled by someone who may have said why."""
-    message = reason or "The execution was cancelled"
+    return _stopped(reason or "The execution was cancelled")
+
+
+def terminated(reason: str) -> Failure:
+    """An execution was terminated by someone who may have said why."""
+    return _stopped(reason or "The execution was terminated")
+
+
+def _stopped(message: str) -> Failure:
     return Failure(code="CANCELLED", reason=Reason.CANCELLED, message=message)

@@ -48,4 +48,5 @@ def make_call(compiled: CompiledStep, step: StepState, payload: Mapping[str, Jso
         token=step.token,
         input=payload,
         timeout=compiled.step.timeout.start_to_close,
+        heartbeat=compiled.step.timeout.heartbeat,
     )

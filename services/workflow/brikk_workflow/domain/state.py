@@ -18,15 +18,29 @@ _MICROSECOND = timedelta(microseconds=1)
 class ExecutionStatus(StrEnum):
     """Where a run stands; see `brikk.workflow.v1.WorkflowExecution.State`."""
 
+    QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
+    QUARANTINED = "quarantined"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TERMINATED = "terminated"
 
     @property
     def terminal(self) -> bool:
         """Whether nothing changes it any more."""
-        return self is not ExecutionStatus.RUNNING
+        return self is not ExecutionStatus.RUNNING and self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        ExecutionStatus.SUCCEEDED,
+        ExecutionStatus.FAILED,
+        ExecutionStatus.CANCELLED,
+        ExecutionStatus.TERMINATED,
+    }
+)
 
 
 class StepStatus(StrEnum):
@@ -36,6 +50,7 @@ class StepStatus(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     BACKING_OFF = "backing_off"
+    UNKNOWN = "unknown"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -52,7 +67,9 @@ class StepStatus(StrEnum):
         return self in _UNDER_WAY
 
 
-_UNDER_WAY = frozenset({StepStatus.WAITING, StepStatus.RUNNING, StepStatus.BACKING_OFF})
+_UNDER_WAY = frozenset(
+    {StepStatus.WAITING, StepStatus.RUNNING, StepStatus.BACKING_OFF, StepStatus.UNKNOWN}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,17 +97,34 @@ NEVER_BEGUN = StepState(status=StepStatus.CANCELLED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What calls used, as the agents tell: tokens and millionths of the currency."""
+
+    tokens: int = 0
+    cost_micros: int = 0
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionState:
     """An execution. `steps` holds the steps that were begun or skipped; ask `step` for any.
 
-    `sequence` counts the history entries, `dispatches` the calls that were ever ordered.
+    `sequence` counts the history entries, `dispatches` the calls that were ever ordered, `calls`
+    those of them for which there was an agent. `admitted`: it had a place once, and keeps it
+    while it is PAUSED. `held_at` is when it was PAUSED or QUARANTINED: there its clocks stand.
     """
 
     status: ExecutionStatus = ExecutionStatus.RUNNING
     sequence: int = 0
     dispatches: int = 0
+    calls: int = 0
+    usage: Usage = NO_USAGE
+    admitted: bool = True
     started_at: datetime
     deadline: datetime
+    held_at: datetime | None = None
     ended_at: datetime | None = None
     failure: Failure | None = None
     steps: Mapping[str, StepState] = field(default_factory=dict)
@@ -101,10 +135,12 @@ class ExecutionState:
 
 
 def next_wake(state: ExecutionState) -> datetime | None:
-    """Return when TimerFired is due next; None once the execution has ended."""
-    if state.status.terminal:
+    """Return when TimerFired is due next; None for what has ended, or stands still by a defect."""
+    if state.status.terminal or state.status is ExecutionStatus.QUARANTINED:
         return None
     wake = state.deadline
+    if state.status is not ExecutionStatus.RUNNING:
+        return wake
     for step in state.steps.values():
         if step.status.under_way:
             if step.due_at is not None and step.due_at < wake:
@@ -143,8 +179,13 @@ class StateJson(TypedDict):
     status: str
     sequence: int
     dispatches: int
+    calls: NotRequired[int]
+    tokens: NotRequired[int]
+    cost_micros: NotRequired[int]
+    admitted: NotRequired[bool]
     started_at: int
     deadline: int
+    held_at: NotRequired[int]
     ended_at: int | None
     failure: FailureJson | None
     steps: Mapping[str, _StepJson]
@@ -152,7 +193,7 @@ class StateJson(TypedDict):
 
 def state_to_json(state: ExecutionState) -> StateJson:
     """Return the stored form, which leaves out what is at its default."""
-    return StateJson(
+    stored = StateJson(
         status=state.status.value,
         sequence=state.sequence,
         dispatches=state.dispatches,
@@ -162,6 +203,17 @@ def state_to_json(state: ExecutionState) -> StateJson:
         failure=None if state.failure is None else _failure_to_json(state.failure),
         steps={step_id: _step_to_json(step) for step_id, step in state.steps.items()},
     )
+    if state.calls:
+        stored["calls"] = state.calls
+    if state.usage.tokens:
+        stored["tokens"] = state.usage.tokens
+    if state.usage.cost_micros:
+        stored["cost_micros"] = state.usage.cost_micros
+    if not state.admitted:
+        stored["admitted"] = False
+    if state.held_at is not None:
+        stored["held_at"] = _to_stamp(state.held_at)
+    return stored
 
 
 def state_from_json(stored: StateJson) -> ExecutionState:
@@ -171,8 +223,12 @@ def state_from_json(stored: StateJson) -> ExecutionState:
         status=ExecutionStatus(stored["status"]),
         sequence=stored["sequence"],
         dispatches=stored["dispatches"],
+        calls=stored.get("calls", 0),
+        usage=Usage(tokens=stored.get("tokens", 0), cost_micros=stored.get("cost_micros", 0)),
+        admitted=stored.get("admitted", True),
         started_at=_from_stamp(stored["started_at"]),
         deadline=_from_stamp(stored["deadline"]),
+        held_at=_from_optional_stamp(stored.get("held_at")),
         ended_at=None if ended_at is None else _from_stamp(ended_at),
         failure=None if failure is None else _failure_from_json(failure),
         steps={step_id: _step_from_json(step) for step_id, step in stored["steps"].items()},
