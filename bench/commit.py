@@ -52,9 +52,7 @@ async def measure(*, quick: bool) -> Report:
             }
             for store, address in stores.items():
                 async with Database(address, migrations=MIGRATIONS) as database:
-                    cases += [
-                        await _case(database, store, batch, transitions) for batch in BATCHES
-                    ]
+                    cases += [await _case(database, store, batch, transitions) for batch in BATCHES]
     by_name = {case.name: case for case in cases}
     return Report(
         bench="commit",
@@ -113,6 +111,8 @@ def _begin(execution_id: str) -> Begin:
         version=1,
         input=OUTPUT,
         labels={},
+        priority=5,
+        retry_of="",
         request_id="",
         newest=False,
     )

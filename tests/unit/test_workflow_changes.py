@@ -31,6 +31,8 @@ RUNNING = ExecutionRecord(
     input={},
     output=None,
     labels={},
+    priority=5,
+    retry_of="",
     traceparent="",
     create_time=NOW,
 )
@@ -52,9 +54,7 @@ async def test_who_follows_every_step_is_woken_by_each() -> None:
         assert subscription.ended is None
 
 
-@pytest.mark.parametrize(
-    "status", [status for status in ExecutionStatus if status is not ExecutionStatus.RUNNING]
-)
+@pytest.mark.parametrize("status", [status for status in ExecutionStatus if status.terminal])
 @pytest.mark.parametrize("only_the_end", [False, True])
 async def test_at_the_end_everybody_is_woken_and_sees_the_record(
     status: ExecutionStatus, only_the_end: bool

@@ -21,6 +21,7 @@ from brikk_shared.relays import relayed_outbox
 from brikk_shared.selection import Selector
 from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
+from brikk_workflow.api.parts import Parts
 from brikk_workflow.api.workflows import WorkflowServicer
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.directory import AgentDirectory
@@ -124,7 +125,15 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     )
     app.mount(
         add_ExecutionServiceServicer_to_server,
-        ExecutionServicer(database, app.clock, definitions, replica, changes),
+        ExecutionServicer(
+            Parts(
+                database=database,
+                clock=app.clock,
+                definitions=definitions,
+                replica=replica,
+                changes=changes,
+            )
+        ),
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
     )
 

@@ -40,7 +40,8 @@ class ExecutionRecord:
     """An execution as it stands, without the outputs of its steps.
 
     `owner` is the replica that holds it and `epoch` its fencing token; `inbox_folded` counts the
-    recorded wishes that are in `state` already.
+    recorded wishes that are in `state` already. `retry_of` is the ended execution in whose place it
+    was started, empty when there is none.
     """
 
     execution_id: str
@@ -56,6 +57,8 @@ class ExecutionRecord:
     input: Mapping[str, Json]
     output: Json
     labels: Mapping[str, str]
+    priority: int
+    retry_of: str
     traceparent: str
     create_time: datetime
 

@@ -49,8 +49,10 @@ class Start:
     newest: bool
     input: Mapping[str, Json]
     labels: Mapping[str, str]
+    priority: int
     request_id: str
     traceparent: str
+    retry_of: str = ""
 
 
 class Replica:
@@ -262,6 +264,8 @@ def _record(
         input=order.input,
         output=decision.output,
         labels=order.labels,
+        priority=order.priority,
+        retry_of=order.retry_of,
         traceparent=order.traceparent,
         create_time=now,
     )
@@ -287,6 +291,8 @@ def _begin(order: Start, record: ExecutionRecord, decision: Decision) -> Begin:
         version=record.version,
         input=record.input,
         labels=record.labels,
+        priority=record.priority,
+        retry_of=record.retry_of,
         request_id=order.request_id,
         newest=order.newest,
     )

@@ -110,6 +110,8 @@ def to_record(row: Row[Any]) -> ExecutionRecord:
         input=row.input,
         output=row.output,
         labels=row.labels,
+        priority=row.priority,
+        retry_of=row.retry_of or "",
         traceparent=row.traceparent,
         create_time=row.create_time,
     )

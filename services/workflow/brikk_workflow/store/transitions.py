@@ -34,6 +34,8 @@ _BEGUN = {
     "input": "text",
     "output": "text",
     "labels": "text",
+    "priority": "bigint",
+    "retry_of": "text",
     "traceparent": "text",
     "request_id": "text",
     "create_time": "timestamp",
@@ -98,6 +100,8 @@ class Begin:
     version: int
     input: Mapping[str, Json]
     labels: Mapping[str, str]
+    priority: int
+    retry_of: str
     request_id: str
     newest: bool
 
@@ -272,6 +276,8 @@ def _begun_row(begin: Begin) -> dict[str, object]:
         "version": begin.version,
         "input": to_json(begin.input),
         "labels": to_json(begin.labels),
+        "priority": begin.priority,
+        "retry_of": begin.retry_of or None,
         "traceparent": begin.changes.traceparent,
         "request_id": begin.request_id or None,
         "newest": begin.newest,
