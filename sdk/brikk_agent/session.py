@@ -88,6 +88,7 @@ class Session:
         self._news.set()
 
     async def _write(self) -> None:
+        await self._call.write(pb.SessionResponse())  # the session is taken
         while self._work or self._results or not self._ending:
             await self._news.wait()
             self._news.clear()

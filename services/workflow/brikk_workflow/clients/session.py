@@ -72,24 +72,37 @@ class Session:
 
     async def _run(self) -> None:
         stream = self._open_stream()
-        writing = asyncio.create_task(self._write(stream))
         error: Exception = Unavailable(
             Reason.AGENT_UNAVAILABLE, "the agent ended the session before it answered"
         )
         try:
-            await self._read(stream)
-        except grpc.aio.AioRpcError as broken:
-            error = from_rpc_error(broken)
-            if broken.code() is grpc.StatusCode.UNIMPLEMENTED:
+            # Nothing is written before the agent has taken the session: a write that meets the end
+            # of the stream would hide why it ended.
+            if await stream.read() is not grpc.aio.EOF:
+                error = await self._carry(stream) or error
+        except grpc.aio.AioRpcError as refused:
+            error = from_rpc_error(refused)
+            if refused.code() is grpc.StatusCode.UNIMPLEMENTED:
                 error = NoSessions()
         finally:
             stream.cancel()
-            writing.cancel()
-            await asyncio.wait({writing})
             answers, self._answers = self._answers, {}
             for answer in answers.values():
                 if not answer.done():
                     answer.set_exception(error)
+
+    async def _carry(self, stream: Stream) -> Unavailable | None:
+        """Carries calls until the stream ends; tells what broke it."""
+        writing = asyncio.create_task(self._write(stream))
+        try:
+            await self._read(stream)
+        except grpc.aio.AioRpcError as broken:
+            # Whatever the code: of a single call it would have come as its result.
+            return Unavailable(Reason.AGENT_UNAVAILABLE, broken.details() or "the session broke")
+        finally:
+            writing.cancel()
+            await asyncio.wait({writing})
+        return None
 
     async def _read(self, stream: Stream) -> None:
         while isinstance(message := await stream.read(), pb.SessionResponse):
