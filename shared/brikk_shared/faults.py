@@ -14,21 +14,27 @@ POINTS: Final = frozenset(
     }
 )
 
-_armed: list[str] = []
+_armed: dict[str, int] = {}
 
 
-def arm(name: str) -> None:
-    """Make the process kill itself when it reaches this point. Called once, at start.
+def arm(fault: str) -> None:
+    """Make the process kill itself when it reaches a point. Called once, at start.
+
+    Args:
+        fault: the point, or for a later time than the first `point:3`.
 
     Raises:
-        ValueError: there is no such point.
+        ValueError: there is no such point, or no such time.
     """
-    if name not in POINTS:
-        raise ValueError(f"no fault point is called {name!r}; there are {sorted(POINTS)}")
-    _armed.append(name)
+    point, _, time = fault.partition(":")
+    if point not in POINTS:
+        raise ValueError(f"no fault point is called {point!r}; there are {sorted(POINTS)}")
+    _armed[point] = int(time or 1)
 
 
-def reach(name: str) -> None:
-    """Die here, as by kill -9, if this point is armed; otherwise go on."""
-    if name in _armed:
-        os.kill(os.getpid(), signal.SIGKILL)
+def reach(point: str) -> None:
+    """Die here, as by kill -9, if this point is armed and its time has come; otherwise go on."""
+    if point in _armed:
+        _armed[point] -= 1
+        if _armed[point] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -112,7 +112,7 @@ class CommonSettings(BaseSettings):
     )
     fault: str = Field(
         default="",
-        description="Name of the point at which the process kills itself. For tests only.",
+        description="Point at which the process kills itself, `POINT:3` for the third time it gets there. For tests only.",
     )
 
     @property
