@@ -11,7 +11,7 @@ from brikk_shared.errors import not_found
 from brikk_workflow.api.execution_messages import to_execution
 from brikk_workflow.api.parts import Context, Methods, id_of
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.record import WishKind
+from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.store.wishes import record_wish
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.payload import Json
@@ -61,21 +60,3 @@ class ExecutionRecord:
     retry_of: str
     traceparent: str
     create_time: datetime
-
-
-class WishKind(StrEnum):
-    """What can be asked of an execution; see `brikk.workflow.v1.WorkflowExecution.Transition`."""
-
-    CANCEL = "cancel"
-    PAUSE = "pause"
-    RESUME = "resume"
-    TERMINATE = "terminate"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
-    """Something that was asked of an execution, in the order it was recorded."""
-
-    inbox_seq: int
-    kind: WishKind
-    attributes: Mapping[str, Json]

@@ -17,7 +17,6 @@ from brikk_workflow.domain.decision import (
     AgentAvailable,
     AgentMissing,
     CancelCall,
-    CancelRequested,
     Command,
     Decision,
     Event,
@@ -25,8 +24,9 @@ from brikk_workflow.domain.decision import (
     Values,
 )
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.record import ExecutionRecord, Wish
+from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionState, StepStatus, next_wake
+from brikk_workflow.domain.wish import Wish
 from brikk_workflow.runtime.calls import Calls
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
@@ -137,7 +137,7 @@ class Run:
 
     async def _fold(self) -> None:
         posted, self._events = self._events, []
-        events = [_as_event(each) for each in posted]
+        events = [each.event() if isinstance(each, Wish) else each for each in posted]
         folded = max(
             (each.inbox_seq for each in posted if isinstance(each, Wish)), default=self._folded
         )
@@ -274,9 +274,3 @@ class Run:
 
     def _values(self) -> Values:
         return Values(execution=self.execution_id, input=self._record.input, outputs=self._outputs)
-
-
-def _as_event(posted: Event | Wish) -> Event:
-    if isinstance(posted, Wish):
-        return CancelRequested(reason=str(posted.attributes.get("reason", "")))
-    return posted

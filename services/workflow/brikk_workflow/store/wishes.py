@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_shared.database import Database
 from brikk_shared.errors import InvalidArgument, Reason, ResourceExhausted
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.record import ExecutionRecord, Wish, WishKind
+from brikk_workflow.domain.record import ExecutionRecord
+from brikk_workflow.domain.wish import Wish, WishKind
 from brikk_workflow.store.executions import to_record
 from brikk_workflow.store.tables import EXECUTION, EXECUTION_INBOX
 
