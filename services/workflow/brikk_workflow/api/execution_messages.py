@@ -24,7 +24,8 @@ State = execution_pb2.WorkflowExecution.State
 def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
     """Returns the BASIC view."""
     state = record.state
-    transition = record.requested_transition if not state.status.terminal else ""
+    unread = record.inbox_seq > record.inbox_folded and not state.status.terminal
+    transition = record.requested_transition if unread else ""
     return execution_pb2.WorkflowExecution(
         name=f"executions/{record.execution_id}",
         workflow_version=f"workflows/{record.workflow_id}/versions/{record.version}",
@@ -37,6 +38,13 @@ def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
         sequence=state.sequence,
         create_time=to_timestamp(record.create_time),
         end_time=to_timestamp(state.ended_at),
+        priority=record.priority,
+        retry_of=f"executions/{record.retry_of}" if record.retry_of else "",
+        usage=execution_pb2.ExecutionUsage(
+            calls=state.calls,
+            tokens=state.usage.tokens,
+            cost_micros=state.usage.cost_micros,
+        ),
     )
 
 
