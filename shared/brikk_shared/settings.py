@@ -112,7 +112,8 @@ class CommonSettings(BaseSettings):
     )
     fault: str = Field(
         default="",
-        description="Point at which the process kills itself, `POINT:3` for the third time it gets there. For tests only.",
+        description="Point at which the process kills itself, with `:3` the third time it is"
+        " there. For tests only.",
     )
 
     @property
