@@ -105,11 +105,12 @@ def test_a_workflow_process_that_is_killed_in_the_middle_costs_nothing(
             assert any("executing" in line for line in demo.stderr)
             [home] = tmp_path.glob("brikk-demo-*/suite")
             client = json.loads((home / "client.json").read_text())
-            states = {WorkflowExecution.STATE_RUNNING}
-            while WorkflowExecution.STATE_SUCCEEDED not in states:
-                states = {each.state for each in executions(client)}
-            os.kill(json.loads((home / "processes.json").read_text())["workflow"], signal.SIGKILL)
-            assert WorkflowExecution.STATE_RUNNING in states
+            workflow = json.loads((home / "processes.json").read_text())["workflow"]
+            started: set[WorkflowExecution.State.ValueType] = set()
+            while not started:
+                started = {each.state for each in executions(client)}
+            os.kill(workflow, signal.SIGKILL)
+            assert WorkflowExecution.STATE_RUNNING in started
             out, err = demo.communicate(timeout=2 * TIMEOUT)
         finally:
             demo.terminate()

@@ -229,12 +229,16 @@ async def test_a_server_without_the_health_protocol_is_there() -> None:
 
 
 async def test_a_half_open_connection_does_not_answer() -> None:
+    hung_up = asyncio.Event()
+
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # takes everything and says nothing
-        writer.close()
+        writer.transport.abort()
+        hung_up.set()
 
     listener = await asyncio.start_server(listen, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     async with listener:
         client = HealthClient(Egress(LOOPBACK), timedelta(milliseconds=200))
         assert not await client.answers(f"127.0.0.1:{port}")
+        await hung_up.wait()

@@ -49,11 +49,10 @@ class Partition:
         assert task is not None
         self._under_way.add(task)
         try:
-            if self._cut:
-                writer.transport.abort()
-            else:
+            if not self._cut:
                 await self._pass(reader, writer)
         finally:
+            writer.transport.abort()
             self._under_way.discard(task)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
