@@ -10,7 +10,8 @@ from typing import TypeAlias
 from brikk_shared.selection import Policy
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.state import NO_USAGE, ExecutionState, Usage
+from brikk_workflow.domain.state import ExecutionState
+from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

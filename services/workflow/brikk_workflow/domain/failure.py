@@ -71,13 +71,13 @@ def heartbeat_missed(limit: timedelta) -> Failure:
     )
 
 
-def outcome_unknown(agent: str, cause: str) -> Failure:
-    """A call that may be made only once got no answer; `cause` says why, as a sentence."""
+def outcome_unknown(step_id: str, agent: str, cause: str) -> Failure:
+    """A call that may be made only once got no answer; `cause` says why."""
     return Failure(
         code="UNKNOWN",
         reason=Reason.OUTCOME_UNKNOWN,
-        message=f"Nobody knows whether the agent carried the call out: {cause}",
-        metadata={"agent": agent} if agent else {},
+        message=f"Nobody knows whether the call of step {step_id} was carried out: {cause}",
+        metadata={"step": step_id, "agent": agent},
         retryable=False,
     )
 
@@ -87,7 +87,7 @@ def budget_exceeded(budget: str, limit: str) -> Failure:
     return Failure(
         code="RESOURCE_EXHAUSTED",
         reason=Reason.BUDGET_EXCEEDED,
-        message=f"The execution has used up its budget of {limit} {budget}",
+        message=f"The execution has used up its budget: {limit} ({budget})",
         metadata={"budget": budget, "limit": limit},
     )
 

@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -94,17 +95,6 @@ class StepState:
 
 PENDING = StepState()
 NEVER_BEGUN = StepState(status=StepStatus.CANCELLED)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Usage:
-    """What calls used, as the agents tell: tokens and millionths of the currency."""
-
-    tokens: int = 0
-    cost_micros: int = 0
-
-
-NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -93,7 +93,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 34
     """The execution has used up a budget of its workflow. Metadata: `budget`, which names it, and `limit`."""
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 35
-    """A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `agent`, if one was called."""
+    """A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `step`, `agent`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -169,5 +169,5 @@ ERROR_REASON_ADDRESS_REFUSED: ErrorReason.ValueType  # 33
 ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 34
 """The execution has used up a budget of its workflow. Metadata: `budget`, which names it, and `limit`."""
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 35
-"""A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `agent`, if one was called."""
+"""A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `step`, `agent`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
