@@ -194,6 +194,7 @@ class SessionResponse(google.protobuf.message.Message):
 
     RESULTS_FIELD_NUMBER: builtins.int
     HEARTBEATS_FIELD_NUMBER: builtins.int
+    INTERVAL_FIELD_NUMBER: builtins.int
     @property
     def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SessionResult]:
         """One for each unit that has ended."""
@@ -202,13 +203,21 @@ class SessionResponse(google.protobuf.message.Message):
     def heartbeats(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
         """Order ids of units that are still at work; those that are unknown or have ended are ignored."""
 
+    @property
+    def interval(self) -> google.protobuf.duration_pb2.Duration:
+        """In the first message: how often one comes at least while units are under way, an empty one if there is nothing to tell. A caller that hears nothing for three times as
+        long takes the session for broken. Absent: the agent may be silent.
+        """
+
     def __init__(
         self,
         *,
         results: collections.abc.Iterable[Global___SessionResult] | None = ...,
         heartbeats: collections.abc.Iterable[builtins.int] | None = ...,
+        interval: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["heartbeats", b"heartbeats", "results", b"results"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["interval", b"interval"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["heartbeats", b"heartbeats", "interval", b"interval", "results", b"results"]) -> None: ...
 
 Global___SessionResponse: typing_extensions.TypeAlias = SessionResponse
 

@@ -61,7 +61,7 @@ class AgentRuntimeServiceServicer(object):
 
     def Session(self, request_iterator, context):
         """Does many units of work over one stream, several to a message, which costs both sides a fraction of a call each. Optional: agents that answer UNIMPLEMENTED get Execute
-        calls. An agent takes the session by a first, empty message; the caller sends nothing before it. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
+        calls. An agent takes the session by a first message without results; the caller sends nothing before it. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
         token has expired, refuses further orders, gives the results of those it took, and ends the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -91,7 +91,7 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _A
 
     Session: _AgentRuntimeServiceSessionType
     """Does many units of work over one stream, several to a message, which costs both sides a fraction of a call each. Optional: agents that answer UNIMPLEMENTED get Execute
-    calls. An agent takes the session by a first, empty message; the caller sends nothing before it. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
+    calls. An agent takes the session by a first message without results; the caller sends nothing before it. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
     token has expired, refuses further orders, gives the results of those it took, and ends the stream.
     """
 
@@ -126,7 +126,7 @@ class AgentRuntimeServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[brikk.agent.v1.agent_runtime_service_pb2.SessionResponse], collections.abc.AsyncIterator[brikk.agent.v1.agent_runtime_service_pb2.SessionResponse]]:
         """Does many units of work over one stream, several to a message, which costs both sides a fraction of a call each. Optional: agents that answer UNIMPLEMENTED get Execute
-        calls. An agent takes the session by a first, empty message; the caller sends nothing before it. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
+        calls. An agent takes the session by a first message without results; the caller sends nothing before it. Results come as they are ready, in any order. When the stream breaks, its units without a result are cancelled. An agent that drains, or whose caller's
         token has expired, refuses further orders, gives the results of those it took, and ends the stream.
         """
 
