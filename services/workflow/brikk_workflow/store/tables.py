@@ -61,6 +61,11 @@ EXECUTION = Table(
     Column("priority", Integer, nullable=False, server_default="5"),
     # The ended execution whose results it goes on with.
     Column("retry_of", Text),
+    # Most executions of its workflow that may run beside it, itself included; NULL for any number.
+    Column("concurrency", Integer),
+    # While it waits for a place: 9 minus its priority, lowest first. The others hold a place until
+    # they end, also while they are paused.
+    Column("queue_rank", Integer),
     Index("execution_by_organization", "organization", "execution_id"),
     Index("execution_by_workflow", "organization", "workflow_id", "execution_id"),
     Index("execution_by_request", "organization", "request_id", unique=True),
@@ -77,6 +82,26 @@ EXECUTION = Table(
         "wake_at",
         postgresql_where=text("owner IS NULL AND end_time IS NULL"),
         sqlite_where=text("owner IS NULL AND end_time IS NULL"),
+    ),
+    # Those that hold a place of their workflow, and those that wait for any: workflows without a
+    # limit pay for neither.
+    Index(
+        "execution_placed",
+        "organization",
+        "workflow_id",
+        postgresql_where=text(
+            "concurrency IS NOT NULL AND end_time IS NULL AND queue_rank IS NULL"
+        ),
+        sqlite_where=text("concurrency IS NOT NULL AND end_time IS NULL AND queue_rank IS NULL"),
+    ),
+    Index(
+        "execution_queued",
+        "organization",
+        "workflow_id",
+        "queue_rank",
+        "execution_id",
+        postgresql_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
+        sqlite_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
     ),
 )
 
@@ -121,4 +146,14 @@ AGENT_WAIT = Table(
     Column("capability", Text, primary_key=True),
     Column("execution_id", Text, primary_key=True),
     Index("agent_wait_by_execution", "execution_id"),
+)
+
+# Places under its organisation's limit that a replica may give without asking, and those it just
+# gave. They count as taken while the replica lives.
+PERMIT = Table(
+    "permit",
+    METADATA,
+    Column("organization", Text, primary_key=True),
+    Column("replica", Text, primary_key=True),
+    Column("places", Integer, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""Executions with a priority and a predecessor, and the agents that steps wait for."""
+"""Executions with a priority, a predecessor and a place, and the agents that steps wait for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,30 @@ def upgrade() -> None:
         "execution", sa.Column("priority", sa.Integer, nullable=False, server_default="5")
     )
     op.add_column("execution", sa.Column("retry_of", sa.Text))
+    op.add_column("execution", sa.Column("concurrency", sa.Integer))
+    op.add_column("execution", sa.Column("queue_rank", sa.Integer))
+    placed = sa.text("concurrency IS NOT NULL AND end_time IS NULL AND queue_rank IS NULL")
+    op.create_index(
+        "execution_placed",
+        "execution",
+        ["organization", "workflow_id"],
+        postgresql_where=placed,
+        sqlite_where=placed,
+    )
+    queued = sa.text("queue_rank IS NOT NULL AND end_time IS NULL")
+    op.create_index(
+        "execution_queued",
+        "execution",
+        ["organization", "workflow_id", "queue_rank", "execution_id"],
+        postgresql_where=queued,
+        sqlite_where=queued,
+    )
+    op.create_table(
+        "permit",
+        sa.Column("organization", sa.Text, primary_key=True),
+        sa.Column("replica", sa.Text, primary_key=True),
+        sa.Column("places", sa.Integer, nullable=False),
+    )
     op.create_index(
         "execution_due",
         "execution",
