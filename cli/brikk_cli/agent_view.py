@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
-from brikk_cli.render import duration, moment, plain, state, table
+from brikk_cli.render import duration, moment, money, plain, state, table
 
 
 def agents_table(agents: Iterable[agent_pb2.Agent]) -> Table:
@@ -126,11 +126,6 @@ def finds_table(results: Iterable[discovery_service_pb2.SearchResult]) -> Table:
 def agent_state(value: agent_pb2.Agent.State.ValueType) -> Text:
     """An agent's state in its colour."""
     return state(agent_pb2.Agent.State.Name(value))
-
-
-def money(micros: int) -> str:
-    """Millionths of a currency in whole units; empty when it is free or unknown."""
-    return f"{micros / 1_000_000:.6f}".rstrip("0").rstrip(".") if micros else ""
 
 
 def _used(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

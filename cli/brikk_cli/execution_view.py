@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from google.rpc.status_pb2 import Status
 from rich.console import Group
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from brikk.workflow.v1 import execution_pb2
 from brikk_cli.failures import describe
-from brikk_cli.render import between, moment, plain, state, table
+from brikk_cli.render import between, moment, money, plain, state, table
 from brikk_shared.status import from_status
 from brikk_shared.structs import from_struct, from_value
 
@@ -50,14 +50,20 @@ def steps_table(execution: execution_pb2.WorkflowExecution) -> Table:
     return table(("step", "state", "capability", "agent", "attempts", "took", "last error"), rows)
 
 
+def state_line(execution: execution_pb2.WorkflowExecution) -> Text:
+    """Which execution it is, where it stands, and what was asked of it."""
+    name = plain(f"{execution.name} of {execution.workflow_version}: ")
+    return Text.assemble(name, _state(execution))
+
+
+def progress(execution: execution_pb2.WorkflowExecution) -> Group:
+    """An execution under way: where it stands, with its steps."""
+    return Group(state_line(execution), steps_table(execution))
+
+
 def execution_view(execution: execution_pb2.WorkflowExecution) -> Group:
     """All that is known of one execution but its history."""
-    parts: list[Table | Text] = [
-        Text.assemble(
-            plain(f"{execution.name} of {execution.workflow_version}: "), _state(execution)
-        ),
-        steps_table(execution),
-    ]
+    parts: list[Table | Text] = [state_line(execution), *_facts(execution), steps_table(execution)]
     if execution.HasField("error"):
         parts.append(plain(f"error: {problem(execution.error)}"))
     if execution.HasField("output"):
@@ -87,9 +93,23 @@ def problem(status: Status) -> str:
 
 def _state(execution: execution_pb2.WorkflowExecution) -> Text:
     shown = state(execution_pb2.WorkflowExecution.State.Name(execution.state))
-    if execution.requested_transition == execution_pb2.WorkflowExecution.TRANSITION_CANCEL:
-        shown.append(", cancel requested")
+    if wish := execution.requested_transition:
+        name = execution_pb2.WorkflowExecution.Transition.Name(wish)
+        shown.append(f", {name.removeprefix('TRANSITION_').lower()} requested")
     return shown
+
+
+def _facts(execution: execution_pb2.WorkflowExecution) -> Iterator[Text]:
+    """What is worth a line of its own, if there is any of it."""
+    if execution.retry_of:
+        yield plain(f"retry of {execution.retry_of}")
+    usage = execution.usage
+    used = [f"priority {execution.priority}", f"calls {usage.calls}"]
+    if usage.tokens:
+        used.append(f"tokens {usage.tokens}")
+    if usage.cost_micros:
+        used.append(f"cost {money(usage.cost_micros)}")
+    yield plain(", ".join(used))
 
 
 def _attributes(entry: execution_pb2.HistoryEntry) -> str:

@@ -9,7 +9,7 @@ from rich.live import Live
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import Services
-from brikk_cli.execution_view import history_line, steps_table
+from brikk_cli.execution_view import history_line, progress
 
 
 async def follow(
@@ -17,13 +17,13 @@ async def follow(
 ) -> execution_pb2.WorkflowExecution:
     """Shows an execution until it ends and returns it as it stands then.
 
-    A terminal sees the table of its steps redrawn; anything else a line per fact.
+    A terminal sees its state and the table of its steps redrawn; anything else a line per fact.
     """
     drawn = Live(console=console, auto_refresh=False, transient=True)
     with drawn if console.is_terminal else nullcontext():
         async for answer in services.watch(name):
             if console.is_terminal:
-                drawn.update(steps_table(answer.execution), refresh=True)
+                drawn.update(progress(answer.execution), refresh=True)
             else:
                 for entry in answer.entries:
                     console.print(history_line(entry), soft_wrap=True)

@@ -20,6 +20,7 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most entries to show.")]
 
+ExecutionArgument = Annotated[str, typer.Argument(help="ID of the execution, or executions/ID.")]
 AgentArgument = Annotated[str, typer.Argument(help="ID of the agent, or agents/ID.")]
 
 DatabaseOption = Annotated[

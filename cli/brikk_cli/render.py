@@ -23,12 +23,17 @@ _STATE_STYLES = {
     "DELIVERED": "green",
     "READY": "green",
     "FAILED": "red",
+    "QUARANTINED": "red",
+    "UNKNOWN": "red",
     "CANCELLED": "yellow",
+    "TERMINATED": "yellow",
+    "PAUSED": "yellow",
     "BACKING_OFF": "yellow",
     "SUSPECT": "yellow",
     "RUNNING": "cyan",
     "BUSY": "cyan",
     "WAITING": "blue",
+    "QUEUED": "blue",
     "SKIPPED": "dim",
     "PENDING": "dim",
     "DRAINING": "dim",
@@ -108,6 +113,11 @@ def duration(value: timedelta) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return str(timedelta(seconds=round(seconds)))
+
+
+def money(micros: int) -> str:
+    """Millionths of a currency in whole units; empty when it is free or unknown."""
+    return f"{micros / 1_000_000:.6f}".rstrip("0").rstrip(".") if micros else ""
 
 
 def between(start: Timestamp, end: Timestamp) -> str:

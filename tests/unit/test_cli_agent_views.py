@@ -10,8 +10,9 @@ from rich.console import Console, RenderableType
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
-from brikk_cli.agent_view import agent_view, candidates_table, finds_table, money
+from brikk_cli.agent_view import agent_view, candidates_table, finds_table
 from brikk_cli.offers import Offers, news
+from brikk_cli.render import money
 
 
 def drawn(what: RenderableType) -> list[str]:

@@ -71,6 +71,33 @@ def test_an_execution_shows_its_steps_agents_attempts_and_errors(
     assert 'output: {"severity": "high"}' in text
 
 
+def test_an_execution_shows_what_is_asked_of_it_what_it_used_and_whom_it_retries(
+    execution: execution_pb2.WorkflowExecution,
+) -> None:
+    execution.state = execution_pb2.WorkflowExecution.STATE_PAUSED
+    execution.requested_transition = execution_pb2.WorkflowExecution.TRANSITION_RESUME
+    execution.priority = 7
+    execution.retry_of = "executions/e0"
+    execution.usage.calls = 3
+    assert "priority 7, calls 3\n" in drawn(execution_view(execution))
+    execution.usage.tokens = 120
+    execution.usage.cost_micros = 2_500
+    lines = drawn(execution_view(execution)).splitlines()
+    assert lines[:3] == [
+        "executions/e1 of workflows/triage/versions/2: paused, resume requested",
+        "retry of executions/e0",
+        "priority 7, calls 3, tokens 120, cost 0.0025",
+    ]
+
+
+def test_a_quarantined_execution_says_why(execution: execution_pb2.WorkflowExecution) -> None:
+    execution.state = execution_pb2.WorkflowExecution.STATE_QUARANTINED
+    execution.error.CopyFrom(failure())
+    text = drawn(execution_view(execution))
+    assert "quarantined" in text
+    assert "error: the agent hung up (AGENT_UNAVAILABLE)" in text
+
+
 def test_a_history_line_says_when_what_and_with_what() -> None:
     entry = execution_pb2.HistoryEntry(
         sequence=3,

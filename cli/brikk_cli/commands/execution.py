@@ -10,12 +10,14 @@ import typer
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import WATCH_PATIENCE, Services
+from brikk_cli.commands.execution_verbs import cancel, pause, resume, terminate
 from brikk_cli.execution_view import execution_view, executions_table, history_table
 from brikk_cli.failures import ExitCode
 from brikk_cli.follow import follow
 from brikk_cli.inputs import read_input
 from brikk_cli.options import (
     DEFAULT_HOME,
+    ExecutionArgument,
     HomeOption,
     JsonOption,
     LimitOption,
@@ -29,16 +31,25 @@ app = typer.Typer(no_args_is_help=True, help="Run workflows and follow the runs.
 
 _MOST_HISTORY = 10_000
 
-NameArgument = Annotated[str, typer.Argument(help="ID of the execution, or executions/ID.")]
+RequestIdOption = Annotated[
+    str, typer.Option(help="The same ID starts the same execution once; made when not given.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="Follow it to its end; exit code 1 unless it succeeds.")
+]
 
 
 class ExecutionState(StrEnum):
     """Where an execution stands, as people write it."""
 
+    QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
+    QUARANTINED = "quarantined"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TERMINATED = "terminated"
 
 
 @app.command()
@@ -50,21 +61,26 @@ def start(
         Path | None, typer.Option("--input", metavar="FILE", help="JSON file; - is stdin.")
     ] = None,
     input_json: Annotated[str | None, typer.Option(help="The input itself, as JSON.")] = None,
-    request_id: Annotated[
-        str, typer.Option(help="The same ID starts the same execution once; made when not given.")
-    ] = "",
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Follow it to its end; exit code 1 unless it succeeds.")
-    ] = False,
+    priority: Annotated[
+        int | None,
+        typer.Option(min=0, max=9, help="0 to 9; the highest goes first, 5 is usual."),
+    ] = None,
+    request_id: RequestIdOption = "",
+    wait: WaitOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Start an execution of a workflow."""
-    perform(_start(workflow, input_file, input_json, request_id, wait, home, json), as_json=json)
+    perform(
+        _start(workflow, input_file, input_json, priority, request_id, wait, home, json),
+        as_json=json,
+    )
 
 
 @app.command()
-def watch(name: NameArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def watch(
+    name: ExecutionArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+) -> None:
     """Follow an execution to its end; exit code 1 unless it succeeds."""
     perform(_watch(name, home, json), as_json=json)
 
@@ -85,7 +101,7 @@ def list_(
 
 @app.command("show")
 def show_(
-    name: NameArgument,
+    name: ExecutionArgument,
     history: Annotated[
         bool, typer.Option("--history", help="Show what happened, fact by fact.")
     ] = False,
@@ -97,20 +113,33 @@ def show_(
 
 
 @app.command()
-def cancel(
-    name: NameArgument,
-    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
+def retry(
+    name: ExecutionArgument,
+    workflow: Annotated[
+        str,
+        typer.Option(
+            help="workflows/ID for its newest version, workflows/ID/versions/N for that one; "
+            "the version that failed when not given."
+        ),
+    ] = "",
+    request_id: RequestIdOption = "",
+    wait: WaitOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Ask for an execution to be cancelled; `watch` shows when it is."""
-    perform(_cancel(name, reason, home, json), as_json=json)
+    """Start an execution in place of one that ended badly; it keeps what was done there."""
+    perform(_retry(name, workflow, request_id, wait, home, json), as_json=json)
+
+
+for verb in (cancel, pause, resume, terminate):
+    app.command()(verb)
 
 
 async def _start(
     workflow: str,
     input_file: Path | None,
     input_json: str | None,
+    priority: int | None,
     request_id: str,
     wait: bool,
     home: Path,
@@ -120,9 +149,29 @@ async def _start(
         workflow=resource_name("workflows", workflow),
         input=read_input(input_file, input_json),
         request_id=request_id or new_id(),
+        priority=priority,
     )
     async with Services.at(home) as services:
         started = await services.call(services.executions.StartExecution, request)
+    return await _started(started, wait, home, json)
+
+
+async def _retry(
+    name: str, workflow: str, request_id: str, wait: bool, home: Path, json: bool
+) -> int:
+    request = execution_service_pb2.RetryExecutionRequest(
+        name=resource_name("executions", name),
+        workflow=resource_name("workflows", workflow) if workflow else "",
+        request_id=request_id or new_id(),
+    )
+    async with Services.at(home) as services:
+        started = await services.call(services.executions.RetryExecution, request)
+    return await _started(started, wait, home, json)
+
+
+async def _started(
+    started: execution_pb2.WorkflowExecution, wait: bool, home: Path, json: bool
+) -> int:
     if wait:
         return await _watch(started.name, home, json)
     if json:
@@ -174,15 +223,6 @@ async def _history(name: str, home: Path, json: bool) -> None:
         print_json({"entries": [as_json(each) for each in entries]})
     else:
         show(history_table(entries))
-
-
-async def _cancel(name: str, reason: str, home: Path, json: bool) -> None:
-    request = execution_service_pb2.CancelExecutionRequest(
-        name=resource_name("executions", name), reason=reason, request_id=new_id()
-    )
-    async with Services.at(home) as services:
-        execution = await services.call(services.executions.CancelExecution, request)
-    _print(execution, json)
 
 
 def _print(execution: execution_pb2.WorkflowExecution, json: bool) -> None:

@@ -1,0 +1,85 @@
+"""`brikk execution cancel`, `pause`, `resume` and `terminate`: what people ask of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brikk.workflow.v1 import execution_pb2
+from brikk.workflow.v1 import execution_service_pb2 as pb
+from brikk_cli.client import Services
+from brikk_cli.execution_view import state_line
+from brikk_cli.options import (
+    DEFAULT_HOME,
+    ExecutionArgument,
+    HomeOption,
+    JsonOption,
+    resource_name,
+)
+from brikk_cli.render import as_json, print_json, show
+from brikk_cli.session import perform
+from brikk_shared.ids import new_id
+
+ReasonOption = Annotated[str, typer.Option(help="Why, for the history.")]
+
+
+def cancel(
+    name: ExecutionArgument,
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Ask for an execution to be cancelled; `watch` shows when it is."""
+    request = pb.CancelExecutionRequest(name=_full(name), reason=reason, request_id=new_id())
+    _ask(lambda to: to.call(to.executions.CancelExecution, request), home, json)
+
+
+def pause(
+    name: ExecutionArgument,
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Ask for no further call of an execution, until it is resumed; calls under way end."""
+    request = pb.PauseExecutionRequest(name=_full(name), reason=reason, request_id=new_id())
+    _ask(lambda to: to.call(to.executions.PauseExecution, request), home, json)
+
+
+def resume(
+    name: ExecutionArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+) -> None:
+    """Ask for a paused execution to go on, or for a quarantined one to be tried again."""
+    request = pb.ResumeExecutionRequest(name=_full(name), request_id=new_id())
+    _ask(lambda to: to.call(to.executions.ResumeExecution, request), home, json)
+
+
+def terminate(
+    name: ExecutionArgument,
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Ask for the end of an execution at once, whatever state it is in."""
+    request = pb.TerminateExecutionRequest(name=_full(name), reason=reason, request_id=new_id())
+    _ask(lambda to: to.call(to.executions.TerminateExecution, request), home, json)
+
+
+def _full(name: str) -> str:
+    return resource_name("executions", name)
+
+
+def _ask(
+    call: Callable[[Services], Awaitable[execution_pb2.WorkflowExecution]], home: Path, json: bool
+) -> None:
+    async def ask() -> None:
+        async with Services.at(home) as services:
+            execution = await call(services)
+        if json:
+            print_json(as_json(execution))
+        else:
+            show(state_line(execution))
+
+    perform(ask(), as_json=json)
