@@ -1,0 +1,91 @@
+"""Stops calls to endpoints that cannot be reached, so that steps wait instead of failing.
+
+The ejection of `brikk_shared.selection` is another thing: it judges an agent by its peers at one
+capability, from all its outcomes, and gives way when most are out, since somebody must be called. A
+breaker knows one endpoint, of whichever capability, and holds when it is the only one left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from brikk_shared.clock import Clock
+
+FAILURES = 3
+"""Calls in a row that did not reach an endpoint before no more are sent."""
+FIRST = 5.0
+"""Seconds that a breaker stays open at first; twice as long each time after."""
+LONGEST = 60.0
+"""Seconds that it stays open at most."""
+TRIAL = 10.0
+"""Seconds that a call on trial may take; then another is sent."""
+_MOST_DOUBLED = 10
+FORGOTTEN = 300.0
+"""Seconds after which an endpoint that nobody called any more begins anew."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Breaker:
+    failures: int = 0
+    opened: int = 0
+    on_trial: bool = False
+    until: float = 0.0
+    """By the monotonic clock: when a call on trial may be sent; before it opens, its last miss."""
+
+    @property
+    def open(self) -> bool:
+        return self.opened > 0
+
+
+class Breakers:
+    """One breaker for each endpoint that was not reached lately; the others cost nothing."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._breakers: dict[str, _Breaker] = {}
+        self.open = 0
+        """How many endpoints get no calls but those on trial."""
+
+    def lets(self, endpoint: str) -> bool:
+        """Tells whether a call may go to an endpoint now."""
+        breaker = self._breakers.get(endpoint)
+        return breaker is None or not breaker.open or breaker.until <= self._clock.monotonic()
+
+    def sent(self, endpoint: str) -> None:
+        """A call goes to an endpoint: on trial if its breaker is open, and then the only one."""
+        breaker = self._breakers.get(endpoint)
+        if breaker is not None and breaker.open:
+            breaker.on_trial = True
+            breaker.until = self._clock.monotonic() + TRIAL
+
+    def reached(self, endpoint: str) -> bool:
+        """An endpoint answered, be it an error; tells whether it is called again from now on."""
+        breaker = self._breakers.pop(endpoint, None)
+        if breaker is None or not breaker.open:
+            return False
+        self.open -= 1
+        return True
+
+    def missed(self, endpoint: str) -> None:
+        """A call did not reach an endpoint."""
+        now = self._clock.monotonic()
+        self._forget(now)
+        breaker = self._breakers.setdefault(endpoint, _Breaker())
+        breaker.failures += 1
+        if breaker.open and not breaker.on_trial:
+            # It was sent before the breaker opened, and tells nothing new.
+            return
+        if breaker.failures < FAILURES:
+            breaker.until = now
+            return
+        self.open += not breaker.open
+        breaker.until = now + min(FIRST * 2**breaker.opened, LONGEST)
+        breaker.opened = min(breaker.opened + 1, _MOST_DOUBLED)
+        breaker.on_trial = False
+
+    def _forget(self, now: float) -> None:
+        # Nobody tries those again that left the registry.
+        for endpoint, breaker in list(self._breakers.items()):
+            if now > breaker.until + FORGOTTEN:
+                self.open -= breaker.open
+                del self._breakers[endpoint]
