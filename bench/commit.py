@@ -22,12 +22,12 @@ from brikk_shared.ids import new_id
 from brikk_shared.outbox import Outbox
 from brikk_workflow.domain.decision import Announcement, HistoryEntry
 from brikk_workflow.domain.state import ExecutionState, StepState, StepStatus
+from brikk_workflow.store.transition_writer import TransitionWriter
 from brikk_workflow.store.transitions import (
     SOURCE,
     Begin,
     Changes,
     Move,
-    TransitionWriter,
     Write,
     Written,
     keys,
@@ -67,7 +67,7 @@ async def measure(*, quick: bool) -> Report:
 async def _case(database: Database, store: str, batch: int, transitions: int) -> Case:
     outbox = Outbox(database, source=SOURCE, destinations=["webhooks", "monitoring"])
     writer = TransitionWriter(database, outbox, observe=lambda _: None)
-    commits = GroupCommit(database, writer.write, keys=keys)
+    commits = GroupCommit(writer.commit, keys=keys)
     committing = asyncio.create_task(commits.run())
     try:
         held = [_begin(new_id()) for _ in range(batch)]

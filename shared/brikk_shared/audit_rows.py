@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_shared.audit import AuditEntry
 from brikk_shared.batch import batch_params, batch_source, dialect_of
 from brikk_shared.ids import new_id
+from brikk_shared.types import to_microseconds
 
-_COLUMNS = {
+COLUMNS = {
     "id": "text",
     "organization": "text",
-    "time": "timestamp",
+    "time": "bigint",
     "actor": "text",
     "method": "text",
     "request_id": "text",
@@ -29,21 +30,23 @@ async def insert_entries(connection: AsyncConnection, entries: Sequence[AuditEnt
     if not entries:
         return
     dialect = dialect_of(connection)
-    names = ", ".join(_COLUMNS)
-    rows = [
-        {
-            "id": new_id(),
-            "organization": entry.organization,
-            "time": entry.time,
-            "actor": entry.actor,
-            "method": entry.method,
-            "request_id": entry.request_id,
-            "peer": entry.peer,
-            "outcome": entry.outcome,
-            "request_digest": entry.request_digest,
-        }
-        for entry in entries
-    ]
-    source = batch_source(dialect, _COLUMNS)
+    names = ", ".join(COLUMNS)
+    rows = [dict(zip(COLUMNS, entry_row(entry), strict=True)) for entry in entries]
+    source = batch_source(dialect, COLUMNS)
     statement = f"INSERT INTO audit_entry ({names}) SELECT {names} FROM {source}"
-    await connection.execute(text(statement), batch_params(dialect, _COLUMNS, rows))
+    await connection.execute(text(statement), batch_params(dialect, COLUMNS, rows))
+
+
+def entry_row(entry: AuditEntry) -> tuple[object, ...]:
+    """Give the row of an entry, as stored, in the order of `COLUMNS`."""
+    return (
+        new_id(),
+        entry.organization,
+        to_microseconds(entry.time),
+        entry.actor,
+        entry.method,
+        entry.request_id,
+        entry.peer,
+        entry.outcome,
+        entry.request_digest,
+    )

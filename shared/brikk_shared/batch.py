@@ -69,6 +69,17 @@ def batch_source(dialect: Dialect, columns: Mapping[str, str], name: str = "b") 
     return f"(SELECT {', '.join(values)} FROM json_each(:{name}_rows)) AS {name}"
 
 
+def batch_arrays(columns: Mapping[str, str], *, first: int, name: str) -> str:
+    """Give what `batch_source` gives for PostgreSQL, in the driver's form, with arrays from $first.
+
+    For `Database.run_statement`, whose arguments are the columns themselves.
+    """
+    arrays = (
+        f"CAST(${number} AS {_ARRAYS[kind]})" for number, kind in enumerate(columns.values(), first)
+    )
+    return f"unnest({', '.join(arrays)}) WITH ORDINALITY AS {name}({', '.join(columns)}, place)"
+
+
 def batch_params(
     dialect: Dialect,
     columns: Mapping[str, str],

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar, cast
 
+import aiosqlite
 import asyncpg
 from sqlalchemy import Connection, NullPool, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -28,6 +30,8 @@ from brikk_shared.call import call_under_way
 from brikk_shared.driver_errors import driver_errors
 from brikk_shared.errors import StartError
 from brikk_shared.migrations import upgrade
+
+Result = TypeVar("Result")
 
 _POSTGRESQL_CONNECTIONS = 10
 _SQLITE_READERS = 4
@@ -165,6 +169,58 @@ class Database:
             async with self._reader.begin() as connection:
                 yield connection
 
+    async def run_statement(
+        self, statement: str, arguments: Sequence[object]
+    ) -> Sequence[asyncpg.Record]:
+        """Run one PostgreSQL statement as a transaction of its own, in one round trip.
+
+        It goes to the driver as it is, `$1` for an argument; no audit entry is added.
+
+        Raises:
+            Unavailable, Conflict: as `transaction` does.
+        """
+        with driver_errors():
+            async with self._writer.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver = cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
+                try:
+                    rows: list[asyncpg.Record] = await driver.fetch(statement, *arguments)
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    if driver.is_closed():
+                        # So that the pool notices, and forgets all that are as old.
+                        await connection.exec_driver_sql("SELECT 1")
+                    raise
+                return rows
+
+    async def run_in_driver(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do work in an SQLite transaction, all of it in one visit to the driver's thread.
+
+        It commits when the work returns; no audit entry is added.
+
+        Raises:
+            Unavailable: as `transaction` does.
+        """
+        with driver_errors():
+            async with self._writer.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver = cast("aiosqlite.Connection", raw.driver_connection)
+                # The driver has a public method for each statement, and none for many: each would
+                # be a visit to its thread and back.
+                visit = driver._execute(_transact, driver, work)  # type: ignore[no-untyped-call]  # it has no annotations
+                return cast("Result", await visit)
+
+
+def _transact(driver: aiosqlite.Connection, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    connection = driver._conn
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+    return result
+
 
 def _entry_of_call() -> Sequence[AuditEntry]:
     call = call_under_way()
@@ -195,6 +251,7 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
         pool_size=1 if writer else _SQLITE_READERS,
         max_overflow=0,
         pool_timeout=_POOL_TIMEOUT_S,
+        pool_reset_on_return=None,
         hide_parameters=True,
     )
 
@@ -215,6 +272,11 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
+    def reset(connection: DBAPIConnection, _record: object, _state: object) -> None:
+        # The pool would roll back whatever comes back, which is one more visit to the thread.
+        if connection.driver_connection.in_transaction:
+            connection.rollback()
+
     def give_up(connection: DBAPIConnection, _record: object, _error: object) -> None:
         # When a task is cancelled in a statement, its connection is closed; but one that has a
         # statement left lives on, with its transaction and the write lock (sqlite3_close_v2).
@@ -222,6 +284,7 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", configure)
     event.listen(engine.sync_engine, "begin", begin)
+    event.listen(engine.sync_engine, "reset", reset)
     event.listen(engine.sync_engine, "invalidate", give_up)
     return engine
 

@@ -45,7 +45,13 @@ def driver_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, OSError) as error:
+    except (
+        DBAPIError,
+        PoolTimeoutError,
+        asyncpg.PostgresError,
+        sqlite3.Error,
+        OSError,
+    ) as error:
         unavailable = _translate(error)
         if unavailable is None:
             raise

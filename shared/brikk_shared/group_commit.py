@@ -44,36 +44,41 @@ class _Queued(Generic[Item, Result]):
             self.answer.set_result(outcome)
 
 
+Write = Callable[[AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result | BrikkError]]]
+"""Writes a batch in the transaction it is given."""
+
+Commit = Callable[
+    [Sequence[Item], Sequence[AuditEntry | None]], Awaitable[Sequence[Result | BrikkError]]
+]
+"""Writes a batch in a transaction of its own, with the audit entry of each item not refused."""
+
+
 class GroupCommit(Generic[Item, Result]):
     """Commits at once when idle, and what queued meanwhile as the next batch; there is no timer.
 
-    `write` gets a batch and answers for each item, in the same order: with its result, or with the
-    error that it alone is refused with. A batch holds at most one item per key, so `write` may do
-    it all in set-based statements; count every row that an item touches among its keys. Items of
+    `commit` gets a batch and answers for each item, in the same order: with its result, or with the
+    error that it alone is refused with. A batch holds at most one item per key, so it may all be
+    done in set-based statements; count every row that an item touches among its keys. Items of
     one key are committed in the order in which they came.
 
-    An exception of `write` or of the commit is traced to its item by halving the batch, so that one
-    poisoned item fails alone. When the store does not answer, the whole batch fails as Unavailable:
-    it may have been committed all the same, and halving it could apply it twice.
+    An exception of `commit` is traced to its item by halving the batch, so that one poisoned item
+    fails alone. When the store does not answer, the whole batch fails as Unavailable: it may have
+    been committed all the same, and halving it could apply it twice.
 
     Args:
-        write: writes a batch in the transaction it is given.
+        commit: commits a batch; `in_transaction` makes it of what writes one.
         keys: the row keys that an item touches.
         max_batch: most items in one transaction.
     """
 
     def __init__(
         self,
-        database: Database,
-        write: Callable[
-            [AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result | BrikkError]]
-        ],
+        commit: Commit[Item, Result],
         *,
         keys: Callable[[Item], Collection[Hashable]],
         max_batch: int = 256,
     ) -> None:
-        self._database = database
-        self._write = write
+        self._commit = commit
         self._keys = keys
         self._max_batch = max_batch
         self._queue: deque[_Queued[Item, Result]] = deque()
@@ -143,7 +148,7 @@ class GroupCommit(Generic[Item, Result]):
         return batch
 
     async def _settle(self, batch: list[_Queued[Item, Result]], attempt: int = 1) -> None:
-        committing = asyncio.ensure_future(self._commit(batch))
+        committing = asyncio.ensure_future(self._try(batch))
         await asyncio.wait({committing})
         error = committing.exception()
         if error is None:
@@ -161,24 +166,34 @@ class GroupCommit(Generic[Item, Result]):
         else:
             batch[0].settle(error)
 
-    async def _commit(
-        self, batch: Sequence[_Queued[Item, Result]]
-    ) -> Sequence[Result | BrikkError]:
-        audit: list[AuditEntry] = []
-        async with self._database.transaction(audit=audit) as connection:
-            results = await self._write(connection, [queued.item for queued in batch])
-            if len(results) != len(batch):
-                raise RuntimeError(f"{len(batch)} items were written with {len(results)} results")
-            audit.extend(
-                queued.audit
-                for queued, result in zip(batch, results, strict=True)
-                if queued.audit is not None
-                and not queued.audit.recorded
-                and not isinstance(result, BrikkError)
-            )
-            faults.reach("commit.before")
+    async def _try(self, batch: Sequence[_Queued[Item, Result]]) -> Sequence[Result | BrikkError]:
+        results = await self._commit(
+            [queued.item for queued in batch], [queued.audit for queued in batch]
+        )
         faults.reach("commit.after")
         return results
+
+
+def in_transaction(database: Database, write: Write[Item, Result]) -> Commit[Item, Result]:
+    """Make a commit of what writes a batch."""
+
+    async def commit(
+        items: Sequence[Item], audit: Sequence[AuditEntry | None]
+    ) -> Sequence[Result | BrikkError]:
+        entries: list[AuditEntry] = []
+        async with database.transaction(audit=entries) as connection:
+            results = await write(connection, items)
+            if len(results) != len(items):
+                raise RuntimeError(f"{len(items)} items were written with {len(results)} results")
+            entries.extend(
+                entry
+                for entry, result in zip(audit, results, strict=True)
+                if entry is not None and not entry.recorded and not isinstance(result, BrikkError)
+            )
+            faults.reach("commit.before")
+        return results
+
+    return commit
 
 
 def _shutting_down() -> Unavailable:

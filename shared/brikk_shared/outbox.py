@@ -13,7 +13,8 @@ from brikk.event.v1.event_pb2 import Event
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 
-_COLUMNS = {"place": "bigint", "subject": "text", "payload": "bytes"}
+COLUMNS: Final = {"shard": "bigint", "subject": "text", "payload": "bytes"}
+"""Of an event's row, but for the destination."""
 
 # One shard to begin with. With more, a subject's shard is a hash of its name and must never change
 # while rows lie.
@@ -32,31 +33,48 @@ class Outbox:
         self._source = source
         self._dialect = database.dialect
         self._news = {destination: asyncio.Event() for destination in destinations}
-        names = ", ".join(f"('{destination}')" for destination in destinations)
-        # Rows get their numbers in the order of the select, so a subject's events stay in the order
-        # given.
-        self._insert = text(
+        self._columns = {**COLUMNS, "place": "bigint"}
+        self._insert = text(self.insert_from(batch_source(self._dialect, self._columns)))
+
+    def insert_from(self, source: str) -> str:
+        """Give the statement that adds the events of a source, for each destination.
+
+        Args:
+            source: what stands after FROM: a table `b` with `COLUMNS` and `place`. Rows get their
+                numbers in the order of `place`, so a subject's events stay in the order given.
+        """
+        names = ", ".join(f"('{destination}')" for destination in self._news) or "(NULL)"
+        return (
             "INSERT INTO outbox (destination, shard, subject, payload)"
-            f" SELECT d.name, {SHARD}, b.subject, b.payload"
-            f" FROM {batch_source(self._dialect, _COLUMNS)}"
-            f" CROSS JOIN (SELECT column1 AS name FROM (VALUES {names}) AS v) AS d ORDER BY b.place"
+            f" SELECT d.name, b.shard, b.subject, b.payload FROM {source}"
+            f" CROSS JOIN (SELECT column1 AS name FROM (VALUES {names}) AS v) AS d"
+            " WHERE d.name IS NOT NULL ORDER BY b.place"
         )
 
-    async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
-        """Add events to the transaction under way; call `wake` once it has committed.
+    def rows(self, events: Sequence[Event]) -> Sequence[tuple[int, str, bytes]]:
+        """Give the rows of events, in the order of `COLUMNS`; none when nobody is told.
 
         Whoever adds an event of a subject must hold that subject's own row locked: only then do the
         rows of a subject get their numbers in the order in which they commit.
         """
         if any(event.source != self._source for event in events):
             raise ValueError(f"an event of another source than {self._source}")
-        if not events or not self._news:
-            return
+        if not self._news:
+            return []
+        return [(SHARD, event.subject, event.SerializeToString()) for event in events]
+
+    async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
+        """Add events to the transaction under way; call `wake` once it has committed.
+
+        The same holds as for `rows`.
+        """
         rows = [
-            {"place": place, "subject": event.subject, "payload": event.SerializeToString()}
-            for place, event in enumerate(events)
+            dict(zip(self._columns, (*row, place), strict=True))
+            for place, row in enumerate(self.rows(events))
         ]
-        await connection.execute(self._insert, batch_params(self._dialect, _COLUMNS, rows))
+        if rows:
+            params = batch_params(self._dialect, self._columns, rows)
+            await connection.execute(self._insert, params)
 
     def wake(self) -> None:
         """Tell the relays of this process that there is something to carry."""

@@ -18,7 +18,7 @@ from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.call import Call, enter_call
 from brikk_shared.database import Database
 from brikk_shared.errors import Aborted, BrikkError, Reason, Unavailable
-from brikk_shared.group_commit import GroupCommit
+from brikk_shared.group_commit import GroupCommit, in_transaction
 from brikk_shared.identity import Identity
 from support.running import running
 
@@ -65,9 +65,8 @@ class Ledger:
         return [_refusal() if entry.refused else entry.number * 10 for entry in entries]
 
     def group(self, max_batch: int = 256) -> GroupCommit[Entry, int]:
-        return GroupCommit(
-            self.database, self.write, keys=lambda entry: entry.keys, max_batch=max_batch
-        )
+        commit = in_transaction(self.database, self.write)
+        return GroupCommit(commit, keys=lambda entry: entry.keys, max_batch=max_batch)
 
     async def written(self) -> list[int]:
         """Numbers of the entries that were committed, in order."""
@@ -228,7 +227,7 @@ async def test_writing_with_a_missing_answer_is_a_defect_that_is_told(database: 
     async def write(_: AsyncConnection, items: Sequence[int]) -> Sequence[int]:
         return items[1:]
 
-    group = GroupCommit[int, int](database, write, keys=lambda _: ())
+    group = GroupCommit[int, int](in_transaction(database, write), keys=lambda _: ())
     async with running(group.run):
         with pytest.raises(RuntimeError, match="1 items were written with 0 results"):
             await group.submit(1)
@@ -243,7 +242,7 @@ async def test_a_store_that_does_not_answer_is_asked_once_per_batch(postgres_url
         return items
 
     async with Database(postgres_url, migrations=None) as database:
-        group = GroupCommit[int, int](database, write, keys=lambda _: ())
+        group = GroupCommit[int, int](in_transaction(database, write), keys=lambda _: ())
         callers = [asyncio.create_task(group.submit(number)) for number in range(8)]
         await asyncio.sleep(0)
         async with running(group.run):
@@ -266,7 +265,7 @@ async def test_an_item_that_loses_against_another_transaction_is_tried_again(
         return items
 
     async with Database(postgres_url, migrations=None) as database:
-        group = GroupCommit[int, int](database, write, keys=lambda _: ())
+        group = GroupCommit[int, int](in_transaction(database, write), keys=lambda _: ())
         async with running(group.run):
             assert await group.submit(7) == 7
     assert attempts == [1, 1, 1]
@@ -285,7 +284,7 @@ async def test_a_value_that_the_store_refuses_fails_alone(postgres_url: str) -> 
         return items
 
     async with Database(postgres_url, migrations=None) as database:
-        group = GroupCommit[str, str](database, write, keys=lambda item: (item,))
+        group = GroupCommit[str, str](in_transaction(database, write), keys=lambda item: (item,))
         callers = [asyncio.create_task(group.submit(name)) for name in ("a", "b\0", "c", "\ud800")]
         await asyncio.sleep(0)
         async with running(group.run):

@@ -21,7 +21,7 @@ from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
 from brikk_shared import faults
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
-from brikk_shared.group_commit import GroupCommit
+from brikk_shared.group_commit import GroupCommit, in_transaction
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.outbox import Outbox
@@ -70,7 +70,9 @@ async def main(url: str, receiver: str, last: int) -> None:
             await outbox.add(connection, [event(number) for number in numbers])
             return numbers
 
-        commits = GroupCommit[int, int](database, write, keys=lambda _: ("counter",))
+        commits = GroupCommit[int, int](
+            in_transaction(database, write), keys=lambda _: ("counter",)
+        )
         async with database.reading() as connection:
             counted = (await connection.execute(COUNTED)).scalar() or 0
         async with running(commits.run), running(relay.run):

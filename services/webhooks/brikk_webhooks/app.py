@@ -11,7 +11,7 @@ from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.errors import StartError
-from brikk_shared.group_commit import GroupCommit
+from brikk_shared.group_commit import GroupCommit, in_transaction
 from brikk_shared.marks import gap_counter
 from brikk_webhooks.api.events import EventServicer
 from brikk_webhooks.api.webhooks import WebhookServicer
@@ -47,8 +47,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         )
     )
     log: GroupCommit[Report, bool] = GroupCommit(
-        database,
-        AttemptLog(database).write,
+        in_transaction(database, AttemptLog(database).write),
         keys=lambda report: (report.claim.delivery_id,),
     )
     sender = Sender(

@@ -37,7 +37,8 @@ from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings
 from brikk_workflow.store.ownership import REPLICA
-from brikk_workflow.store.transitions import TransitionWriter, keys
+from brikk_workflow.store.transition_writer import TransitionWriter
+from brikk_workflow.store.transitions import keys
 
 
 async def build(settings: WorkflowSettings, app: Application) -> None:
@@ -80,7 +81,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         },
     )
     writer = TransitionWriter(database, outbox, observe=metrics.batch_size.observe)
-    commits = GroupCommit(database, writer.write, keys=keys)
+    commits = GroupCommit(writer.commit, keys=keys)
     changes = Changes()
     definitions = Definitions(database)
     engine = Engine(

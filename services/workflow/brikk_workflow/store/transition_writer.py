@@ -1,0 +1,49 @@
+"""The commit of batches of decisions: rows first, then what belongs to the rows that took them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from brikk_shared.audit import AuditEntry
+from brikk_shared.database import Database
+from brikk_shared.outbox import Outbox
+from brikk_workflow.store.transition_rows import to_rows
+from brikk_workflow.store.transitions import NOT_APPLIED, Write, Written
+from brikk_workflow.store.transitions_postgresql import PostgresqlTransitions
+from brikk_workflow.store.transitions_sqlite import SqliteTransitions
+
+
+class TransitionWriter:
+    """Commits batches of decisions, each with as little as its store allows.
+
+    Args:
+        observe: told the size of each batch.
+    """
+
+    def __init__(
+        self, database: Database, outbox: Outbox, *, observe: Callable[[int], None]
+    ) -> None:
+        self._outbox = outbox
+        self._observe = observe
+        self._store = (
+            SqliteTransitions(database, outbox)
+            if database.dialect == "sqlite"
+            else PostgresqlTransitions(database, outbox)
+        )
+
+    async def commit(
+        self, writes: Sequence[Write], audit: Sequence[AuditEntry | None]
+    ) -> Sequence[Written]:
+        """Write the batch in a transaction of its own; see `brikk_shared.group_commit`."""
+        self._observe(len(writes))
+        entries = [each for each in audit if each is not None and not each.recorded]
+        rows = to_rows(writes, entries, self._outbox)
+        taken = await self._store.commit(rows)
+        for entry in entries:
+            entry.recorded = True
+        return [
+            NOT_APPLIED
+            if (inbox_seq := taken.get(write.changes.execution_id)) is None
+            else Written(applied=True, inbox_seq=inbox_seq)
+            for write in writes
+        ]
