@@ -3,23 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from brikk_workflow.domain.adoption import adoptable
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decision import Call, Decision, Event, Values
-from brikk_workflow.domain.fold import Fold
+from brikk_workflow.domain.definition import WorkflowDefinition
+from brikk_workflow.domain.draft import Draft
+from brikk_workflow.domain.fold import apply
+from brikk_workflow.domain.holding import queue
 from brikk_workflow.domain.orders import make_call, make_scope, readable_outputs, render_input
 from brikk_workflow.domain.state import ExecutionState, StepStatus
+from brikk_workflow.domain.steps import proceed
 
 
 def start(
-    workflow: CompiledWorkflow, *, values: Values, now: datetime, random: Callable[[], float]
+    workflow: CompiledWorkflow,
+    *,
+    values: Values,
+    now: datetime,
+    random: Callable[[], float],
+    queued: bool = False,
 ) -> Decision:
-    """Begin an execution: the steps that wait for nothing are called."""
+    """Begin an execution: the steps that wait for nothing are called.
+
+    With `queued` there is no place for it yet: it is only recorded, and begins once Admitted.
+    """
     state = ExecutionState(started_at=now, deadline=now + workflow.definition.timeout)
-    fold = Fold(workflow, state, values, now, random)
-    fold.start()
-    return fold.decision()
+    draft = Draft(workflow, state, values, now, random)
+    draft.journal.started("")
+    _begin(draft, queued)
+    return draft.decision()
+
+
+def adopt(
+    workflow: CompiledWorkflow,
+    *,
+    retry_of: str,
+    definition: WorkflowDefinition,
+    state: ExecutionState,
+    values: Values,
+    now: datetime,
+    random: Callable[[], float],
+    queued: bool = False,
+) -> Decision:
+    """Begin an execution in the place of one that ended, with what that one had done.
+
+    `retry_of` is its id, `definition` what it ran and `state` how it ended. `values` are those of
+    the new execution with the outputs of the old; those it adopts are in the decision's outputs.
+    """
+    steps = adoptable(workflow.definition, definition, state)
+    outputs = {
+        step_id: values.outputs[step_id]
+        for step_id, step in steps.items()
+        if step.status is StepStatus.SUCCEEDED
+    }
+    begun = ExecutionState(started_at=now, deadline=now + workflow.definition.timeout, steps=steps)
+    draft = Draft(workflow, begun, replace(values, outputs=outputs), now, random)
+    draft.outputs = outputs
+    draft.journal.started(retry_of)
+    for step_id in steps:
+        draft.journal.adopted(step_id)
+    _begin(draft, queued)
+    return draft.decision()
 
 
 def decide(
@@ -36,10 +83,10 @@ def decide(
     An execution that has ended absorbs everything. A result whose token is not that of the call
     in flight is only recorded. `random` answers in [0, 1) and spreads the waits of retries.
     """
-    fold = Fold(workflow, state, values, now, random)
+    draft = Draft(workflow, state, values, now, random)
     for event in events:
-        fold.apply(event)
-    return fold.decision()
+        apply(draft, event)
+    return draft.decision()
 
 
 def calls_in_flight(
@@ -52,3 +99,10 @@ def calls_in_flight(
         for step_id, step in state.steps.items()
         if step.status is StepStatus.RUNNING
     )
+
+
+def _begin(draft: Draft, queued: bool) -> None:
+    if queued:
+        queue(draft)
+    else:
+        proceed(draft, draft.ready())

@@ -87,7 +87,7 @@ def budget_exceeded(budget: str, limit: str) -> Failure:
     return Failure(
         code="RESOURCE_EXHAUSTED",
         reason=Reason.BUDGET_EXCEEDED,
-        message=f"The execution has used up its budget: {limit} ({budget})",
+        message=f"The execution has used up its budget ({budget}: {limit})",
         metadata={"budget": budget, "limit": limit},
     )
 

@@ -10,6 +10,7 @@ from brikk_workflow.domain.decision import Announcement, HistoryEntry
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepState
+from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 
 class Journal:
@@ -23,10 +24,43 @@ class Journal:
         self._started_at = state.started_at
         self._now = now
 
-    def started(self) -> None:
-        """Record the beginning of the execution."""
-        self._record("execution.started", "", self._version())
-        self._announce("execution.started", self._version())
+    def started(self, retry_of: str) -> None:
+        """Record the beginning of the execution, which may retry another one."""
+        facts = self._version()
+        if retry_of:
+            facts["retry_of"] = f"executions/{retry_of}"
+        self._record("execution.started", "", facts)
+        self._announce("execution.started", facts)
+
+    def queued(self) -> None:
+        """Record that there was no place for the execution."""
+        self._record("execution.queued", "", {})
+
+    def admitted(self) -> None:
+        """Record that the execution got its place."""
+        self._record("execution.admitted", "", {})
+
+    def paused(self, reason: str) -> None:
+        """Record that somebody paused the execution."""
+        facts = self._version() | {"reason": reason}
+        self._record("execution.paused", "", facts)
+        self._announce("execution.paused", facts)
+
+    def quarantined(self, failure: Failure) -> None:
+        """Record why the execution stands still."""
+        facts = self._version() | _why(failure) | _step(failure)
+        self._record("execution.quarantined", "", facts | _code(failure))
+        self._announce("execution.quarantined", facts)
+
+    def resumed(self, held: timedelta) -> None:
+        """Record that the execution goes on."""
+        facts = self._version() | {"held_ms": _milliseconds(held)}
+        self._record("execution.resumed", "", facts)
+        self._announce("execution.resumed", facts)
+
+    def adopted(self, step_id: str) -> None:
+        """Record that a step was done by the execution that this one retries."""
+        self._record("step.adopted", step_id, {})
 
     def attempt_started(self, step_id: str, step: StepState) -> None:
         """Record that a call was ordered."""
@@ -45,20 +79,29 @@ class Journal:
         self._record("step.late_result", step_id, {"token": token})
 
     def attempt_failed(
-        self, step_id: str, step: StepState, latency: timedelta, delay: timedelta | None
+        self,
+        step_id: str,
+        step: StepState,
+        latency: timedelta,
+        delay: timedelta | None,
+        usage: Usage,
     ) -> None:
         """Record a failed attempt; with a delay it is followed by another one."""
         facts = _why(step.failure) | {"attempt": step.attempt, "agent": step.agent}
         facts["latency_ms"] = _milliseconds(latency)
+        _add_usage(facts, usage)
         if delay is not None:
             facts["delay_ms"] = _milliseconds(delay)
         self._record("step.attempt_failed", step_id, facts | _code(step.failure))
         if delay is not None:
             self._announce("step.retrying", self._called(step_id) | facts)
 
-    def step_succeeded(self, step_id: str, step: StepState, latency: timedelta) -> None:
+    def step_succeeded(
+        self, step_id: str, step: StepState, latency: timedelta, usage: Usage
+    ) -> None:
         """Record a success."""
         facts = self._summary(step, latency)
+        _add_usage(facts, usage)
         self._record("step.succeeded", step_id, facts)
         self._announce("step.succeeded", self._called(step_id) | facts)
 
@@ -82,12 +125,10 @@ class Journal:
         """Record the end of the execution."""
         facts = self._version()
         facts["duration_ms"] = _milliseconds(self._now - self._started_at)
-        if failure is not None and status is ExecutionStatus.CANCELLED:
+        if failure is not None and status is not ExecutionStatus.FAILED:
             facts["reason"] = failure.message
         elif failure is not None:
-            facts |= _why(failure)
-            if "step" in failure.metadata:
-                facts["step"] = failure.metadata["step"]
+            facts |= _why(failure) | _step(failure)
         self._record(f"execution.{status}", "", facts | _code(failure))
         self._announce(f"execution.{status}", facts)
 
@@ -129,6 +170,16 @@ def _attempt(step: StepState) -> dict[str, Json]:
 
 def _why(failure: Failure | None) -> dict[str, Json]:
     return {} if failure is None else {"reason": failure.reason.value, "message": failure.message}
+
+
+def _step(failure: Failure) -> dict[str, Json]:
+    """Return the step for which an execution failed or stands still, if it was one."""
+    return {"step": failure.metadata["step"]} if "step" in failure.metadata else {}
+
+
+def _add_usage(facts: dict[str, Json], usage: Usage) -> None:
+    if usage is not NO_USAGE:
+        facts["tokens"], facts["cost_micros"] = usage.tokens, usage.cost_micros
 
 
 def _code(failure: Failure | None) -> dict[str, Json]:

@@ -193,7 +193,7 @@ def state_to_json(state: ExecutionState) -> StateJson:
         failure=None if state.failure is None else _failure_to_json(state.failure),
         steps={step_id: _step_to_json(step) for step_id, step in state.steps.items()},
     )
-    if state.calls:
+    if state.calls != state.dispatches:
         stored["calls"] = state.calls
     if state.usage.tokens:
         stored["tokens"] = state.usage.tokens
@@ -213,7 +213,7 @@ def state_from_json(stored: StateJson) -> ExecutionState:
         status=ExecutionStatus(stored["status"]),
         sequence=stored["sequence"],
         dispatches=stored["dispatches"],
-        calls=stored.get("calls", 0),
+        calls=stored.get("calls", stored["dispatches"]),
         usage=Usage(tokens=stored.get("tokens", 0), cost_micros=stored.get("cost_micros", 0)),
         admitted=stored.get("admitted", True),
         started_at=_from_stamp(stored["started_at"]),

@@ -1,0 +1,28 @@
+"""What a new execution takes over from the one it retries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+
+from brikk_workflow.domain.definition import WorkflowDefinition
+from brikk_workflow.domain.state import ExecutionState, StepState
+
+
+def adoptable(
+    definition: WorkflowDefinition, before: WorkflowDefinition, state: ExecutionState
+) -> Mapping[str, StepState]:
+    """Return the steps that need not be done again.
+
+    They are done, defined as they were, and so is all they wait for: what is made of something
+    else now is made again.
+    """
+    steps = {step.id: step for step in definition.steps}
+    same = {step.id for step in before.steps if steps.get(step.id) == step}
+    adopted: dict[str, StepState] = {}
+    graph = {step.id: step.after for step in definition.steps}
+    for step_id in TopologicalSorter(graph).static_order():
+        step = state.step(step_id)
+        if step_id in same and step.status.done and adopted.keys() >= set(graph[step_id]):
+            adopted[step_id] = step
+    return adopted

@@ -1,0 +1,99 @@
+"""What becomes of a step when its call is answered, or never will be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from brikk_shared.errors import Reason
+from brikk_workflow.domain.decision import AgentMissing, AttemptFailed, AttemptSucceeded
+from brikk_workflow.domain.definition import AtMostOnce
+from brikk_workflow.domain.draft import Draft
+from brikk_workflow.domain.failure import outcome_unknown
+from brikk_workflow.domain.holding import suspend
+from brikk_workflow.domain.retry import backoff, may_retry
+from brikk_workflow.domain.state import StepState, StepStatus
+from brikk_workflow.domain.steps import fail, order, proceed, wait
+
+# Of a failed attempt the agent told; of these nobody knows what it did.
+_SILENT = frozenset({Reason.STEP_TIMEOUT, Reason.AGENT_UNAVAILABLE})
+
+
+def take_answer(draft: Draft, event: AttemptSucceeded | AttemptFailed | AgentMissing) -> None:
+    """Take in what became of a call, unless its token says that nobody waits for it any more."""
+    step = draft.step(event.step_id)
+    if not step.token or step.token != event.token:
+        draft.journal.late_result(event.step_id, event.token)
+    elif isinstance(event, AttemptSucceeded):
+        _succeed(draft, step, event)
+    elif isinstance(event, AttemptFailed):
+        _retry_or_fail(draft, step, event)
+    else:
+        draft.forget(event.token)
+        draft.calls -= 1
+        wait(draft, event.step_id, step)
+
+
+def lose_calls(draft: Draft) -> None:
+    """Make the calls in flight again, for nobody listens for their answers any more."""
+    for step_id, step in draft.under_way(StepStatus.RUNNING):
+        draft.journal.attempt_lost(step_id, step)
+        draft.forget(step.token)
+        if draft.workflow.steps[step_id].step.at_most_once is not None:
+            _leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
+        elif draft.running:
+            order(draft, step_id, step, step.attempt, draft.now)
+        else:
+            wait(draft, step_id, replace(step, attempt_at=draft.clock))
+
+
+def _succeed(draft: Draft, step: StepState, event: AttemptSucceeded) -> None:
+    step_id = event.step_id
+    done = StepState(
+        status=StepStatus.SUCCEEDED,
+        attempt=step.attempt,
+        agent=event.agent,
+        started_at=step.started_at,
+        attempt_at=step.attempt_at,
+        close_by=step.close_by,
+        ended_at=draft.now,
+    )
+    draft.steps[step_id] = done
+    draft.usage += event.usage
+    draft.accept(step_id, event.output)
+    draft.journal.step_succeeded(step_id, done, event.latency, event.usage)
+    proceed(draft, draft.freed_by(step_id))
+
+
+def _retry_or_fail(draft: Draft, step: StepState, event: AttemptFailed) -> None:
+    definition = draft.workflow.steps[event.step_id].step
+    policy = definition.retry
+    draft.usage += event.usage
+    step = replace(step, token="", agent=event.agent, failure=event.failure)
+    unknown = definition.at_most_once is not None and event.failure.reason in _SILENT
+    delay = None
+    if not unknown and step.attempt < policy.max_attempts and may_retry(event.failure, policy):
+        delay = backoff(policy, step.attempt, draft.random())
+        if step.close_by is not None and draft.clock + delay >= step.close_by:
+            delay = None
+    draft.journal.attempt_failed(event.step_id, step, event.latency, delay, event.usage)
+    if unknown:
+        _leave_unknown(draft, event.step_id, step, event.failure.message, event.latency)
+    elif delay is None:
+        fail(draft, event.step_id, step, event.failure, event.latency)
+    else:
+        draft.steps[event.step_id] = replace(
+            step, status=StepStatus.BACKING_OFF, due_at=draft.clock + delay
+        )
+
+
+def _leave_unknown(
+    draft: Draft, step_id: str, step: StepState, cause: str, latency: timedelta = timedelta()
+) -> None:
+    """Do what the step says for a call that may be made once and was not answered."""
+    failure = outcome_unknown(step_id, step.agent, cause)
+    if draft.workflow.steps[step_id].step.at_most_once is AtMostOnce.FAIL:
+        fail(draft, step_id, step, failure, latency)
+        return
+    draft.steps[step_id] = replace(step, status=StepStatus.UNKNOWN, failure=failure)
+    suspend(draft, failure)

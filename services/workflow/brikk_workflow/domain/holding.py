@@ -1,0 +1,76 @@
+"""How an execution waits for a place, is paused or suspended, and goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from brikk_workflow.domain.draft import Draft
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.state import ExecutionStatus, StepStatus
+from brikk_workflow.domain.steps import order, proceed
+
+
+def queue(draft: Draft) -> None:
+    """Let an execution that was just accepted wait for a place."""
+    draft.status, draft.admitted = ExecutionStatus.QUEUED, False
+    draft.journal.queued()
+
+
+def admit(draft: Draft) -> None:
+    """Give an execution its place; a held one takes it when it is resumed."""
+    if draft.admitted:
+        return
+    draft.admitted = True
+    draft.journal.admitted()
+    if draft.status is ExecutionStatus.QUEUED:
+        draft.status = ExecutionStatus.RUNNING
+        proceed(draft, draft.ready())
+
+
+def pause(draft: Draft, reason: str) -> None:
+    """Make no further call; what stands still already is left as it is."""
+    if draft.status in (ExecutionStatus.RUNNING, ExecutionStatus.QUEUED):
+        draft.status, draft.held_at = ExecutionStatus.PAUSED, draft.now
+        draft.journal.paused(reason)
+
+
+def suspend(draft: Draft, failure: Failure) -> None:
+    """Stand still until somebody decides, for the first reason that was given.
+
+    It touches nothing that a defect may have spoilt, so that it cannot fail itself.
+    """
+    if draft.status is not ExecutionStatus.QUARANTINED:
+        draft.status, draft.failure, draft.held_at = (
+            ExecutionStatus.QUARANTINED,
+            failure,
+            draft.clock,
+        )
+        draft.journal.quarantined(failure)
+
+
+def resume(draft: Draft) -> None:
+    """Go on where the execution was held: its clocks take up where they stood still."""
+    if draft.held_at is None:
+        return
+    length = draft.now - draft.held_at
+    if draft.status is ExecutionStatus.QUARANTINED:
+        draft.deadline += length
+    draft.status = ExecutionStatus.RUNNING if draft.admitted else ExecutionStatus.QUEUED
+    draft.failure = draft.held_at = None
+    draft.journal.resumed(length)
+    for step_id, step in draft.under_way():
+        draft.steps[step_id] = replace(
+            step,
+            attempt_at=_later(step.attempt_at, length),
+            due_at=_later(step.due_at, length),
+            close_by=_later(step.close_by, length),
+        )
+    for step_id, step in draft.under_way(StepStatus.UNKNOWN):
+        order(draft, step_id, step, step.attempt, draft.now)
+    if draft.running:
+        proceed(draft, draft.ready())
+
+
+def _later(time: datetime | None, length: timedelta) -> datetime | None:
+    return None if time is None else time + length
