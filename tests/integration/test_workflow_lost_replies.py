@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from brikk_shared.audit import AuditEntry
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
 from brikk_shared.group_commit import GroupCommit
@@ -29,7 +29,8 @@ from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store import transitions
 from brikk_workflow.store.executions import get_execution
-from brikk_workflow.store.transitions import Move, TransitionWriter, Write, Written, keys
+from brikk_workflow.store.transition_writer import TransitionWriter
+from brikk_workflow.store.transitions import Move, Write, Written, keys
 from brikk_workflow.store.workflows import add_version
 from support.directories import Setting
 from support.discovery import until
@@ -54,10 +55,10 @@ class Forgetful:
         self._step_id = step_id
         self.recorded = ""
 
-    async def write(
-        self, connection: AsyncConnection, writes: Sequence[Write]
+    async def commit(
+        self, writes: Sequence[Write], audit: Sequence[AuditEntry | None]
     ) -> Sequence[Written]:
-        written = list(await self._writer.write(connection, writes))
+        written = list(await self._writer.commit(writes, audit))
         for index, each in enumerate(writes):
             step = each.changes.state.steps.get(self._step_id)
             if isinstance(each, Move) and step and step.token and not self.recorded:
@@ -84,7 +85,7 @@ async def replica(
             random=lambda: 0.5,
             database=database,
             outbox=outbox,
-            commits=GroupCommit(database, forgetful.write, keys=keys),
+            commits=GroupCommit(forgetful.commit, keys=keys),
             directory=setting.directory,
             selector=setting.selector,
             caller=caller,
