@@ -19,9 +19,10 @@ LONGEST = 60.0
 """Seconds that it stays open at most."""
 TRIAL = 10.0
 """Seconds that a call on trial may take; then another is sent."""
-_MOST_DOUBLED = 10
 FORGOTTEN = 300.0
 """Seconds after which an endpoint that nobody called any more begins anew."""
+
+_MOST_DOUBLED = 10
 
 
 @dataclass(kw_only=True, slots=True)
