@@ -136,8 +136,13 @@ def from_status(status: status_pb2.Status) -> BrikkError:
 
 def from_rpc_error(error: grpc.RpcError) -> BrikkError:
     """The error that a server answered with, or that gRPC made because there was no answer."""
+    return from_status(status_of(error))
+
+
+def status_of(error: grpc.RpcError) -> status_pb2.Status:
+    """The status of a failed call, with the details that the server gave."""
     if not isinstance(error, (grpc.aio.AioRpcError, grpc.Call)):
-        return errors.Unknown(Reason.INTERNAL, "the call failed without a status")
+        return status_pb2.Status(code=code_pb2.UNKNOWN, message="the call failed without a status")
     code = error.code().value[0]
     encoded = dict(error.trailing_metadata() or ()).get(STATUS_KEY)
     if isinstance(encoded, bytes):
@@ -147,8 +152,8 @@ def from_rpc_error(error: grpc.RpcError) -> BrikkError:
             pass  # a broken detail of a foreign server leaves the plain code
         else:
             if status.code == code:
-                return from_status(status)
-    return from_status(status_pb2.Status(code=code, message=error.details() or ""))
+                return status
+    return status_pb2.Status(code=code, message=error.details() or "")
 
 
 def _unpack(detail: Any, kind: type[_M]) -> _M | None:

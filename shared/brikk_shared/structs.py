@@ -31,11 +31,25 @@ def to_struct(
     does not know. `field` begins the path it names.
     """
     struct = struct_pb2.Struct()
+    fill_struct(struct, value, field=field, max_depth=max_depth)
+    return struct
+
+
+def fill_struct(
+    struct: struct_pb2.Struct,
+    value: Mapping[str, object],
+    *,
+    field: str = "value",
+    max_depth: int = MAX_DEPTH,
+) -> None:
+    """Convert a mapping into an empty Struct that is part of a larger message.
+
+    Refuses what `to_struct` refuses; what was filled in by then is of no use.
+    """
     try:
         _fill_struct(struct, value, max_depth)
     except _Refused as refused:
         raise refused.error(field, max_depth) from None
-    return struct
 
 
 def to_value(
@@ -71,6 +85,16 @@ def from_value(value: struct_pb2.Value) -> Json:
     return None
 
 
+def read_struct(
+    struct: struct_pb2.Struct, *, field: str = "value", max_depth: int = MAX_DEPTH
+) -> dict[str, Json]:
+    """Convert a Struct that a stranger sent; refuses what `to_struct` would not have made."""
+    try:
+        return _read_struct(struct, max_depth)
+    except _Refused as refused:
+        raise refused.error(field, max_depth) from None
+
+
 class _Refused(Exception):
     """A part that cannot be converted; the containers around it put their keys before its path."""
 
@@ -90,6 +114,56 @@ class _Refused(Exception):
             metadata={"field": field, "limit": str(max_depth)},
             violations=[FieldViolation(field, self.description)],
         )
+
+
+def _read_struct(struct: struct_pb2.Struct, levels: int) -> dict[str, Json]:
+    if levels == 0:
+        raise _Refused("is nested too deeply", too_deep=True)
+    fields = struct.fields
+    members: dict[str, Json] = {}
+    for key in fields:
+        if "\0" in key:
+            raise _Refused("has a key with a NUL character")
+        try:
+            members[key] = _read_value(fields[key], levels - 1)
+        except _Refused as refused:
+            refused.path.append(f".{key}")
+            raise
+    return members
+
+
+def _read_list(values: struct_pb2.ListValue, levels: int) -> list[Json]:
+    if levels == 0:
+        raise _Refused("is nested too deeply", too_deep=True)
+    items: list[Json] = []
+    for index, value in enumerate(values.values):
+        try:
+            items.append(_read_value(value, levels - 1))
+        except _Refused as refused:
+            refused.path.append(f"[{index}]")
+            raise
+    return items
+
+
+def _read_value(value: struct_pb2.Value, levels: int) -> Json:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        text = value.string_value
+        if "\0" in text:
+            raise _Refused("contains a NUL character")
+        return text
+    if kind == "number_value":
+        number = value.number_value
+        if not math.isfinite(number):
+            raise _Refused("is not a finite number")
+        return number
+    if kind == "struct_value":
+        return _read_struct(value.struct_value, levels)
+    if kind == "list_value":
+        return _read_list(value.list_value, levels)
+    if kind == "bool_value":
+        return value.bool_value
+    return None
 
 
 def _fill_struct(struct: struct_pb2.Struct, mapping: Mapping[str, object], levels: int) -> None:
@@ -142,7 +216,7 @@ def _fill_value(target: struct_pb2.Value, item: object, levels: int) -> None:
         target.number_value = number
     elif item is None:
         target.null_value = struct_pb2.NULL_VALUE
-    elif isinstance(item, Mapping):
+    elif isinstance(item, (dict, Mapping)):  # a dict is told at once, a Mapping is looked up
         target.struct_value.SetInParent()  # an empty object is an object
         _fill_struct(target.struct_value, item, levels)
     elif isinstance(item, (list, tuple)):

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -19,8 +18,10 @@ from brikk_discovery.settings import DiscoverySettings
 from brikk_shared.application import running
 from brikk_shared.clock import SystemClock
 from brikk_shared.testing import Tokens, bearer
-from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
+from brikk_workflow.clients.agents import AgentCaller
+from brikk_workflow.clients.work import Answered, Outcome, Refused
 from support.agents import CallKeys, execute
+from support.calling import outcome_of, work
 from support.discovery import SCOPES, Caller, until
 from support.loopback import LOOPBACK, egress
 
@@ -171,36 +172,26 @@ async def test_the_workflow_service_calls_it_and_understands_its_failures(tmp_pa
             raise Retryable("NO_INK", "The pen is being filled", metadata={"pen": "blue"})
         return {"text": text * times}
 
-    def work(**given: str | float) -> Work:
-        return Work(
-            capability="text.write",
-            input=given,
-            execution="executions/e1",
-            step="write",
-            attempt=1,
-            idempotency_key="k",
-            attempt_token="a",
-            traceparent="",
-            timeout=timedelta(seconds=30),
-        )
+    async def call(name: str, **given: str | float) -> Outcome:
+        return await outcome_of(caller, name, agent.endpoint, work("text.write", given))
 
     caller = AgentCaller(egress=egress(), signer=keys.signer, clock=SystemClock())
     await agent.start()
     try:
-        answered = await caller.call(agent.name, agent.endpoint, work(text="ab", times=2.0))
+        answered = await call(agent.name, text="ab", times=2.0)
         assert isinstance(answered, Answered)
         assert answered.output == {"text": "abab"}
-        refused = await caller.call(agent.name, agent.endpoint, work(text=""))
+        refused = await call(agent.name, text="")
         assert isinstance(refused, Refused)
         assert (refused.failure.code, refused.failure.retryable) == ("ABORTED", True)
         assert refused.failure.message == "The pen is being filled"
         assert refused.failure.metadata["agent_reason"] == "NO_INK"
         assert refused.failure.metadata["pen"] == "blue"
-        wrong = await caller.call(agent.name, agent.endpoint, work(text="ab", times=1.5))
+        wrong = await call(agent.name, text="ab", times=1.5)
         assert isinstance(wrong, Refused)
         assert (wrong.failure.code, wrong.failure.retryable) == ("INVALID_ARGUMENT", False)
         assert wrong.failure.metadata["field"] == "times"
-        other = await caller.call("agents/other", agent.endpoint, work(text="ab"))
+        other = await call("agents/other", text="ab")
         assert isinstance(other, Refused)
         assert (other.failure.code, other.failure.retryable) == ("UNAUTHENTICATED", False)
     finally:

@@ -17,8 +17,10 @@ from brikk_shared.egress import Egress, LookUp
 from brikk_shared.errors import Reason
 from brikk_shared.networks import IPAddress
 from brikk_shared.status import from_status
-from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
+from brikk_workflow.clients.agents import AgentCaller
+from brikk_workflow.clients.work import Answered, Refused
 from support.agents import CallKeys, ScriptedRegistry, connection_to, served
+from support.calling import outcome_of, work
 from support.canary import Canary, Rebinding, canary
 from support.scripted_discovery import candidate
 from support.workflows import State, World, echo
@@ -141,18 +143,8 @@ async def call(
     capability: str = "where",
     timeout: timedelta = timedelta(seconds=30),
 ) -> Answered | Refused:
-    work = Work(
-        capability=capability,
-        input={},
-        execution="executions/e1",
-        step="s1",
-        attempt=1,
-        idempotency_key="executions/e1/s1",
-        attempt_token="s1-1-1",
-        traceparent="",
-        timeout=timeout,
-    )
-    return await caller.call("agents/worker", f"agent.example:{port}", work)
+    order = work(capability, {}, timeout=timeout)
+    return await outcome_of(caller, "agents/worker", f"agent.example:{port}", order)
 
 
 def host_of(outcome: Answered | Refused) -> object:

@@ -16,9 +16,11 @@ from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceStu
 from brikk_agent import Agent, Retryable
 from brikk_shared.errors import Reason
 from brikk_shared.testing import ManualClock
-from brikk_workflow.clients.agents import AgentCaller, Answered, Refused, Work
+from brikk_workflow.clients.agents import AgentCaller
+from brikk_workflow.clients.work import Answered, Refused
 from brikk_workflow.domain.payload import Json
 from support.agents import CallKeys, ScriptedRegistry, connection_to, served
+from support.calling import outcome_of, work
 from support.loopback import egress
 
 LARGE = "x" * 900_000
@@ -114,19 +116,8 @@ async def call(
     timeout: timedelta = timedelta(seconds=30),
     **given: Json,
 ) -> Answered | Refused:
-    work = Work(
-        capability=capability,
-        input=given,
-        execution="executions/e1",
-        step="s1",
-        attempt=1,
-        idempotency_key="executions/e1/s1",
-        # Of another execution's attempt it may be the same.
-        attempt_token="s1-1-1",
-        traceparent="",
-        timeout=timeout,
-    )
-    return await caller.call(worker.agent.name, worker.endpoint, work)
+    order = work(capability, given, timeout=timeout)
+    return await outcome_of(caller, worker.agent.name, worker.endpoint, order)
 
 
 def text_of(outcome: Answered | Refused) -> Json:

@@ -108,16 +108,29 @@ class Selector:
     @contextmanager
     def calling(self, organization: str, agent: str) -> Iterator[None]:
         """Counts a call as in flight while the block runs."""
-        key = (organization, agent)
-        self._in_flight[key] = self._in_flight.get(key, 0) + 1
+        self.begin(organization, agent)
         try:
             yield
         finally:
-            left = self._in_flight[key] - 1
-            if left:
-                self._in_flight[key] = left
-            else:
-                del self._in_flight[key]
+            self.end(organization, agent)
+
+    def begin(self, organization: str, agent: str) -> None:
+        """Counts a call as in flight until `end`."""
+        key = (organization, agent)
+        self._in_flight[key] = self._in_flight.get(key, 0) + 1
+
+    def end(self, organization: str, agent: str) -> None:
+        """Counts a call that began no longer."""
+        key = (organization, agent)
+        left = self._in_flight[key] - 1
+        if left:
+            self._in_flight[key] = left
+        else:
+            del self._in_flight[key]
+
+    def in_flight(self, organization: str, option: Option) -> int:
+        """Return the calls in flight at an option: ours, or those it told of if they are more."""
+        return max(self._in_flight.get((organization, option.agent), 0), option.in_flight)
 
     def settle(
         self,
@@ -263,5 +276,4 @@ class Selector:
         return (calls + 1.0) / (option.capacity or 1)
 
     def _is_full(self, question: _Question, option: Option) -> bool:
-        calls = self._in_flight.get((question.group.organization, option.agent), 0)
-        return max(calls, option.in_flight) >= (option.capacity or 1)
+        return self.in_flight(question.group.organization, option) >= (option.capacity or 1)

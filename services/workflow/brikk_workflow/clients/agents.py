@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import grpc
 
-from brikk.agent.v1 import agent_runtime_service_pb2
+from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk_shared.clock import Clock
 from brikk_shared.egress import Egress
-from brikk_shared.errors import BrikkError, DeadlineExceeded, Reason, Unavailable
+from brikk_shared.errors import BrikkError
 from brikk_shared.signing import TokenSigner
-from brikk_shared.status import from_rpc_error
-from brikk_shared.structs import from_struct, to_struct
+from brikk_shared.status import status_of
+from brikk_workflow.clients.answers import outcome_of_error, outcome_of_response, outcome_of_status
 from brikk_workflow.clients.connections import Connection, Connections
-from brikk_workflow.clients.session import NoSessions
-from brikk_workflow.domain.failure import Failure
-from brikk_workflow.domain.payload import Json, PayloadRefused, check, scrub
+from brikk_workflow.clients.requests import fill_request
+from brikk_workflow.clients.session import NoSessions, Session
+from brikk_workflow.clients.work import Outcome, Refused, Work
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
-    """One unit of work for one agent; see `brikk.agent.v1.ExecuteRequest`."""
-
-    capability: str
-    input: Mapping[str, Json]
-    execution: str
-    step: str
-    attempt: int
-    idempotency_key: str
-    attempt_token: str
-    traceparent: str
-    timeout: timedelta
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answered:
-    """The agent did the work."""
-
-    output: Mapping[str, Json]
-    latency: timedelta
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Refused:
-    """The agent failed, could not be reached, or ran out of time."""
-
-    failure: Failure
-    latency: timedelta
+_SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 class AgentCaller:
@@ -59,119 +30,147 @@ class AgentCaller:
         self._clock = clock
         self._connections = Connections(egress=egress, signer=signer, clock=clock)
 
-    async def call(self, agent: str, endpoint: str, work: Work) -> Answered | Refused:
-        """Sends one unit of work and waits for the answer, at most `work.timeout`.
+    def call(
+        self, agent: str, endpoint: str, work: Work, done: Callable[[Outcome], None]
+    ) -> Ongoing:
+        """Sends one unit of work; `done` gets what became of it within its timeout, once.
 
-        Cancelling this cancels the call at the agent.
+        It must not fail: it is called by whoever reads what the agent sends.
         """
-        begin = self._clock.monotonic()
-        request = agent_runtime_service_pb2.ExecuteRequest(
-            capability=work.capability,
-            input=to_struct(work.input),
-            execution=work.execution,
-            step=work.step,
-            attempt=work.attempt,
-            idempotency_key=work.idempotency_key,
-            attempt_token=work.attempt_token,
-            traceparent=work.traceparent,
-        )
-        try:
-            connection = await self._connections.to(agent, endpoint, work.timeout)
-            left = work.timeout - self._since(begin)
-            response = await self._send(connection, request, left.total_seconds())
-            output = from_struct(response.output)
-            check(output, "output")
-        except BrikkError as error:
-            failure = _of_answer(error, agent)
-            return Refused(failure=failure, latency=self._since(begin))
-        except PayloadRefused as refused:
-            failure = Failure(
-                code="INTERNAL",
-                reason=Reason.AGENT_FAILED,
-                message=f"{agent} answered what cannot be kept: {refused.message}",
-                metadata={"agent": agent},
-                retryable=True,
-            )
-            return Refused(failure=failure, latency=self._since(begin))
-        return Answered(output=output, latency=self._since(begin))
+        call = Ongoing(self._connections, self._clock, agent, work, done)
+        call.begin(endpoint)
+        return call
 
     async def aclose(self) -> None:
         """Closes every connection."""
         await self._connections.aclose()
 
-    async def _send(
-        self,
-        connection: Connection,
-        request: agent_runtime_service_pb2.ExecuteRequest,
-        seconds: float,
-    ) -> agent_runtime_service_pb2.ExecuteResponse:
-        connection.calls += 1
-        try:
-            return await self._execute(connection, request, seconds)
-        except (Unavailable, DeadlineExceeded):
-            connection.silent = True
-            raise
-        finally:
-            connection.calls -= 1
-            if connection.retired and not connection.calls:
-                await connection.channel.close()
 
-    async def _execute(
-        self,
-        connection: Connection,
-        request: agent_runtime_service_pb2.ExecuteRequest,
-        seconds: float,
-    ) -> agent_runtime_service_pb2.ExecuteResponse:
-        if connection.sessions:
-            try:
-                return await self._connections.session(connection).call(request, seconds)
-            except NoSessions:
-                connection.sessions = False
-        try:
-            return await connection.stub.Execute(
-                request, timeout=seconds, metadata=connection.bearer
-            )
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+class Ongoing:
+    """A call under way, until `done` or `cancel`.
 
-    def _since(self, begin: float) -> timedelta:
-        return timedelta(seconds=self._clock.monotonic() - begin)
+    Over a session it costs no task: the session tells what became of it.
+    """
 
-
-def _of_answer(error: BrikkError, agent: str) -> Failure:
-    """Tells what an agent said from what gRPC made of its silence, and from our own refusal."""
-    metadata = {**error.metadata, "agent": agent}
-    spoke = "reason" in metadata or "retryable" in metadata
-    if error.reason is Reason.ADDRESS_REFUSED and not spoke:
-        return Failure(
-            code=error.code,
-            reason=error.reason,
-            message=f"{agent}: {error.message}",
-            metadata=metadata,
-            retryable=True,  # at another agent; one bad address must not fail the step
-        )
-    if error.code == "DEADLINE_EXCEEDED" and not spoke:
-        return Failure(
-            code=error.code,
-            reason=Reason.STEP_TIMEOUT,
-            message=f"{agent} did not answer within start_to_close",
-            metadata={"agent": agent, "timeout": "start_to_close"},
-            retryable=True,
-        )
-    if error.code == "UNAVAILABLE" and not spoke:
-        return Failure(
-            code=error.code,
-            reason=Reason.AGENT_UNAVAILABLE,
-            message=f"{agent} could not be reached: {scrub(error.message)}",
-            metadata={"agent": agent},
-            retryable=True,
-        )
-    said = metadata.pop("retryable", "")
-    metadata["agent_reason"] = metadata.pop("reason", "")
-    return Failure(
-        code=error.code,
-        reason=Reason.AGENT_FAILED,
-        message=scrub(error.message),
-        metadata={key: scrub(value) for key, value in metadata.items() if value},
-        retryable=said == "true" if said else None,
+    __slots__ = (
+        "_agent",
+        "_begin",
+        "_clock",
+        "_connection",
+        "_connections",
+        "_done",
+        "_ended",
+        "_order_id",
+        "_session",
+        "_task",
+        "_work",
     )
+
+    def __init__(
+        self,
+        connections: Connections,
+        clock: Clock,
+        agent: str,
+        work: Work,
+        done: Callable[[Outcome], None],
+    ) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._agent = agent
+        self._work = work
+        self._done = done
+        self._begin = clock.monotonic()
+        self._connection: Connection | None = None
+        self._session: Session | None = None
+        self._order_id = 0
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, endpoint: str) -> None:
+        """Sends it, at once where the way is known."""
+        connection = self._connections.known(self._agent, endpoint)
+        if connection is None:
+            self._task = self._connections.keep(self._find_way(endpoint))
+        else:
+            self._go(connection)
+
+    def cancel(self) -> None:
+        """Gives it up, here and at the agent; `done` is not called any more."""
+        if self._ended:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        if self._session is not None:
+            self._session.cancel(self._order_id)
+        self._leave()
+
+    async def _find_way(self, endpoint: str) -> None:
+        try:
+            connection = await self._connections.to(self._agent, endpoint, self._work.order.timeout)
+        except BrikkError as error:
+            self._end(outcome_of_error(error, self._agent, self._elapsed()))
+        else:
+            self._go(connection)
+
+    def _go(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.calls += 1
+        if not connection.sessions:
+            self._task = self._connections.keep(self._execute(connection))
+            return
+        session = self._connections.session(connection)
+        try:
+            self._order_id = session.begin(self._work, self._left(), self._settle)
+        except BrikkError as error:
+            # Not at once: whoever made the call does not hold it yet.
+            asyncio.get_running_loop().call_soon(self._settle, error)
+        else:
+            self._session = session
+
+    def _settle(self, result: pb.SessionResult | BrikkError | NoSessions) -> None:
+        self._session = None
+        if isinstance(result, pb.SessionResult):
+            if result.HasField("response"):
+                self._end(outcome_of_response(result.response, self._agent, self._elapsed()))
+            else:
+                self._end(outcome_of_status(result.status, self._agent, self._elapsed()))
+        elif isinstance(result, BrikkError):
+            self._end(outcome_of_error(result, self._agent, self._elapsed()))
+        else:
+            assert self._connection is not None  # the session is one of its
+            self._connection.sessions = False
+            self._task = self._connections.keep(self._execute(self._connection))
+
+    async def _execute(self, connection: Connection) -> None:
+        request = pb.ExecuteRequest()
+        try:
+            fill_request(request, self._work)
+            response = await connection.stub.Execute(
+                request, timeout=self._left(), metadata=connection.bearer
+            )
+        except BrikkError as error:
+            self._end(outcome_of_error(error, self._agent, self._elapsed()))
+        except grpc.aio.AioRpcError as error:
+            self._end(outcome_of_status(status_of(error), self._agent, self._elapsed()))
+        else:
+            self._end(outcome_of_response(response, self._agent, self._elapsed()))
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._ended:
+            return
+        silent = isinstance(outcome, Refused) and outcome.failure.code in _SILENT
+        if silent and self._connection is not None:
+            self._connection.silent = True
+        self._leave()
+        self._done(outcome)
+
+    def _leave(self) -> None:
+        self._ended = True
+        if self._connection is not None:
+            self._connections.leave(self._connection)
+
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=self._clock.monotonic() - self._begin)
+
+    def _left(self) -> float:
+        return self._work.order.timeout.total_seconds() - (self._clock.monotonic() - self._begin)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import grpc
 
@@ -20,7 +22,14 @@ from brikk_workflow.clients.session import Session
 TOKEN_LIFETIME = timedelta(minutes=5)
 TOKEN_REUSE = timedelta(minutes=4)
 _CHANNEL_OPTIONS = (
-    ("grpc.keepalive_time_ms", 30_000),
+    # Oftener than every five minutes, a server with gRPC's defaults takes pings for an attack and
+    # ends the connection, and with it a call that is long and silent.
+    ("grpc.keepalive_time_ms", 330_000),
+    # How long an attempt to connect may take: calls wait for it.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    # Between two attempts calls fail at once.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     # A failed attempt is data: the engine decides where and when the next one goes.
     ("grpc.enable_retries", 0),
 )
@@ -65,40 +74,51 @@ class Connections:
         self._connections: OrderedDict[tuple[str, str], Connection] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def to(self, agent: str, endpoint: str, timeout: timedelta) -> Connection:
-        """The way to an agent, with a token that holds.
+    def known(self, agent: str, endpoint: str) -> Connection | None:
+        """The way to an agent, with a token that holds, unless it is new or fell silent."""
+        key = (agent, endpoint)
+        connection = self._connections.get(key)
+        if connection is None or connection.silent:
+            return None
+        self._connections.move_to_end(key)
+        self._renew(connection, agent)
+        return connection
 
-        An endpoint's name is looked up when the way is new or fell silent, not per call.
+    async def to(self, agent: str, endpoint: str, timeout: timedelta) -> Connection:
+        """The same, looked for where it is not known: an endpoint's name is looked up for a way,
+        not for a call.
 
         Raises:
             PermissionDenied: ADDRESS_REFUSED, the endpoint must not be called.
             Unavailable: its name is not known.
             DeadlineExceeded: the timeout passed while it was looked up.
         """
-        key = (agent, endpoint)
-        connection = self._connections.get(key)
-        if connection is None or connection.silent:
-            connection = await self._open(key, timeout)
-        self._connections.move_to_end(key)
-        now = self._clock.monotonic()
-        if connection.renew_at <= now:
-            connection.token = self._signer.mint(
-                subject="brikk.workflow", scopes=(), audience=agent, lifetime=TOKEN_LIFETIME
-            )
-            connection.renew_at = now + TOKEN_REUSE.total_seconds()
-            if connection.session is not None:
-                connection.session.retire()
-                connection.session = None
+        connection = self.known(agent, endpoint)
+        if connection is None:
+            connection = await self._open((agent, endpoint), timeout)
+            self._renew(connection, agent)
         return connection
+
+    def leave(self, connection: Connection) -> None:
+        """Ends a call that counted itself; the last one closes a way that is not used any more."""
+        connection.calls -= 1
+        if connection.retired and not connection.calls:
+            self.keep(connection.channel.close())
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs something that may last as long as the connections."""
+        task = asyncio.create_task(work)
+        self._hold(task)
+        return task
 
     def session(self, connection: Connection) -> Session:
         """The session of a connection, a new one if it has none or the last broke."""
         session = connection.session
-        if session is None or session.ended.done():
+        if session is None or not session.usable:
             session = connection.session = Session(
                 lambda: connection.stub.Session(metadata=connection.bearer)
             )
-            self._keep(session.ended)
+            self._hold(session.ended)
         return session
 
     async def aclose(self) -> None:
@@ -131,13 +151,25 @@ class Connections:
             self._retire(self._connections.popitem(last=False)[1])
         return connection
 
+    def _renew(self, connection: Connection, agent: str) -> None:
+        now = self._clock.monotonic()
+        if connection.renew_at > now:
+            return
+        connection.token = self._signer.mint(
+            subject="brikk.workflow", scopes=(), audience=agent, lifetime=TOKEN_LIFETIME
+        )
+        connection.renew_at = now + TOKEN_REUSE.total_seconds()
+        if connection.session is not None:
+            connection.session.retire()
+            connection.session = None
+
     def _retire(self, connection: Connection) -> None:
         connection.retired = True
         if connection.session is not None:
             connection.session.retire()
         if not connection.calls:
-            self._keep(asyncio.create_task(connection.channel.close()))
+            self.keep(connection.channel.close())
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _hold(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from brikk_shared.selection import Option
-from brikk_workflow.clients.agents import Answered, Refused, Work
+from brikk_workflow.clients.agents import Ongoing
+from brikk_workflow.clients.work import Answered, Outcome, Work
 from brikk_workflow.domain.decision import AttemptFailed, AttemptSucceeded, Call, Event
 from brikk_workflow.domain.retry import is_retryable
 from brikk_workflow.runtime.engine import Engine
@@ -36,11 +37,10 @@ class Calls:
         self._traceparent = traceparent
         self._post = post
         self._settled = settled
-        self._group = asyncio.TaskGroup()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ongoing: dict[str, tuple[Ongoing, str]] = {}
+        """With the agent that each is at."""
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
         return self
 
     async def __aexit__(
@@ -49,64 +49,52 @@ class Calls:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await self._group.__aexit__(kind, error, traceback)
+        for token in list(self._ongoing):
+            self.cancel(token)
 
     def __bool__(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._ongoing)
 
     def __contains__(self, token: str) -> bool:
-        return token in self._tasks
+        return token in self._ongoing
 
     def send(self, order: Call, candidate: Option) -> None:
         """Begins a call."""
-        task = self._group.create_task(self._call(order, candidate))
-        self._tasks[order.token] = task
-        task.add_done_callback(lambda _: self._forget(order.token))
+        work = Work(order=order, execution=self._execution, traceparent=self._traceparent)
+        call = self._engine.caller.call(
+            candidate.agent, candidate.endpoint, work, partial(self._done, order, candidate)
+        )
+        self._ongoing[order.token] = (call, candidate.agent)
+        self._engine.selector.begin(self._organization, candidate.agent)
 
     def cancel(self, token: str) -> None:
         """Cancels a call, here and at the agent, if it is in flight."""
-        if task := self._tasks.get(token):
-            task.cancel()
+        if token in self._ongoing:
+            self._forget(token).cancel()
 
-    def _forget(self, token: str) -> None:
-        del self._tasks[token]
+    def _forget(self, token: str) -> Ongoing:
+        call, agent = self._ongoing.pop(token)
+        self._engine.selector.end(self._organization, agent)
         self._settled()
+        return call
 
-    async def _call(self, order: Call, candidate: Option) -> None:
-        work = Work(
-            capability=order.capability,
-            input=order.input,
-            execution=self._execution,
-            step=order.step_id,
-            attempt=order.attempt,
-            idempotency_key=f"{self._execution}/{order.step_id}",
-            attempt_token=order.token,
-            traceparent=self._traceparent,
-            timeout=order.timeout,
-        )
-        with self._engine.selector.calling(self._organization, candidate.agent):
-            outcome = await self._engine.caller.call(candidate.agent, candidate.endpoint, work)
-        self._engine.metrics.call_seconds.observe(outcome.latency.total_seconds())
-        self._learn(order, candidate, outcome)
-        result = "succeeded" if isinstance(outcome, Answered) else "failed"
-        self._engine.metrics.calls.labels(result).inc()
+    def _done(self, order: Call, candidate: Option, outcome: Outcome) -> None:
+        self._forget(order.token)
         self._post(_as_event(order, candidate, outcome))
-
-    def _learn(self, order: Call, candidate: Option, outcome: Answered | Refused) -> None:
-        """Lets later choices profit; an agent that refused what was wrong is not to blame."""
+        succeeded = isinstance(outcome, Answered)
+        self._engine.metrics.called(outcome.latency, succeeded=succeeded)
+        # Later choices profit; an agent that refused what was wrong is not to blame.
         if isinstance(outcome, Answered) or is_retryable(outcome.failure):
             self._engine.selector.settle(
                 self._organization,
                 candidate.agent,
                 order.capability,
-                succeeded=isinstance(outcome, Answered),
+                succeeded=succeeded,
                 latency=outcome.latency,
             )
 
 
-def _as_event(order: Call, candidate: Option, outcome: Answered | Refused) -> Event:
+def _as_event(order: Call, candidate: Option, outcome: Outcome) -> Event:
     if isinstance(outcome, Answered):
         return AttemptSucceeded(
             step_id=order.step_id,
@@ -114,6 +102,7 @@ def _as_event(order: Call, candidate: Option, outcome: Answered | Refused) -> Ev
             agent=candidate.agent,
             latency=outcome.latency,
             output=outcome.output,
+            usage=outcome.usage,
         )
     return AttemptFailed(
         step_id=order.step_id,
@@ -121,4 +110,5 @@ def _as_event(order: Call, candidate: Option, outcome: Answered | Refused) -> Ev
         agent=candidate.agent,
         latency=outcome.latency,
         failure=outcome.failure,
+        usage=outcome.usage,
     )
