@@ -40,7 +40,8 @@ class ExecutionRecord:
 
     `owner` is the replica that holds it and `epoch` its fencing token; `inbox_folded` counts the
     recorded wishes that are in `state` already. `retry_of` is the ended execution in whose place it
-    was started, empty when there is none.
+    was started, empty when there is none. `placed` tells whether it has a place under the limits,
+    which `state` learns later.
     """
 
     execution_id: str
@@ -58,5 +59,6 @@ class ExecutionRecord:
     labels: Mapping[str, str]
     priority: int
     retry_of: str
+    placed: bool = True
     traceparent: str
     create_time: datetime

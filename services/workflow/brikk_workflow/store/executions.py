@@ -112,6 +112,7 @@ def to_record(row: Row[Any]) -> ExecutionRecord:
         labels=row.labels,
         priority=row.priority,
         retry_of=row.retry_of or "",
+        placed=row.queue_rank is None,
         traceparent=row.traceparent,
         create_time=row.create_time,
     )

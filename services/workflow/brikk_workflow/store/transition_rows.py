@@ -12,6 +12,7 @@ from brikk_shared.event import make_event
 from brikk_shared.outbox import COLUMNS as EVENT_COLUMNS
 from brikk_shared.outbox import Outbox
 from brikk_shared.types import to_json, to_microseconds
+from brikk_workflow.domain.admission import rank
 from brikk_workflow.domain.state import state_to_json
 from brikk_workflow.store.transitions import SOURCE, Begin, Changes, Move, Write
 
@@ -29,6 +30,8 @@ BEGUN = {
     "output": "text",
     "labels": "text",
     "priority": "bigint",
+    "concurrency": "bigint",
+    "queue_rank": "bigint",
     "retry_of": "text",
     "traceparent": "text",
     "request_id": "text",
@@ -145,6 +148,8 @@ def _begun(begin: Begin) -> tuple[object, ...]:
         _output(changes),
         to_json(begin.labels),
         begin.priority,
+        begin.concurrency,
+        None if changes.state.admitted else rank(begin.priority),
         begin.retry_of or None,
         changes.traceparent,
         begin.request_id or None,

@@ -39,7 +39,8 @@ class Changes:
 class Begin:
     """The row of a new execution, at epoch 1.
 
-    With `newest` it is not applied unless `version` is still the workflow's newest.
+    With `newest` it is not applied unless `version` is still the workflow's newest. `concurrency`
+    is the limit that the version sets, None for any number.
     """
 
     changes: Changes
@@ -48,6 +49,7 @@ class Begin:
     input: Mapping[str, Json]
     labels: Mapping[str, str]
     priority: int
+    concurrency: int | None = None
     retry_of: str
     request_id: str
     newest: bool
