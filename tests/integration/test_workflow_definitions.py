@@ -17,6 +17,8 @@ from support.workflows import WorkflowClient, World
 YAML = """
 name: flow
 description: First, then second.
+budget: {calls: 10, cost: 0.25}
+concurrency: 3
 steps:
   - id: first
     call: {capability: text.one, input: {text: "${input.text}"}}
@@ -24,7 +26,8 @@ steps:
   - id: second
     when: steps.first.output.text != ''
     call: {capability: text.two, policy: least_in_flight}
-    timeout: {start_to_close: 2s}
+    timeout: {start_to_close: 2s, heartbeat: 500ms}
+    at_most_once: suspend
 output: {text: "${steps.first.output.text}"}
 """
 Source = workflow_service_pb2.DefinitionSource
@@ -83,6 +86,10 @@ async def test_a_message_and_its_yaml_are_one(client: WorkflowClient) -> None:
         workflow_pb2.CallStep.POLICY_BEST,
         workflow_pb2.CallStep.POLICY_LEAST_IN_FLIGHT,
     ]
+    assert made.definition.budget == workflow_pb2.Budget(calls=10, cost=0.25)
+    assert made.definition.concurrency == 3
+    assert made.definition.steps[1].at_most_once == workflow_pb2.WorkflowStep.AT_MOST_ONCE_SUSPEND
+    assert made.definition.steps[1].timeout.heartbeat.ToMilliseconds() == 500
 
     # The message that was returned, sent back, is the same definition: no new version.
     same = await client.workflows.UpdateWorkflow(

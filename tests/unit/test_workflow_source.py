@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from brikk_shared.selection import Policy
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import (
+    AtMostOnce,
+    Budget,
     CallStep,
     RetryPolicy,
     Step,
@@ -27,12 +29,16 @@ name: triage
 description: Sorts tickets.
 input_schema: {type: object, properties: {n: {type: integer, minimum: 1}}}
 timeout: 10m
+budget: {calls: 200, tokens: 500000, cost: 2.05}
+concurrency: 4
 steps:
   - id: a
     call: {capability: t.a, input: {n: 3, text: "${input.text}"}}
     retry:
       {max_attempts: 4, initial: 1s, multiplier: 1.5, max: 90s, jitter: 0, non_retryable: [ABORTED]}
-    timeout: {schedule_to_start: 0s, start_to_close: 1.5s, schedule_to_close: 1h}
+    timeout:
+      {schedule_to_start: 0s, start_to_close: 1.5s, schedule_to_close: 1h, heartbeat: 500ms}
+    at_most_once: suspend
   - id: b
     when: input.n > 1
     call: {capability: t.b}
@@ -42,11 +48,15 @@ steps:
 output: [yes, "${steps.c.output}", 1.5, true, null, {a: -2e3}]
 """
 
+PLAIN = "{name: plain, steps: [{id: a, call: {capability: t.a}}]}"
+
 DEFINITION = WorkflowDefinition(
     id="triage",
     description="Sorts tickets.",
     input_schema={"type": "object", "properties": {"n": {"type": "integer", "minimum": 1.0}}},
     timeout=timedelta(minutes=10),
+    budget=Budget(calls=200, tokens=500_000, cost_micros=2_050_000),
+    concurrency=4,
     steps=(
         Step(
             id="a",
@@ -63,7 +73,9 @@ DEFINITION = WorkflowDefinition(
                 schedule_to_start=timedelta(),
                 start_to_close=timedelta(seconds=1.5),
                 schedule_to_close=timedelta(hours=1),
+                heartbeat=timedelta(milliseconds=500),
             ),
+            at_most_once=AtMostOnce.SUSPEND,
         ),
         Step(id="b", after=("a",), when="input.n > 1", call=CallStep(capability="t.b")),
         Step(id="c", after=("a",), call=CallStep(capability="t.c", policy=Policy.ROUND_ROBIN)),
@@ -76,6 +88,8 @@ MESSAGE: dict[str, object] = {
     "description": "Sorts tickets.",
     "input_schema": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1.0}}},
     "timeout": timedelta(minutes=10),
+    "budget": {"calls": 200, "tokens": 500_000, "cost": 2.05},
+    "concurrency": 4,
     "steps": [
         {
             "id": "a",
@@ -92,7 +106,9 @@ MESSAGE: dict[str, object] = {
                 "schedule_to_start": timedelta(),
                 "start_to_close": timedelta(seconds=1.5),
                 "schedule_to_close": timedelta(hours=1),
+                "heartbeat": timedelta(milliseconds=500),
             },
+            "at_most_once": "suspend",
         },
         {"id": "b", "when": "input.n > 1", "call": {"capability": "t.b"}},
         {"id": "c", "after": ["a"], "call": {"capability": "t.c", "policy": "round_robin"}},
@@ -122,9 +138,13 @@ def test_the_stored_form_gives_the_definition_back() -> None:
     assert definition_from_json(json.loads(stored)) == DEFINITION
 
 
-def test_the_default_policy_is_not_stored_as_it_was_not_before_there_were_policies() -> None:
-    assert definition_to_json(DEFINITION)["steps"][2]["policy"] == "round_robin"
-    assert "policy" not in definition_to_json(DEFINITION)["steps"][0]
+def test_what_came_later_is_not_stored_at_its_default() -> None:
+    stored = definition_to_json(accepted(read_yaml(PLAIN)))
+    assert stored.keys() == {"id", "description", "input_schema", "timeout", "steps", "output"}
+    (step,) = stored["steps"]
+    assert step.keys() == {"id", "after", "when", "capability", "input", "retry", "timeout"}
+    assert step["timeout"].keys() == {"schedule_to_start", "start_to_close", "schedule_to_close"}
+    assert definition_from_json(stored) == accepted(read_yaml(PLAIN))
 
 
 def test_defaults() -> None:
@@ -194,7 +214,7 @@ def test_texts_that_cannot_be_read(yaml: str, problem: str) -> None:
     ("text", "problem"),
     [
         ("outptu: x", "5:1 outptu: there is no key `outptu` here; did you mean `output`?"),
-        ("budget: x", "5:1 budget: there is no key `budget` here; known are name, description,"),
+        ("owner: x", "5:1 owner: there is no key `owner` here; known are name, description,"),
         ("name: y", "5:1 name: is here a second time"),
         ("timeout: 5", "5:10 timeout: expected a duration such as 5s, found a number"),
         ("timeout: 5 s", "5:10 timeout: '5 s' is no duration: write 200ms, 5s, 1h30m or 1d"),
@@ -217,6 +237,12 @@ def test_texts_that_cannot_be_read(yaml: str, problem: str) -> None:
         ("output: &a x", "5:9 output: has an anchor: leave out `&a`"),
         ("output: *a", "5:9 output: is an alias: write the value instead of `*a`"),
         ("output: !!str 5", "5:9 output: has a tag: leave it out"),
+        ("budget: 5", "5:9 budget: expected an object, found a number"),
+        ("budget: {money: 5}", "5:10 budget.money: there is no key `money` here; known are ca"),
+        ("budget: {calls: 0}", "5:17 budget.calls: is 0; it must be from 1 to 1e+09"),
+        ("budget: {tokens: 1.5}", "5:18 budget.tokens: is 1.5; it must be a whole number"),
+        ("budget: {cost: 0}", "5:16 budget.cost: is 0; it must be from 1e-06 to 1e+09"),
+        ("concurrency: 0", "5:14 concurrency: is 0; it must be from 1 to 100000"),
     ],
 )
 def test_problems_with_the_workflow(text: str, problem: str) -> None:
@@ -280,7 +306,10 @@ def test_problems_with_what_every_workflow_has(text: str, problem: str) -> None:
         ("retry: {non_retryable: [x]}", "5:29 steps[0].retry.non_retryable[0]: 'x' is not accept"),
         ("timeout: 5s", "5:14 steps[0].timeout: expected an object, found a string"),
         ("timeout: {start_to_close: 0s}", "5:31 steps[0].timeout.start_to_close: is 0s; it must"),
-        ("timeout: {heartbeat: 1s}", "5:15 steps[0].timeout.heartbeat: there is no key `heartbea"),
+        ("timeout: {start: 1s}", "5:15 steps[0].timeout.start: there is no key `start` here"),
+        ("timeout: {heartbeat: 50ms}", "5:26 steps[0].timeout.heartbeat: is 50ms; it must be fro"),
+        ("at_most_once: true", "5:19 steps[0].at_most_once: expected one of fail, suspend"),
+        ("at_most_once: fial", "5:19 steps[0].at_most_once: expected one of fail, suspend; did y"),
     ],
 )
 def test_problems_with_a_step(text: str, problem: str) -> None:

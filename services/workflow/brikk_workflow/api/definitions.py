@@ -12,7 +12,7 @@ from brikk_shared.errors import FieldViolation, InvalidArgument, Reason, invalid
 from brikk_shared.selection import Policy
 from brikk_shared.structs import from_struct, from_value, to_struct, to_value
 from brikk_workflow.domain.compiled import CompiledWorkflow
-from brikk_workflow.domain.definition import Step, WorkflowDefinition
+from brikk_workflow.domain.definition import AtMostOnce, Budget, Step, WorkflowDefinition
 from brikk_workflow.domain.source import Problem, read_message, read_yaml
 
 _POLICIES = {
@@ -20,6 +20,11 @@ _POLICIES = {
     Policy.LEAST_IN_FLIGHT: workflow_pb2.CallStep.POLICY_LEAST_IN_FLIGHT,
     Policy.ROUND_ROBIN: workflow_pb2.CallStep.POLICY_ROUND_ROBIN,
     Policy.RANDOM: workflow_pb2.CallStep.POLICY_RANDOM,
+}
+_AT_MOST_ONCE = {
+    None: workflow_pb2.WorkflowStep.AT_MOST_ONCE_UNSPECIFIED,
+    AtMostOnce.FAIL: workflow_pb2.WorkflowStep.AT_MOST_ONCE_FAIL,
+    AtMostOnce.SUSPEND: workflow_pb2.WorkflowStep.AT_MOST_ONCE_SUSPEND,
 }
 
 
@@ -61,6 +66,8 @@ def to_message(definition: WorkflowDefinition) -> workflow_pb2.WorkflowDefinitio
         workflow_id=definition.id,
         description=definition.description,
         timeout=_duration(definition.timeout),
+        budget=_to_budget_message(definition.budget),
+        concurrency=definition.concurrency or 0,
         steps=[_to_step_message(step) for step in definition.steps],
     )
     if definition.input_schema is not None:
@@ -81,6 +88,16 @@ def _located(problem: Problem) -> str:
     if not problem.line:
         return problem.message
     return f"line {problem.line}, column {problem.column}: {problem.message}"
+
+
+def _to_budget_message(budget: Budget) -> workflow_pb2.Budget | None:
+    if budget == Budget():
+        return None
+    return workflow_pb2.Budget(
+        calls=budget.calls or 0,
+        tokens=budget.tokens or 0,
+        cost=(budget.cost_micros or 0) / 1_000_000,
+    )
 
 
 def _to_step_message(step: Step) -> workflow_pb2.WorkflowStep:
@@ -105,10 +122,10 @@ def _to_step_message(step: Step) -> workflow_pb2.WorkflowStep:
         timeout=workflow_pb2.StepTimeout(
             schedule_to_start=_duration(timeout.schedule_to_start),
             start_to_close=_duration(timeout.start_to_close),
-            schedule_to_close=(
-                None if timeout.schedule_to_close is None else _duration(timeout.schedule_to_close)
-            ),
+            schedule_to_close=_optional_duration(timeout.schedule_to_close),
+            heartbeat=_optional_duration(timeout.heartbeat),
         ),
+        at_most_once=_AT_MOST_ONCE[step.at_most_once],
     )
 
 
@@ -121,6 +138,19 @@ def _to_plain(message: workflow_pb2.WorkflowDefinition) -> Mapping[str, object]:
         plain["input_schema"] = from_struct(message.input_schema)
     if message.HasField("timeout"):
         plain["timeout"] = message.timeout.ToTimedelta()
+    if message.HasField("budget"):
+        budget = message.budget
+        plain["budget"] = {
+            name: bound
+            for name, bound in (
+                ("calls", budget.calls),
+                ("tokens", budget.tokens),
+                ("cost", budget.cost),
+            )
+            if bound
+        }
+    if message.concurrency:
+        plain["concurrency"] = message.concurrency
     plain["steps"] = [_to_plain_step(step) for step in message.steps]
     if message.HasField("output"):
         plain["output"] = from_value(message.output)
@@ -149,9 +179,13 @@ def _to_plain_step(message: workflow_pb2.WorkflowStep) -> Mapping[str, object]:
                 ("schedule_to_start", message.timeout.schedule_to_start),
                 ("start_to_close", message.timeout.start_to_close),
                 ("schedule_to_close", message.timeout.schedule_to_close),
+                ("heartbeat", message.timeout.heartbeat),
             )
             if duration.ByteSize()
         }
+    if message.at_most_once:
+        words = {each: word for word, each in _AT_MOST_ONCE.items()}
+        plain["at_most_once"] = words.get(message.at_most_once, f"word {message.at_most_once}")
     return plain
 
 
@@ -176,6 +210,10 @@ def _to_plain_retry(message: workflow_pb2.RetryPolicy) -> Mapping[str, object]:
     if message.non_retryable:
         plain["non_retryable"] = list(message.non_retryable)
     return plain
+
+
+def _optional_duration(duration: timedelta | None) -> duration_pb2.Duration | None:
+    return None if duration is None else _duration(duration)
 
 
 def _duration(duration: timedelta) -> duration_pb2.Duration:

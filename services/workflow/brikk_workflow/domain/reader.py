@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from brikk_shared.selection import Policy
 from brikk_workflow.domain.definition import (
+    AtMostOnce,
+    Budget,
     CallStep,
     RetryPolicy,
     Step,
@@ -25,6 +27,10 @@ MAX_NON_RETRYABLE = 50
 MAX_TEMPLATE_BYTES = 1 << 16
 MAX_SCHEMA_BYTES = 1 << 15
 MAX_DEPTH = 16
+MAX_CALLS = 10**9
+MAX_TOKENS = 10**12
+MAX_COST = 10**9
+MAX_CONCURRENCY = 100_000
 
 _NAME = (
     re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?"),
@@ -44,6 +50,7 @@ _CODE = (
 )
 _INSTANT = timedelta()
 _TICK = timedelta(milliseconds=1)
+_PULSE = timedelta(milliseconds=100)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _YEAR = timedelta(days=365)
@@ -58,12 +65,23 @@ def read_definition(raw: object, report: Report) -> WorkflowDefinition | None:
         raw,
         (),
         report,
-        known=("name", "description", "input_schema", "timeout", "steps", "output"),
+        known=(
+            "name",
+            "description",
+            "input_schema",
+            "timeout",
+            "budget",
+            "concurrency",
+            "steps",
+            "output",
+        ),
         required=("name", "steps"),
     )
     name = fields.text("name", longest=63, form=_NAME)
     description = fields.text("description", longest=2000)
     timeout = fields.duration("timeout", _DAY, _TICK, _YEAR)
+    budget = _budget(fields)
+    concurrency = _bound(fields, "concurrency", MAX_CONCURRENCY)
     input_schema = _object(fields, "input_schema", MAX_SCHEMA_BYTES)
     output = fields.payload("output", max_bytes=MAX_TEMPLATE_BYTES, max_depth=MAX_DEPTH)
     steps: list[Step] = []
@@ -76,8 +94,22 @@ def read_definition(raw: object, report: Report) -> WorkflowDefinition | None:
         description=description,
         input_schema=input_schema,
         timeout=timeout,
+        budget=budget,
+        concurrency=concurrency,
         steps=tuple(steps),
         output=output,
+    )
+
+
+def _budget(workflow: Fields) -> Budget:
+    fields = workflow.inner("budget", known=("calls", "tokens", "cost"))
+    cost = None
+    if "cost" in fields:
+        cost = round(fields.number("cost", MAX_COST, 1e-6, MAX_COST) * 1_000_000)
+    return Budget(
+        calls=_bound(fields, "calls", MAX_CALLS),
+        tokens=_bound(fields, "tokens", MAX_TOKENS),
+        cost_micros=cost,
     )
 
 
@@ -86,7 +118,7 @@ def _step(raw: object, index: int, above: list[Step], report: Report) -> Step:
         raw,
         ("steps", index),
         report,
-        known=("id", "after", "when", "call", "retry", "timeout"),
+        known=("id", "after", "when", "call", "retry", "timeout", "at_most_once"),
         required=("id", "call"),
     )
     after = _texts(fields, "after", MAX_DEPENDENCIES, _STEP_ID)
@@ -99,6 +131,7 @@ def _step(raw: object, index: int, above: list[Step], report: Report) -> Step:
         call=_call(fields),
         retry=_retry(fields),
         timeout=_timeout(fields),
+        at_most_once=_at_most_once(fields),
     )
 
 
@@ -126,18 +159,32 @@ def _retry(step: Fields) -> RetryPolicy:
 
 
 def _timeout(step: Fields) -> StepTimeout:
-    known = ("schedule_to_start", "start_to_close", "schedule_to_close")
+    known = ("schedule_to_start", "start_to_close", "schedule_to_close", "heartbeat")
     fields, default = step.inner("timeout", known=known), StepTimeout()
-    close = None
+    close = heartbeat = None
     if "schedule_to_close" in fields:
         close = fields.duration("schedule_to_close", _YEAR, _TICK, _YEAR)
+    if "heartbeat" in fields:
+        heartbeat = fields.duration("heartbeat", _DAY, _PULSE, _DAY)
     return StepTimeout(
         schedule_to_start=fields.duration(
             "schedule_to_start", default.schedule_to_start, _INSTANT, _YEAR
         ),
         start_to_close=fields.duration("start_to_close", default.start_to_close, _TICK, _DAY),
         schedule_to_close=close,
+        heartbeat=heartbeat,
     )
+
+
+def _at_most_once(step: Fields) -> AtMostOnce | None:
+    if "at_most_once" not in step:
+        return None
+    return AtMostOnce(step.one_of("at_most_once", tuple(AtMostOnce), AtMostOnce.FAIL))
+
+
+def _bound(fields: Fields, key: str, most: int) -> int | None:
+    """Return the bound under a key, None if there is none."""
+    return fields.whole(key, most, 1, most) if key in fields else None
 
 
 def _texts(
