@@ -22,9 +22,11 @@ from brikk_workflow.domain.record import VersionRecord, WorkflowRecord
 from brikk_workflow.domain.source import read_yaml
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
+from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica, Start
+from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store import transitions
@@ -91,6 +93,8 @@ async def replica(
             caller=caller,
             timers=Timers(clock),
             waiting=WaitingRoom(setting.directory, interval=timedelta(hours=1), clock=clock),
+            rousing=Rousing(setting.directory, database, interval=timedelta(hours=1), clock=clock),
+            departures=Departures(database, linger=timedelta(days=1), clock=clock),
             changes=Changes(),
             metrics=Metrics(CollectorRegistry()),
         )
@@ -101,10 +105,11 @@ async def replica(
             Leases(database, "one", clock),
             lease_duration=timedelta(seconds=10),
             claim_interval=moment,
+            reconcile_interval=timedelta(hours=1),
             inbox_interval=moment,
             max_owned=10,
         )
-        async with running(engine.commits.run), running(one.run):
+        async with running(engine.commits.run), running(one.loops()["replica"]):
             yield one, forgetful, database
 
 
@@ -136,6 +141,7 @@ async def test_the_agent_that_the_history_names_is_called(
                 newest=False,
                 input={},
                 labels={},
+                priority=5,
                 request_id="",
                 traceparent="",
             )

@@ -30,9 +30,11 @@ from brikk_workflow.clients.outcomes import OutcomeReports
 from brikk_workflow.clients.watch import Watch
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
+from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
+from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings
@@ -70,6 +72,8 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     directory = AgentDirectory(discovery, watch, selector, chosen=metrics.chosen)
     waiting = WaitingRoom(directory, interval=settings.waiting_interval, clock=app.clock)
     watch.subscribe(waiting.offered)
+    rousing = Rousing(directory, database, interval=settings.waiting_interval, clock=app.clock)
+    watch.subscribe(rousing.offered)
     outbox = relayed_outbox(
         app,
         database,
@@ -96,6 +100,8 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         caller=caller,
         timers=Timers(app.clock),
         waiting=waiting,
+        rousing=rousing,
+        departures=Departures(database, linger=settings.linger, clock=app.clock),
         changes=changes,
         metrics=metrics,
     )
@@ -105,6 +111,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         leases,
         lease_duration=settings.replica_lease,
         claim_interval=settings.claim_interval,
+        reconcile_interval=settings.reconcile_interval,
         inbox_interval=settings.inbox_interval,
         max_owned=settings.max_owned,
     )
@@ -112,11 +119,10 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     app.loop("timers", engine.timers.run)
     app.loop("watch of discovery", watch.run)
     app.loop("disused capabilities", watch.tidy)
-    app.loop("waiting room", waiting.run)
     app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)
-    app.loop("replica", replica.run)
-    app.loop("inbox", replica.watch_inbox)
-    app.loop("resting", replica.rest)
+    app.loop("waiting room", waiting.run)
+    for name, loop in replica.loops().items():
+        app.loop(name, loop)
     app.on_drain(replica.drain)
 
     app.mount(

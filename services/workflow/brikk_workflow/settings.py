@@ -44,7 +44,16 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         description="How long a silent replica keeps its executions before others take them.",
     )
     claim_interval: Duration = Field(
-        timedelta(seconds=1), description="How often a replica looks for executions nobody runs."
+        timedelta(milliseconds=500),
+        description="How often a replica looks for executions nobody runs.",
+    )
+    linger: Duration = Field(
+        timedelta(seconds=5),
+        description="An execution leaves memory when it has nothing to do for longer than this.",
+    )
+    reconcile_interval: Duration = Field(
+        timedelta(seconds=30),
+        description="How often a replica compares what it holds in memory with what it owns.",
     )
     inbox_interval: Duration = Field(
         timedelta(milliseconds=250),

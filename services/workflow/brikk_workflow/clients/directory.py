@@ -74,6 +74,16 @@ class AgentDirectory:
         roster = self._watch.roster(organization, capability)
         return roster is not None and bool(roster.options)
 
+    def free_slots(self, organization: str, capability: str) -> int | None:
+        """Returns how many calls more the agents take; None when one does not say."""
+        roster = self._watch.roster(organization, capability)
+        options = roster.options if roster else ()
+        if not all(each.capacity for each in options):
+            return None
+        return sum(
+            max(0, each.capacity - self._selector.in_flight(organization, each)) for each in options
+        )
+
     async def look(self, organization: str, capability: str) -> bool:
         """Tells whether anybody offers the capability, and asks discovery if that is not sure."""
         if not self.available(organization, capability) and not self._watch.covers(

@@ -13,7 +13,9 @@ from brikk_shared.selection import Selector
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.runtime.changes import Changes
+from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store.transitions import Write, Written
@@ -34,5 +36,7 @@ class Engine:
     caller: AgentCaller
     timers: Timers
     waiting: WaitingRoom
+    rousing: Rousing
+    departures: Departures
     changes: Changes
     metrics: Metrics

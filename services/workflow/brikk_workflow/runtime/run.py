@@ -25,13 +25,15 @@ from brikk_workflow.domain.decision import (
 )
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import ExecutionState, StepStatus, next_wake
+from brikk_workflow.domain.state import ExecutionState, next_wake
+from brikk_workflow.domain.waiting import awaited
 from brikk_workflow.domain.wish import Wish
 from brikk_workflow.runtime.calls import Calls
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
 from brikk_workflow.store import transitions
 from brikk_workflow.store.executions import get_execution, get_outputs
+from brikk_workflow.store.ownership import Leaving
 from brikk_workflow.store.transitions import Move
 
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ STORE_PAUSE = timedelta(seconds=1)
 
 
 class Run:
-    """An execution that this replica holds, from its claim to its end.
+    """An execution that this replica holds, from its claim until it ends or leaves memory.
 
     Only `follow` changes it: everything else posts an event. Calls are made after the commit that
     records them, so a crash leaves at most calls that are made again.
@@ -111,12 +113,12 @@ class Run:
         self._woken.set()
 
     def drain(self) -> None:
-        """Makes no further call; `follow` returns once those in flight have been recorded."""
+        """Makes no further call; the execution leaves once those in flight have been recorded."""
         self._draining = True
         self._woken.set()
 
     async def follow(self, commands: Sequence[Command], candidates: Mapping[str, Option]) -> None:
-        """Runs the execution until it ends, is lost to another replica, or is drained.
+        """Runs the execution until it ends, is lost to another replica, or leaves memory.
 
         `commands` are what the decision ordered that was just committed, and `candidates` where
         its calls go.
@@ -125,7 +127,7 @@ class Run:
             async with self._calls:
                 self._carry_out(commands, candidates)
                 while not (self._lost or self._state.status.terminal):
-                    if self._draining and not self._calls and not self._events:
+                    if not self._calls and not self._events and await self._leave():
                         break
                     await self._woken.wait()
                     self._woken.clear()
@@ -134,6 +136,32 @@ class Run:
         finally:
             self._engine.timers.drop(self.execution_id)
             self._engine.waiting.leave(self.execution_id)
+
+    async def _leave(self) -> bool:
+        """Leaves memory, if there is nothing to do here for a while or this replica drains.
+
+        What comes from then on finds the execution by its row: a wish and a timer by its wake-up,
+        an agent by what it waits for.
+        """
+        wake = next_wake(self._state)
+        if not self._draining and not self._engine.departures.is_far(wake):
+            return False
+        waits = awaited(self._workflow, self._state)
+        left = await self._engine.departures.submit(
+            Leaving(
+                organization=self._record.organization,
+                execution_id=self.execution_id,
+                epoch=self._record.epoch,
+                sequence=self._state.sequence,
+                wake_at=wake,
+                awaited=waits,
+                at_once=self._draining,
+            )
+        )
+        if left:
+            self._engine.rousing.left(self._record.organization, waits)
+        # In a drain what stays is let go with the rest.
+        return left or self._draining
 
     async def _fold(self) -> None:
         posted, self._events = self._events, []
@@ -258,9 +286,8 @@ class Run:
                 self._calls.cancel(command.token)
             elif not self._draining:
                 self._calls.send(command, candidates[command.token])
-        for step_id, step in self._state.steps.items():
-            if step.status is StepStatus.WAITING:
-                self._wait_for_agent(self._workflow.steps[step_id].step.call.capability)
+        for capability in awaited(self._workflow, self._state):
+            self._wait_for_agent(capability)
         if wake := next_wake(self._state):
             self._engine.timers.set(self.execution_id, wake, lambda: self.post(TimerFired()))
 

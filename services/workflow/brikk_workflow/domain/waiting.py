@@ -1,0 +1,17 @@
+"""For which agents an execution waits."""
+
+from __future__ import annotations
+
+from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepStatus
+
+
+def awaited(workflow: CompiledWorkflow, state: ExecutionState) -> frozenset[str]:
+    """Return the capabilities whose agents would move it on: none while it stands still."""
+    if state.status is not ExecutionStatus.RUNNING:
+        return frozenset()
+    return frozenset(
+        workflow.steps[step_id].step.call.capability
+        for step_id, step in state.steps.items()
+        if step.status is StepStatus.WAITING
+    )
