@@ -27,6 +27,12 @@ def test_an_ended_execution_is_counted_and_timed(status: str) -> None:
     )
 
 
+def test_a_terminated_execution_ended_on_request_too() -> None:
+    assert measured("brikk.execution.terminated.v1", {"duration_ms": 5.5}) == (
+        Measurement(series="executions", status=Status.CANCELLED, duration_ms=5.5),
+    )
+
+
 def test_a_started_execution_is_counted() -> None:
     assert measured("brikk.execution.started.v1", {}) == (
         Measurement(series="executions", status=Status.STARTED),
@@ -61,7 +67,16 @@ def test_a_skipped_step_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "event_type", ["brikk.agent.expired.v1", "brikk.step.cancelled.v1", "brikk.step.failed.v2", ""]
+    "event_type",
+    [
+        "brikk.agent.expired.v1",
+        "brikk.execution.paused.v1",
+        "brikk.execution.quarantined.v1",
+        "brikk.execution.resumed.v1",
+        "brikk.step.cancelled.v1",
+        "brikk.step.failed.v2",
+        "",
+    ],
 )
 def test_other_types_do_not_count(event_type: str) -> None:
     assert measured(event_type, {"duration_ms": "junk"}) == ()

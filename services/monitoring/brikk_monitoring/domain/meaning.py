@@ -39,6 +39,9 @@ _MEANINGS: Final[Mapping[str, _Meaning]] = {
     "brikk.execution.cancelled.v1": _Meaning(
         series=EXECUTIONS, status=Status.CANCELLED, timed=True
     ),
+    "brikk.execution.terminated.v1": _Meaning(
+        series=EXECUTIONS, status=Status.CANCELLED, timed=True
+    ),
     "brikk.step.succeeded.v1": _Meaning(
         series=STEPS, status=Status.SUCCEEDED, timed=True, call=Status.SUCCEEDED
     ),

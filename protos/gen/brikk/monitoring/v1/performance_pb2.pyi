@@ -133,7 +133,7 @@ class ExecutionCounts(google.protobuf.message.Message):
     failed: builtins.int
     """Ended with a failure."""
     cancelled: builtins.int
-    """Cancelled."""
+    """Cancelled or terminated."""
     def __init__(
         self,
         *,
