@@ -34,7 +34,7 @@ from brikk_shared.call import current_call
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import BrikkError, Unavailable
-from brikk_shared.group_commit import GroupCommit
+from brikk_shared.group_commit import GroupCommit, in_transaction
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class Changes:
         self._clock = clock
         self._metrics = metrics
         self._commits = GroupCommit[_Change, _Outcome](
-            database, self._write, keys=lambda change: [change.wish.key]
+            in_transaction(database, self._write), keys=lambda change: [change.wish.key]
         )
         self._under_way: set[asyncio.Task[_Outcome]] = set()
         # Agents of which the registry may not know what the store holds.
