@@ -40,11 +40,13 @@ _CONNECT_TIMEOUT_S = 10.0
 # The client gives up after the server should have: for when the network swallows everything.
 _COMMAND_TIMEOUT_S = 45.0
 _IDENTITY = {"application_name": "brikk", "timezone": "UTC"}
-_TIMEOUTS = {
+_SERVING = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     # A process that was frozen in a transaction keeps nobody else waiting for longer.
     "idle_in_transaction_session_timeout": "10s",
+    # A plan that is kept from when a table was empty reads all of it when it is full.
+    "plan_cache_mode": "force_custom_plan",
 }
 
 # The time now in microseconds since 1970, by the clock of the store. On PostgreSQL not now(): that
@@ -291,7 +293,7 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
 
 def _postgresql_engine(url: str) -> AsyncEngine:
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        return await _connect(url, settings=_IDENTITY | _TIMEOUTS, timeout=_COMMAND_TIMEOUT_S)
+        return await _connect(url, settings=_IDENTITY | _SERVING, timeout=_COMMAND_TIMEOUT_S)
 
     return create_async_engine(
         "postgresql+asyncpg://",
