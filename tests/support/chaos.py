@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishRequest, PublishResponse
 from brikk.event.v1.event_service_pb2_grpc import (
     EventServiceServicer,
@@ -92,30 +93,36 @@ async def prove(database_url: str, names: Collection[str], *receivers: Receiver)
 
         await until(all_sent)
     for receiver in receivers:
-        heard: dict[str, list[tuple[int, str]]] = {}
-        for event in receiver.inbox.effects:
-            kind = event.type.removeprefix("brikk.").removesuffix(".v1")
-            heard.setdefault(event.subject, []).append((event.sequence, kind))
-        for story in stories:
-            story.check_announced(heard.pop(f"executions/{story.execution_id}", []))
-        assert not heard, "events of executions that nobody knows"
+        check_announcements(stories, receiver.inbox.effects)
+
+
+def check_announcements(stories: Sequence[Story], events: Sequence[Event]) -> None:
+    """Asserts that the events tell all these stories, each once and in order, and nothing else."""
+    heard: dict[str, list[tuple[int, str]]] = {}
+    for event in events:
+        kind = event.type.removeprefix("brikk.").removesuffix(".v1")
+        heard.setdefault(event.subject, []).append((event.sequence, kind))
+    for story in stories:
+        story.check_announced(heard.pop(f"executions/{story.execution_id}", []))
+    assert not heard, "events of executions that nobody knows"
 
 
 async def read_stories(database_url: str) -> Sequence[Story]:
     """Reads every execution with its history."""
-    rows = await run(database_url, "SELECT execution_id, status, seq, end_time FROM execution")
-    stories = {
-        execution_id: Story(
-            execution_id=execution_id, status=status, sequence=sequence, ended=end is not None
-        )
-        for execution_id, status, sequence, end in rows
-    }
-    for execution_id, sequence, kind, step_id, attributes in await run(
+    stories: dict[str, Story] = {}
+    # One statement, which sees one moment.
+    for execution_id, status, last, end, sequence, kind, step_id, attributes in await run(
         database_url,
-        "SELECT execution_id, seq, type, step_id, attributes FROM history"
-        " ORDER BY execution_id, seq",
+        "SELECT execution_id, status, execution.seq, end_time,"
+        " history.seq, type, step_id, attributes"
+        " FROM execution JOIN history USING (execution_id) ORDER BY execution_id, history.seq",
     ):
-        stories[execution_id].entries.append(
+        story = stories.get(execution_id)
+        if story is None:
+            story = stories[execution_id] = Story(
+                execution_id=execution_id, status=status, sequence=last, ended=end is not None
+            )
+        story.entries.append(
             Entry(sequence=sequence, kind=kind, step_id=step_id, facts=json.loads(attributes))
         )
     return list(stories.values())
