@@ -5,7 +5,15 @@ from __future__ import annotations
 from brikk_agent.agent import Agent
 from brikk_agent.connection import Connection, NotConnected
 from brikk_agent.context import Context
-from brikk_agent.errors import AgentError, CannotStart, InvalidInput, NotRetryable, Retryable
+from brikk_agent.errors import (
+    AgentError,
+    CallCancelled,
+    CannotStart,
+    InvalidInput,
+    NotRetryable,
+    Retryable,
+)
+from brikk_agent.line import Usage
 from brikk_agent.webhooks import (
     BodyRefused,
     HeaderMissing,
@@ -19,6 +27,7 @@ __all__ = [
     "Agent",
     "AgentError",
     "BodyRefused",
+    "CallCancelled",
     "CannotStart",
     "Connection",
     "Context",
@@ -29,6 +38,7 @@ __all__ = [
     "Retryable",
     "SignatureRefused",
     "TimestampRefused",
+    "Usage",
     "WebhookRefused",
     "WebhookVerifier",
 ]

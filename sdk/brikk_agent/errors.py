@@ -8,6 +8,8 @@ from itertools import islice
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from brikk.agent.v1 import agent_runtime_service_pb2 as pb
+
 # A status travels in HTTP/2 trailers, which peers refuse beyond 8 KiB, its message twice.
 _MESSAGE_LIMIT = 1_000
 _METADATA_LIMIT = 16
@@ -76,33 +78,43 @@ class InvalidInput(AgentError):
         self.description = description
 
 
+class CallCancelled(Exception):
+    """Nobody waits for the call's result any more: it took too long, or the workflow ended."""
+
+
 class CannotStart(Exception):
     """The agent cannot run as it is set up; the message says what to change."""
 
 
-def status_of(error: AgentError, *, domain: str) -> status_pb2.Status:
+def status_of(
+    error: AgentError, *, domain: str, usage: pb.Usage | None = None
+) -> status_pb2.Status:
     """Translates an error into a status with ErrorInfo, and BadRequest when a field is wrong.
 
-    `domain` is whose reasons these are: the agent's name. Text that protobuf or HTTP/2 would not
-    carry is escaped or cut, so that reporting an error cannot fail.
+    `domain` is whose reasons these are: the agent's name. `usage` is what the call used up before
+    it failed. Text that protobuf or HTTP/2 would not carry is escaped or cut, so that reporting an
+    error cannot fail.
     """
     value = error.code.value
-    status = status_pb2.Status(code=value[0], message=_clean(error.message, _MESSAGE_LIMIT))
-    info = error_details_pb2.ErrorInfo(reason=_clean(error.reason, 63), domain=domain)
+    status = status_pb2.Status(code=value[0], message=clean(error.message, _MESSAGE_LIMIT))
+    info = error_details_pb2.ErrorInfo(reason=clean(error.reason, 63), domain=domain)
     for key, text in islice(error.metadata.items(), _METADATA_LIMIT):
-        info.metadata[_clean(key, 64)] = _clean(str(text), _METADATA_TEXT_LIMIT)
+        info.metadata[clean(key, 64)] = clean(str(text), _METADATA_TEXT_LIMIT)
     info.metadata["retryable"] = "true" if error.retryable else "false"
     status.details.add().Pack(info)
     if isinstance(error, InvalidInput):
         bad_request = error_details_pb2.BadRequest()
         bad_request.field_violations.add(
-            field=_clean(error.field, _METADATA_TEXT_LIMIT),
-            description=_clean(error.description, _MESSAGE_LIMIT),
+            field=clean(error.field, _METADATA_TEXT_LIMIT),
+            description=clean(error.description, _MESSAGE_LIMIT),
         )
         status.details.add().Pack(bad_request)
+    if usage is not None:
+        status.details.add().Pack(usage)
     return status
 
 
-def _clean(text: str, limit: int) -> str:
+def clean(text: str, limit: int) -> str:
+    """Text that protobuf and HTTP/2 carry, of at most so many characters."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

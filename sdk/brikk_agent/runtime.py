@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,10 @@ from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceServicer
 from brikk_agent.capability import Capability
 from brikk_agent.context import Context
-from brikk_agent.errors import AgentError, status_of
+from brikk_agent.errors import AgentError, clean, status_of
+from brikk_agent.line import NOTHING, Line
 from brikk_agent.session import Outcome, Session
-from brikk_agent.structs import Unrepresentable, from_struct, to_struct
+from brikk_agent.structs import Unrepresentable, fill_struct, from_struct
 from brikk_agent.tokens import CallTokens
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,9 @@ _ENDING = AgentError(
 )
 _UNLIMITED = 86_400.0
 """Seconds that a session lasts whose caller shows no token."""
+_INTERVAL = timedelta(seconds=15)
+"""How often a caller hears of a session with work under way: thrice as long, and it gives it up."""
+_MODEL_LIMIT = 128
 
 
 class Runtime(AgentRuntimeServiceServicer):
@@ -80,7 +85,7 @@ class Runtime(AgentRuntimeServiceServicer):
     async def Execute(self, request: pb.ExecuteRequest, context: Call) -> pb.ExecuteResponse:
         """Does one unit of work; every failure becomes a status with ErrorInfo."""
         await self._admit(context)
-        outcome = await self._answer(request, context.time_remaining())
+        outcome = await self._answer(request, context.time_remaining(), Line())
         if isinstance(outcome, pb.ExecuteResponse):
             return outcome
         return await context.abort_with_status(rpc_status.to_status(outcome))
@@ -90,7 +95,12 @@ class Runtime(AgentRuntimeServiceServicer):
     ) -> None:
         """Does many units of work; their failures are results like others."""
         lifetime = await self._admit(context)
-        session = Session(context, self._answer, refusal=status_of(_ENDING, domain=self._domain))
+        session = Session(
+            context,
+            self._answer,
+            refusal=status_of(_ENDING, domain=self._domain),
+            interval=_INTERVAL,
+        )
         if self._draining:
             session.end()
         self._sessions.add(session)
@@ -109,9 +119,14 @@ class Runtime(AgentRuntimeServiceServicer):
             status = status_of(error, domain=self._domain)
             return await context.abort_with_status(rpc_status.to_status(status))
 
-    async def _answer(self, request: pb.ExecuteRequest, remaining: float | None) -> Outcome:
+    async def _answer(
+        self, request: pb.ExecuteRequest, remaining: float | None, line: Line
+    ) -> Outcome:
         try:
-            return await self._execute(request, remaining)
+            return await self._execute(request, remaining, line)
+        except asyncio.CancelledError:
+            line.cancelled = True
+            raise
         except AgentError as error:
             refusal = error
         except Unrepresentable as error:
@@ -129,10 +144,10 @@ class Runtime(AgentRuntimeServiceServicer):
                 metadata={"exception": type(error).__name__},
                 code=grpc.StatusCode.INTERNAL,
             )
-        return status_of(refusal, domain=self._domain)
+        return status_of(refusal, domain=self._domain, usage=_usage(line))
 
     async def _execute(
-        self, request: pb.ExecuteRequest, remaining: float | None
+        self, request: pb.ExecuteRequest, remaining: float | None, line: Line
     ) -> pb.ExecuteResponse:
         capability = self._capabilities.get(request.capability)
         if capability is None:
@@ -151,9 +166,12 @@ class Runtime(AgentRuntimeServiceServicer):
                 metadata={"capacity": str(self._capacity)},
                 code=grpc.StatusCode.RESOURCE_EXHAUSTED,
             )
-        arguments = capability.arguments(from_struct(request.input), _context(request, remaining))
+        context = _context(request, remaining, line)
+        arguments = capability.arguments(from_struct(request.input), context)
         output = await self._run(capability, arguments)
-        return pb.ExecuteResponse(output=to_struct(output, name="output"))
+        response = pb.ExecuteResponse(usage=_usage(line))
+        fill_struct(response.output, output, name="output")
+        return response
 
     async def _run(self, capability: Capability, arguments: dict[str, object]) -> object:
         self._enter()
@@ -179,7 +197,7 @@ class Runtime(AgentRuntimeServiceServicer):
             self._idle.set()
 
 
-def _context(request: pb.ExecuteRequest, remaining: float | None) -> Context:
+def _context(request: pb.ExecuteRequest, remaining: float | None, line: Line) -> Context:
     return Context(
         capability=request.capability,
         execution=request.execution,
@@ -188,6 +206,18 @@ def _context(request: pb.ExecuteRequest, remaining: float | None) -> Context:
         idempotency_key=request.idempotency_key,
         traceparent=request.traceparent,
         ends=None if remaining is None else time.monotonic() + remaining,
+        line=line,
+    )
+
+
+def _usage(line: Line) -> pb.Usage | None:
+    used = line.usage
+    if used is NOTHING:
+        return None
+    return pb.Usage(
+        tokens=used.tokens,
+        cost_micros=used.cost_micros,
+        model=clean(used.model, _MODEL_LIMIT),
     )
 
 

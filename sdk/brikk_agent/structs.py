@@ -59,6 +59,12 @@ def to_struct(output: object, *, name: str) -> Struct:
     than 32 levels, and more than 1 MiB.
     """
     struct = Struct()
+    fill_struct(struct, output, name=name)
+    return struct
+
+
+def fill_struct(struct: Struct, output: object, *, name: str) -> None:
+    """Converts like `to_struct` into an empty Struct that is part of a larger message."""
     try:
         _fill_struct(struct, _members(output), 1)
     except Unrepresentable as error:
@@ -66,7 +72,6 @@ def to_struct(output: object, *, name: str) -> Struct:
     size = struct.ByteSize()
     if size > MAX_BYTES:
         raise Unrepresentable(f"has {size} bytes; at most {MAX_BYTES} are allowed", name)
-    return struct
 
 
 def _members(value: object) -> Mapping[object, object]:

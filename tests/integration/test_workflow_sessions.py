@@ -219,7 +219,9 @@ async def test_an_agent_ends_a_session_when_its_token_expires(
         stub = AgentRuntimeServiceStub(channel)
         session = stub.Session(metadata=(("authorization", f"Bearer {token}"),))
         order = pb.SessionOrder(order_id=1, request=pb.ExecuteRequest(capability="hold"))
-        assert await session.read() == pb.SessionResponse()
+        taken = await session.read()
+        assert isinstance(taken, pb.SessionResponse)
+        assert not taken.results
         await session.write(pb.SessionRequest(orders=[order]))
         await worker.begun.wait()
         reading = asyncio.ensure_future(session.read())

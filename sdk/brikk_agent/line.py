@@ -1,0 +1,61 @@
+"""What a handler says while it works; it may run in a thread of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+# As the contract bounds it.
+_MAX_USAGE = 10**12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a call used up: tokens of language models, their price in millionths of the currency
+    that the organisation counts in, and the model that was asked last.
+    """
+
+    tokens: int = 0
+    cost_micros: int = 0
+    model: str = ""
+
+
+NOTHING = Usage()
+
+
+class Line:
+    """From the handler of one call to its caller, from any thread.
+
+    `beat` is called at most every `interval` seconds; without it, nobody listens for heartbeats.
+    """
+
+    __slots__ = ("_beat", "_interval", "_lock", "_next", "cancelled", "usage")
+
+    def __init__(self, beat: Callable[[], object] | None = None, interval: float = 0.0) -> None:
+        self._beat = beat
+        self._interval = interval
+        self._next = 0.0
+        self._lock = Lock()
+        self.usage = NOTHING
+        self.cancelled = False
+
+    def use(self, tokens: int, cost_micros: int, model: str) -> None:
+        """Adds to the usage."""
+        with self._lock:  # a handler may spread its work over threads
+            before = self.usage
+            used = Usage(
+                tokens=before.tokens + tokens,
+                cost_micros=before.cost_micros + cost_micros,
+                model=model or before.model,
+            )
+            if min(tokens, cost_micros) < 0 or max(used.tokens, used.cost_micros) > _MAX_USAGE:
+                raise ValueError(f"a call uses neither less than nothing nor over {_MAX_USAGE}")
+            self.usage = used
+
+    def heartbeat(self) -> None:
+        """Beats, unless that would be too often."""
+        if self._beat is not None and (now := time.monotonic()) >= self._next:
+            self._next = now + self._interval
+            self._beat()
