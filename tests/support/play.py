@@ -24,7 +24,7 @@ from brikk_workflow.domain.decision import (
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.source import read_yaml
-from brikk_workflow.domain.state import ExecutionState
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus
 from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,6 +135,9 @@ class Play:
 
     def cancels(self) -> list[str]:
         return [each.step_id for each in self.last.commands if isinstance(each, CancelCall)]
+
+    def status(self) -> ExecutionStatus:
+        return self.state.status
 
     def types(self) -> list[str]:
         return [f"{each.type} {each.step_id}".strip() for each in self.history]

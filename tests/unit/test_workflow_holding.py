@@ -30,7 +30,7 @@ DEFECT = Failure(code="INTERNAL", reason=Reason.INTERNAL, message="a defect")
 def test_a_paused_execution_keeps_answers_and_calls_nobody() -> None:
     play = Play(compiled(CHAIN), {"text": "hi"})
     play.tell(PauseRequested(reason="lunch"))
-    assert play.state.status is ExecutionStatus.PAUSED
+    assert play.status() is ExecutionStatus.PAUSED
     assert play.announced[-1] == (
         "execution.paused",
         {"workflow": "chain", "version": 0, "reason": "lunch"},
@@ -41,7 +41,7 @@ def test_a_paused_execution_keeps_answers_and_calls_nobody() -> None:
     assert play.state.step("b").status is StepStatus.PENDING
     play.now += HOUR
     play.tell(ResumeRequested())
-    assert play.state.status is ExecutionStatus.RUNNING
+    assert play.status() is ExecutionStatus.RUNNING
     assert play.announced[-1] == (
         "execution.resumed",
         {"workflow": "chain", "version": 0, "held_ms": 3_600_000.0},
@@ -114,12 +114,12 @@ def test_a_paused_execution_ends_with_the_answers_to_its_last_calls() -> None:
     play.tell(play.succeeded("a"), play.succeeded("b"))
     play.tell(PauseRequested())
     play.tell(play.succeeded("c"))
-    assert play.state.status is ExecutionStatus.SUCCEEDED
+    assert play.status() is ExecutionStatus.SUCCEEDED
     assert play.state.held_at is None
     play = Play(compiled(JOIN))
     play.tell(PauseRequested())
     play.tell(play.failed("a", WRONG))
-    assert play.state.status is ExecutionStatus.FAILED
+    assert play.status() is ExecutionStatus.FAILED
 
 
 def test_the_timeout_of_the_workflow_goes_on_in_a_pause() -> None:
@@ -133,7 +133,7 @@ def test_the_timeout_of_the_workflow_goes_on_in_a_pause() -> None:
 def test_a_suspended_execution_stands_still_until_it_is_resumed() -> None:
     play = Play(compiled(JOIN))
     play.tell(Suspended(failure=DEFECT))
-    assert play.state.status is ExecutionStatus.QUARANTINED
+    assert play.status() is ExecutionStatus.QUARANTINED
     assert play.state.failure == DEFECT
     assert play.announced[-1] == (
         "execution.quarantined",
@@ -163,10 +163,10 @@ def test_what_is_paused_can_be_suspended_too() -> None:
     play.tell(PauseRequested())
     play.now += HOUR
     play.tell(Suspended(failure=DEFECT))
-    assert play.state.status is ExecutionStatus.QUARANTINED
+    assert play.status() is ExecutionStatus.QUARANTINED
     play.now += HOUR
     play.tell(ResumeRequested())
-    assert play.state.status is ExecutionStatus.RUNNING
+    assert play.status() is ExecutionStatus.RUNNING
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_terminating_ends_an_execution_wherever_it_stands(first: Event) -> None:
     play = Play(compiled(JOIN))
     play.tell(first)
     play.tell(TerminateRequested(reason="enough"))
-    assert play.state.status is ExecutionStatus.TERMINATED
+    assert play.status() is ExecutionStatus.TERMINATED
     assert play.state.status.terminal
     assert play.cancels() == ["a", "b"]
     assert play.announced[-1] == (
@@ -190,13 +190,13 @@ def test_terminating_ends_an_execution_wherever_it_stands(first: Event) -> None:
 
 def test_a_queued_execution_begins_once_it_is_admitted() -> None:
     play = Play(compiled(CHAIN), {"text": "hi"}, queued=True)
-    assert play.state.status is ExecutionStatus.QUEUED
+    assert play.status() is ExecutionStatus.QUEUED
     assert play.last.commands == ()
     assert play.types() == ["execution.started", "execution.queued"]
     assert next_wake(play.state) == NOW + timedelta(days=1)
     play.now += HOUR
     play.tell(Admitted())
-    assert play.state.status is ExecutionStatus.RUNNING
+    assert play.status() is ExecutionStatus.RUNNING
     assert play.calls().keys() == {"a"}
     assert play.types()[2:] == ["execution.admitted", "step.attempt_started a"]
     assert play.state.deadline == NOW + timedelta(days=1)
@@ -205,19 +205,19 @@ def test_a_queued_execution_begins_once_it_is_admitted() -> None:
 def test_a_queue_is_left_by_the_timeout_or_on_request() -> None:
     play = Play(compiled(CHAIN), {"text": "hi"}, queued=True)
     play.later(timedelta(days=1))
-    assert play.state.status is ExecutionStatus.FAILED
+    assert play.status() is ExecutionStatus.FAILED
     play = Play(compiled(CHAIN), {"text": "hi"}, queued=True)
     play.tell(CancelRequested())
-    assert play.state.status is ExecutionStatus.CANCELLED
+    assert play.status() is ExecutionStatus.CANCELLED
 
 
 def test_what_was_paused_in_the_queue_goes_back_there() -> None:
     play = Play(compiled(CHAIN), {"text": "hi"}, queued=True)
     play.tell(PauseRequested())
-    assert play.state.status is ExecutionStatus.PAUSED
+    assert play.status() is ExecutionStatus.PAUSED
     assert not play.state.admitted
     play.tell(ResumeRequested())
-    assert play.state.status is ExecutionStatus.QUEUED
+    assert play.status() is ExecutionStatus.QUEUED
     assert play.calls() == {}
 
 
@@ -225,7 +225,7 @@ def test_a_place_given_in_a_pause_is_taken_after_it() -> None:
     play = Play(compiled(CHAIN), {"text": "hi"}, queued=True)
     play.tell(PauseRequested())
     play.tell(Admitted())
-    assert play.state.status is ExecutionStatus.PAUSED
+    assert play.status() is ExecutionStatus.PAUSED
     assert play.calls() == {}
     play.tell(ResumeRequested())
     assert play.calls().keys() == {"a"}
