@@ -208,6 +208,30 @@ def test_an_execution_is_cancelled(home: Path) -> None:
     assert (ended.code, ended.json["state"]) == (1, "STATE_CANCELLED")
 
 
+def test_an_execution_is_paused_resumed_terminated_and_retried(home: Path) -> None:
+    start = ("execution", "start", "lonely", "--priority=7", "--json")
+    started = brikk(*start, home=home).json["name"]
+    paused = brikk("execution", "pause", started, "--reason=lunch", home=home)
+    assert paused.code == 0
+    assert ", pause requested" in paused.out
+    resumed = brikk("execution", "resume", started, "--json", home=home)
+    assert resumed.json["name"] == started
+    brikk("execution", "terminate", started, "--reason=enough", home=home)
+    ended = brikk("execution", "watch", started, "--json", home=home)
+    assert (ended.code, ended.json["state"]) == (1, "STATE_TERMINATED")
+    entries = brikk("execution", "show", started, "--history", "--json", home=home).json["entries"]
+    assert {"execution.paused", "execution.resumed"} < {each["type"] for each in entries}
+
+    retried = brikk("execution", "retry", started, "--json", home=home).json
+    assert (retried["retry_of"], retried["priority"]) == (started, 7)
+    shown = brikk("execution", "show", retried["name"], home=home).out
+    assert f"retry of {started}" in shown
+    refused = brikk("execution", "retry", retried["name"], home=home)
+    assert refused.code == 1
+    assert "WRONG_STATE" in refused.err
+    brikk("execution", "cancel", retried["name"], home=home)
+
+
 def test_agents_are_listed_by_capability(home: Path, greeted: str) -> None:
     assert greeted
     [agent] = brikk("agent", "list", "--capability=text.greet", "--json", home=home).json["agents"]
@@ -253,6 +277,10 @@ def test_a_token_says_who_for_whom_and_what(home: Path) -> None:
         (("workflow", "show", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("execution", "watch", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("execution", "cancel", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "pause", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "resume", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "terminate", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("execution", "retry", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("execution", "start", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("webhook", "deliveries", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("workflow", "show", "No Such"), 1, "INVALID_FIELD"),
@@ -263,7 +291,8 @@ def test_a_token_says_who_for_whom_and_what(home: Path) -> None:
         (("execution", "start", "greeting", "--input-json={"), 2, "--input-json:1:2: not JSON"),
         (("execution", "start", "greeting", "--input=/no/such"), 2, "/no/such: No such file"),
         (("workflow", "validate", "/no/such"), 2, "/no/such: No such file"),
-        (("execution", "list", "--state=paused"), 2, "paused"),
+        (("execution", "list", "--state=asleep"), 2, "asleep"),
+        (("execution", "start", "greeting", "--priority=10"), 2, "--priority"),
         (("workflow", "list", "--limit=0"), 2, "--limit"),
         (("token", "--lifetime=soon"), 2, "soon"),
         (("no-such-command",), 2, "no-such-command"),
