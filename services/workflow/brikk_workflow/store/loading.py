@@ -9,8 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_workflow.domain.record import ExecutionRecord
+from brikk_workflow.domain.wish import Wish
 from brikk_workflow.store.executions import Outputs, get_outputs, to_record
 from brikk_workflow.store.tables import EXECUTION
+from brikk_workflow.store.wishes import read_wishes
 
 # What reading text raises that is no snapshot, or none that this version of the program knows.
 _UNREADABLE = (
@@ -25,10 +27,11 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded:
-    """An execution with what its steps returned."""
+    """An execution with what its steps returned and what was asked of it meanwhile."""
 
     record: ExecutionRecord
     outputs: Outputs
+    wishes: Sequence[Wish]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +56,20 @@ async def _load(connection: AsyncConnection, execution_ids: Collection[str]) -> 
     query = select(EXECUTION).where(EXECUTION.c.execution_id.in_(execution_ids))
     records = [to_record(row) for row in await connection.execute(query)]
     outputs = await get_outputs(connection, execution_ids)
-    return [Loaded(record=each, outputs=outputs[each.execution_id]) for each in records]
+    unread = {
+        each.execution_id: each.inbox_folded
+        for each in records
+        if each.inbox_seq > each.inbox_folded
+    }
+    wishes = await read_wishes(connection, unread) if unread else {}
+    return [
+        Loaded(
+            record=each,
+            outputs=outputs[each.execution_id],
+            wishes=wishes.get(each.execution_id, ()),
+        )
+        for each in records
+    ]
 
 
 async def _load_one(
