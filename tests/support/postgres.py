@@ -39,7 +39,7 @@ def server_url() -> str:
     with run.alone("postgres"):
         address = home / "url"
         if not address.exists():
-            address.write_text(_start(home))
+            address.write_text(start_server(home))
         return address.read_text()
 
 
@@ -55,7 +55,8 @@ async def fresh_database() -> AsyncIterator[str]:
         await _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def _start(home: Path) -> str:
+def start_server(home: Path) -> str:
+    """Set up a server in a new folder, leave it running, give the URL of a database on it."""
     home.mkdir()
     runtime = home / "runtime"
     runtime.mkdir(mode=0o700)
