@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,60 +12,16 @@ import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceStub
-from brikk_agent import Agent, Retryable
 from brikk_shared.errors import Reason
 from brikk_shared.testing import ManualClock
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.work import Answered, Refused
-from brikk_workflow.domain.payload import Json
-from support.agents import CallKeys, ScriptedRegistry, connection_to, served
-from support.calling import outcome_of, work
+from support.agents import CallKeys, ScriptedRegistry, served
 from support.loopback import egress
+from support.workers import Worker, call, text_of, working
 
 LARGE = "x" * 900_000
 TOKEN_LIFE = timedelta(minutes=5)
-
-
-class Worker:
-    """An agent whose handlers wait for what the test lets happen."""
-
-    def __init__(
-        self,
-        registry: str,
-        keys: CallKeys,
-        *,
-        listen: str = "127.0.0.1:0",
-        grace: timedelta = timedelta(seconds=20),
-    ) -> None:
-        self.agent = Agent(
-            "worker",
-            agent_id="worker-1",
-            listen=listen,
-            grace=grace,
-            connection=connection_to(registry, keys),
-        )
-        self.endpoint = ""
-        self.begun = asyncio.Event()
-        self.released = asyncio.Event()
-        self.cancelled = asyncio.Event()
-        self.agent.capability("echo")(self._echo)
-        self.agent.capability("fail")(self._fail)
-        self.agent.capability("hold")(self._hold)
-
-    async def _echo(self, text: str) -> dict[str, str]:
-        return {"text": text}
-
-    async def _fail(self) -> dict[str, str]:
-        raise Retryable("OUT_OF_LUCK", "not today")
-
-    async def _hold(self) -> dict[str, str]:
-        self.begun.set()
-        try:
-            await self.released.wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-        return {"text": "released"}
 
 
 @pytest.fixture
@@ -92,37 +47,10 @@ async def registry() -> AsyncIterator[str]:
         yield address
 
 
-@asynccontextmanager
-async def working(worker: Worker) -> AsyncIterator[Worker]:
-    await worker.agent.start()
-    worker.endpoint = worker.agent.endpoint
-    try:
-        yield worker
-    finally:
-        await worker.agent.stop()
-
-
 @pytest.fixture
 async def worker(registry: str, keys: CallKeys) -> AsyncIterator[Worker]:
     async with working(Worker(registry, keys)) as worker:
         yield worker
-
-
-async def call(
-    caller: AgentCaller,
-    worker: Worker,
-    capability: str,
-    *,
-    timeout: timedelta = timedelta(seconds=30),
-    **given: Json,
-) -> Answered | Refused:
-    order = work(capability, given, timeout=timeout)
-    return await outcome_of(caller, worker.agent.name, worker.endpoint, order)
-
-
-def text_of(outcome: Answered | Refused) -> Json:
-    assert isinstance(outcome, Answered), outcome
-    return outcome.output["text"]
 
 
 async def test_each_call_gets_its_own_answer(caller: AgentCaller, worker: Worker) -> None:

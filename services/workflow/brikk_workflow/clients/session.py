@@ -70,6 +70,7 @@ class Session:
         self._retired = False
         self._look: asyncio.TimerHandle | None = None
         self._look_due = inf
+        self._held_up = False
         self._silence = _TAKING
         """Seconds without a message, while calls are under way, after which it is broken."""
         self._heard = 0.0
@@ -210,10 +211,14 @@ class Session:
             self._look = self._loop.call_at(self._look_due, self._notice_late)
 
     def _notice_late(self) -> None:
-        self._look, self._look_due = None, inf
+        now = self._loop.time()
+        held_up = now > self._look_due + _TICK and not self._held_up
+        self._look, self._look_due, self._held_up = None, inf, held_up
         if not self._units:
             return
-        now = self._loop.time()
+        if held_up:  # what came while this process stood still is read before it is missed
+            self._look_at(now)
+            return
         if now >= self._heard + self._silence:
             silence = f"the agent was silent for {self._silence:.0f} s"
             self._break(Unavailable(Reason.AGENT_UNAVAILABLE, silence))
