@@ -86,8 +86,7 @@ async def test_any_replica_answers_and_one_takes_over_from_the_dead(world: World
         async with asyncio.timeout(TAKEOVER_S):
             await until(taken_over)
         gate.open.set()
-        waits = (replicas.ask(lambda client, name=name: client.wait(name)) for name in names)
-        for execution in await asyncio.gather(*waits):
+        for execution in await asyncio.gather(*map(replicas.wait, names)):
             assert execution.state == State.STATE_SUCCEEDED
         await prove(world.database_url, names)
         # Exactly one took over, and made the calls again that were in flight.
@@ -122,9 +121,7 @@ async def test_restarting_them_all_is_noticed_by_nobody(world: World) -> None:
         await agent.until(lambda agent: agent.calls["text.shaky"] == COUNT)
         await replicas.end(doomed)
         async with asyncio.timeout(HANDOVER_S):
-            await asyncio.gather(
-                *(replicas.ask(lambda client, name=name: client.wait(name)) for name in names)
-            )
+            await asyncio.gather(*map(replicas.wait, names))
         await replicas.add()
         async with replicas.load("chain") as load:
             for replica in old[1:]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import grpc
 
+from brikk.workflow.v1 import execution_pb2
 from brikk_shared.ids import new_id
 from support.behind import run
 from support.workflows import State, WorkflowClient, WorkflowProcess, World
@@ -59,6 +61,10 @@ class Fleet:
                         raise
                 await asyncio.sleep(PAUSE_S)  # as clients do, who would be in the way otherwise
 
+    async def wait(self, name: str) -> execution_pb2.WorkflowExecution:
+        """Waits at any replica for the end of an execution."""
+        return await self.ask(partial(WorkflowClient.wait, name=name, seconds=60))
+
     @asynccontextmanager
     async def load(self, workflow: str, *, at_once: int = 6) -> AsyncIterator[Load]:
         """Runs executions all the time while the block runs; what was begun has ended then."""
@@ -86,15 +92,14 @@ class Load:
         """Runs one after another."""
         while not self.enough:
             # The same request however often it is repeated: one execution.
-            request_id = new_id()
-            name = await self._fleet.ask(
-                lambda client, request_id=request_id: client.start(
-                    self._workflow, {"n": 1}, request_id=request_id
-                )
+            start = partial(
+                WorkflowClient.start,
+                workflow=self._workflow,
+                given={"n": 1},
+                request_id=new_id(),
             )
-            execution = await self._fleet.ask(
-                lambda client, name=name: client.wait(name, seconds=60)
-            )
+            name = await self._fleet.ask(start)
+            execution = await self._fleet.wait(name)
             assert execution.state == State.STATE_SUCCEEDED, execution
             async with self._done:
                 self.names.append(name)

@@ -1,0 +1,354 @@
+"""Three replicas on one store, with crashes, pauses, skewed clocks and lost answers, at random."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from brikk.event.v1.event_pb2 import Event
+from brikk_shared.database import Database
+from brikk_shared.errors import Unavailable
+from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.record import VersionRecord, WorkflowRecord
+from brikk_workflow.domain.source import read_yaml
+from brikk_workflow.runtime.starts import Start
+from brikk_workflow.store.wishes import record_wish
+from brikk_workflow.store.workflows import add_version
+from support.chaos import Story, check_announcements, read_stories
+from support.directories import Setting
+from support.postgres import fresh_database
+from support.replicas import Agents, Member, lapse
+from support.scripted_discovery import candidate
+
+T = TypeVar("T")
+
+WORKFLOW = """
+name: fork
+steps:
+  - {id: first, call: {capability: t.always}, retry: {max_attempts: 3, initial: 2s, jitter: 0}}
+  - {id: left, after: [first], call: {capability: t.always}}
+  - {id: right, after: [first], call: {capability: t.rare}}
+  - {id: last, after: [left, right], call: {capability: t.always}}
+"""
+TABLES = ("execution", "history", "step_output", "execution_inbox", "outbox", "lease")
+WHO = st.integers(min_value=0, max_value=2)
+WHICH = st.integers(min_value=0, max_value=9)
+ROUNDS = 300
+"""Of answers and two seconds each: far more than everything needs to end."""
+TURNS = st.integers(min_value=0, max_value=8)
+
+
+class Stage:
+    """The store that all examples use, one after another, and the workflow in it."""
+
+    def __init__(self, url: str, store: Database, workflow: CompiledWorkflow) -> None:
+        self.url = url
+        self.store = store
+        self.workflow = workflow
+
+    async def turns(self, count: int) -> None:
+        """Lets the replicas go on while the store answers so often."""
+        for _ in range(count):
+            async with self.store.reading() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    async def clear(self) -> None:
+        """Forgets the executions."""
+        async with self.store.transaction() as connection:
+            for table in TABLES:
+                await connection.execute(text(f"DELETE FROM {table}"))
+
+
+async def set_up(stack: AsyncExitStack) -> Stage:
+    url = await stack.enter_async_context(fresh_database())
+    store = Database(url, migrations="brikk_workflow.store.migrations")
+    await stack.enter_async_context(store)
+    workflow = read_yaml(WORKFLOW)
+    assert isinstance(workflow, CompiledWorkflow)
+    now = datetime.now(UTC)
+    version = VersionRecord(version=1, definition=workflow.definition, create_time=now)
+    record = WorkflowRecord(workflow_id="fork", latest=version, create_time=now)
+    async with store.transaction() as connection:
+        await add_version(connection, "acme", record, request_id="")
+    return Stage(url, store, replace(workflow, version=1))
+
+
+class Replicas(RuleBasedStateMachine):
+    """A rule does something to a replica, or lets the others go on for some time.
+
+    What the store says afterwards must be so at every moment; at the end everything must end.
+    """
+
+    def __init__(self, runner: asyncio.Runner, stage: Stage) -> None:
+        super().__init__()
+        self.runner = runner
+        self.stage = stage
+        self.agents = Agents()
+        self.members: list[Member] = []
+        self.started: set[str] = set()
+        self.ends: dict[str, tuple[str, int]] = {}
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @initialize()
+    def begin(self) -> None:
+        self.do(self._begin())
+
+    async def _begin(self) -> None:
+        self.setting = Setting()
+        await self.setting.discovery.offer(candidate("a", "t.always"))
+        self.members = [self.member() for _ in range(3)]
+
+    def member(self) -> Member:
+        return Member(self.stage.store, self.stage.url, self.agents, self.setting)
+
+    # Rules.
+
+    @rule(who=WHO, request=st.sampled_from(("", "", "one", "two")))
+    def start(self, who: int, request: str) -> None:
+        self.do(self._start(who, request))
+
+    async def _start(self, who: int, request: str) -> None:
+        order = Start(
+            organization="acme",
+            workflow=self.stage.workflow,
+            newest=True,
+            input={},
+            labels={},
+            request_id=request,
+            priority=5,
+            traceparent="",
+        )
+        try:
+            record = await self.members[who].replica.start(order)
+        except Unavailable:
+            return  # it may have begun all the same
+        if record is not None:
+            self.started.add(record.execution_id)
+
+    @rule(which=WHICH, well=st.sampled_from((True, True, True, False)), turns=TURNS)
+    def answer(self, which: int, well: bool, turns: int) -> None:
+        """An agent answers a call, perhaps one that nobody wants to know about any more."""
+        self.do(self._answer(which, well, turns))
+
+    async def _answer(self, which: int, well: bool, turns: int) -> None:
+        if pending := self.agents.pending:
+            call = pending[which % len(pending)]
+            if well:
+                call.answer()
+            else:
+                call.fail()
+        await self.stage.turns(turns)
+
+    @rule(turns=TURNS)
+    def offer(self, turns: int) -> None:
+        """Somebody comes who can do the rare thing."""
+        self.do(self.setting.discovery.offer(candidate("b", "t.rare")))
+        self.do(self.stage.turns(turns))
+
+    @rule(who=WHO, seconds=st.integers(min_value=0, max_value=3), turns=TURNS)
+    def pass_time(self, who: int, seconds: int, turns: int) -> None:
+        """Time passes for one of them, which may so get ahead of the others."""
+        self.do(self._pass_time(who, seconds, turns))
+
+    async def _pass_time(self, who: int, seconds: int, turns: int) -> None:
+        self.members[who].clock.advance(timedelta(seconds=seconds))
+        await self.stage.turns(turns)
+
+    @rule(who=WHO, minutes=st.integers(min_value=-90, max_value=90))
+    def skew(self, who: int, minutes: int) -> None:
+        """Somebody sets the clock of a machine."""
+        self.members[who].clock.jump(timedelta(minutes=minutes))
+
+    @rule(who=WHO, lapsed=st.booleans())
+    def crash(self, who: int, lapsed: bool) -> None:
+        """A replica dies, and another begins; others may not know before its lease has ended."""
+        self.do(self._crash(who, lapsed))
+
+    async def _crash(self, who: int, lapsed: bool) -> None:
+        dead = self.members[who]
+        await dead.crash()
+        if lapsed:
+            await lapse(self.stage.store, dead.name)
+        self.members[who] = self.member()
+
+    @rule(who=WHO, other=WHO, turns=TURNS)
+    def pause(self, who: int, other: int, turns: int) -> None:
+        """A replica stands still past its lease, and others may take over; then it wakes."""
+        self.do(self._pause(who, other, turns))
+
+    async def _pause(self, who: int, other: int, turns: int) -> None:
+        await lapse(self.stage.store, self.members[who].name)
+        if other != who:
+            await self._pass_time(other, 1, turns)
+
+    @rule(who=WHO, count=st.integers(min_value=1, max_value=2))
+    def lose_answers(self, who: int, count: int) -> None:
+        """The store will do what a replica says, and not tell."""
+        self.members[who].wire.losing = count
+
+    @rule(who=WHO, cut=st.booleans(), turns=TURNS)
+    def cut(self, who: int, cut: bool, turns: int) -> None:
+        """A replica does not reach the store for a while."""
+        self.members[who].wire.cut = cut
+        self.do(self.stage.turns(turns))
+
+    @rule(who=WHO, turns=TURNS)
+    def drain(self, who: int, turns: int) -> None:
+        """A replica is told to end in good order."""
+        self.do(self._drain(who, turns))
+
+    async def _drain(self, who: int, turns: int) -> None:
+        self.members[who].drain()
+        await self.stage.turns(turns)
+
+    @rule(who=WHO, which=WHICH, turns=TURNS)
+    def cancel(self, who: int, which: int, turns: int) -> None:
+        """Somebody cancels an execution, at whatever replica."""
+        self.do(self._wish(who, which, "cancel", turns))
+
+    async def _wish(self, who: int, which: int, kind: Any, turns: int) -> None:
+        if self.started:
+            execution_id = sorted(self.started)[which % len(self.started)]
+            store = self.stage.store
+            async with store.transaction() as connection:
+                await record_wish(
+                    connection,
+                    store,
+                    "acme",
+                    execution_id,
+                    kind=kind,
+                    attributes={},
+                    request_id="",
+                    now=datetime.now(UTC),
+                )
+            self.members[who].replica.poke(execution_id)
+        await self.stage.turns(turns)
+
+    # What must hold.
+
+    @invariant()
+    def what_was_decided_stays_so(self) -> None:
+        if self.members:
+            for story in self.do(read_stories(self.stage.url)):
+                story.check_so_far()
+                if story.ended:
+                    end = self.ends.setdefault(story.execution_id, (story.status, story.sequence))
+                    assert end == (story.status, story.sequence), f"it went on after its end: {end}"
+
+    def teardown(self) -> None:
+        try:
+            if self.members:
+                self.do(self._recover())
+                self.do(self._check())
+        finally:
+            self.do(self._leave())
+
+    async def _recover(self) -> None:
+        """Everything that was broken is whole again: now all that was begun comes to its end."""
+        await self.setting.discovery.offer(candidate("b", "t.rare"))
+        for who, member in enumerate(self.members):
+            member.wire.cut = False
+            member.wire.losing = 0
+            if member.draining:
+                await self._crash(who, lapsed=True)
+        names = ", ".join(f"'{member.name}'" for member in self.members)
+        async with self.stage.store.transaction() as connection:
+            await connection.execute(
+                text(f"UPDATE lease SET expires_at = 0 WHERE name NOT IN ({names})")
+            )
+        for _ in range(ROUNDS):
+            if not await self._left():
+                return
+            for call in self.agents.pending:
+                call.answer()
+            for member in self.members:
+                member.clock.advance(timedelta(seconds=2))
+            await self.stage.turns(4)
+        stories = await read_stories(self.stage.url)
+        raise AssertionError(f"stranded: {[each for each in stories if not each.ended]}")
+
+    async def _left(self) -> bool:
+        """Whether something has not ended. What nobody holds is due: time passes there, too."""
+        async with self.stage.store.transaction() as connection:
+            left = await connection.execute(
+                text(
+                    "UPDATE execution SET wake_at = CASE WHEN owner IS NULL THEN 0 ELSE wake_at END"
+                    " WHERE end_time IS NULL RETURNING execution_id"
+                )
+            )
+            return bool(left.all())
+
+    async def _check(self) -> None:
+        stories = {each.execution_id: each for each in await read_stories(self.stage.url)}
+        assert self.started <= stories.keys()
+        for story in stories.values():
+            story.check()
+        async with self.stage.store.reading() as connection:
+            outputs = await connection.execute(
+                text("SELECT execution_id, step_id, output FROM step_output")
+            )
+            for execution_id, step_id, output in outputs:
+                check_output(stories[execution_id], step_id, output)
+            rows = await connection.execute(text("SELECT payload FROM outbox ORDER BY id"))
+            events = [Event.FromString(payload) for (payload,) in rows]
+        check_announcements([*stories.values()], events)
+
+    async def _leave(self) -> None:
+        for member in self.members:
+            await member.crash()
+        await self.stage.clear()
+
+
+def check_output(story: Story, step_id: str, output: str) -> None:
+    """What a step returned is what the call answered that was under way when it was accepted."""
+    tokens = [
+        entry.facts["token"]
+        for entry in story.entries
+        if entry.kind == "step.attempt_started" and entry.step_id == step_id
+    ]
+    assert output == f'{{"token":"{tokens[-1]}"}}', (story, step_id)
+
+
+@pytest.mark.parametrize(
+    "examples", [12, pytest.param(400, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
+def test_whatever_befalls_three_replicas_all_ends_once(examples: int) -> None:
+    with capture_logs(), asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        stage = runner.run(set_up(stack))
+        # To the type checker a machine is made from a class alone.
+        factory: Any = partial(Replicas, runner, stage)
+        try:
+            run_state_machine_as_test(
+                factory,
+                settings=settings(
+                    max_examples=examples,
+                    stateful_step_count=25,
+                    deadline=None,
+                    # What the store answers when is not repeated, so there is nothing to shrink by.
+                    phases=[Phase.explicit, Phase.generate],
+                    suppress_health_check=[HealthCheck.too_slow],
+                ),
+            )
+        finally:
+            runner.run(stack.aclose())

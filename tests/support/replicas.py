@@ -1,0 +1,231 @@
+"""A replica of the engine in this process, between a store and agents that do as a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from prometheus_client import CollectorRegistry
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared.audit import AuditEntry
+from brikk_shared.database import Database, Result
+from brikk_shared.errors import Reason, Unavailable
+from brikk_shared.group_commit import GroupCommit
+from brikk_shared.ids import new_id
+from brikk_shared.leases import Leases
+from brikk_shared.lifecycle import Supervisor
+from brikk_shared.outbox import Outbox
+from brikk_shared.testing import ManualClock
+from brikk_workflow.clients.work import Answered, Outcome, Refused, Work
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.usage import Usage
+from brikk_workflow.runtime.changes import Changes
+from brikk_workflow.runtime.definitions import Definitions
+from brikk_workflow.runtime.departures import Departures
+from brikk_workflow.runtime.engine import Engine
+from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.replica import Replica
+from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.timers import Timers
+from brikk_workflow.runtime.waiting import WaitingRoom
+from brikk_workflow.store import transitions
+from brikk_workflow.store.ownership import REPLICA
+from brikk_workflow.store.transition_writer import TransitionWriter
+from brikk_workflow.store.transitions import keys
+from support.directories import Setting
+
+LEASE = timedelta(minutes=5)
+SECOND = timedelta(seconds=1)
+SOON = timedelta(milliseconds=20)
+
+
+class Wire(Database):
+    """What a replica sees of a store that others use as well: it may be cut, and lose answers."""
+
+    def __init__(self, url: str, *, store: Database) -> None:
+        super().__init__(url, migrations=None)
+        self._store = store
+        self.cut = False
+        self.losing = 0
+        """How many commits from now on will be done and not be answered."""
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, audit: Sequence[AuditEntry] | None = None
+    ) -> AsyncIterator[AsyncConnection]:
+        self._pass()
+        async with self._store.transaction(audit=audit) as connection:
+            yield connection
+            self._pass()
+        self._answer()
+
+    async def run_statement(
+        self, statement: str, arguments: Sequence[object]
+    ) -> Sequence[asyncpg.Record]:
+        self._pass()
+        rows = await self._store.run_statement(statement, arguments)
+        self._answer()
+        return rows
+
+    async def run_in_driver(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        self._pass()
+        result = await self._store.run_in_driver(work)
+        self._answer()
+        return result
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        self._pass()
+        async with self._store.reading() as connection:
+            yield connection
+        self._pass()
+
+    def _answer(self) -> None:
+        self._pass()
+        if self.losing:
+            self.losing -= 1
+            raise _away()
+
+    def _pass(self) -> None:
+        if self.cut:
+            raise _away()
+
+
+def _away() -> Unavailable:
+    return Unavailable(Reason.DEPENDENCY_UNAVAILABLE, "the wire is cut")
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Pending:
+    """A call that an agent has, and that nobody has answered or given up."""
+
+    work: Work
+    done: Callable[[Outcome], None]
+    ended: bool = False
+
+    def answer(self) -> None:
+        """Does the work: the output says under which token."""
+        token = self.work.order.token
+        self._end(Answered(output={"token": token}, usage=Usage(), latency=SECOND))
+
+    def fail(self) -> None:
+        """Fails in a way that is worth another attempt."""
+        failure = Failure(
+            code="UNAVAILABLE",
+            reason=Reason.AGENT_UNAVAILABLE,
+            message="as the test says",
+            metadata={},
+            retryable=True,
+        )
+        self._end(Refused(failure=failure, usage=Usage(), latency=SECOND))
+
+    def cancel(self) -> None:
+        """Be `Ongoing.cancel`."""
+        self.ended = True
+
+    def _end(self, outcome: Outcome) -> None:
+        self.ended = True
+        self.done(outcome)
+
+
+class Agents:
+    """Stands where the engine calls agents; keeps each call until the test answers it."""
+
+    def __init__(self) -> None:
+        self._calls: list[Pending] = []
+
+    @property
+    def pending(self) -> Sequence[Pending]:
+        """The calls that wait for an answer, in a stable order."""
+        waiting = (each for each in self._calls if not each.ended)
+        return sorted(waiting, key=lambda each: (each.work.execution, each.work.order.token))
+
+    def call(
+        self, agent: str, endpoint: str, work: Work, done: Callable[[Outcome], None]
+    ) -> Pending:
+        """Be `AgentCaller.call`."""
+        self._calls = [each for each in self._calls if not each.ended]
+        self._calls.append(Pending(work=work, done=done))
+        return self._calls[-1]
+
+
+class Member:
+    """A replica with a clock of its own, as far from the store's as its skew."""
+
+    def __init__(self, store: Database, url: str, agents: Agents, setting: Setting) -> None:
+        # To the type checker it is none: it is what the engine sees of one.
+        caller: Any = agents
+        owner = new_id()
+        self.clock = ManualClock(datetime.now(UTC))
+        self.wire = Wire(url, store=store)
+        self.name = f"{REPLICA}{owner}"
+        outbox = Outbox(self.wire, source=transitions.SOURCE, destinations=["webhooks"])
+        writer = TransitionWriter(self.wire, outbox, observe=lambda _: None)
+        engine = Engine(
+            replica=self.name,
+            clock=self.clock,
+            random=lambda: 0.5,
+            database=self.wire,
+            outbox=outbox,
+            commits=GroupCommit(writer.commit, keys=keys),
+            directory=setting.directory,
+            selector=setting.selector,
+            caller=caller,
+            timers=Timers(self.clock),
+            waiting=WaitingRoom(setting.directory, interval=SECOND, clock=self.clock),
+            rousing=Rousing(setting.directory, self.wire, interval=SECOND, clock=self.clock),
+            departures=Departures(self.wire, linger=SECOND, clock=self.clock),
+            changes=Changes(),
+            metrics=Metrics(CollectorRegistry()),
+        )
+        self.replica = Replica(
+            engine,
+            Definitions(self.wire),
+            Leases(self.wire, owner, self.clock),
+            lease_duration=LEASE,
+            claim_interval=SECOND,
+            reconcile_interval=SECOND,
+            inbox_interval=SOON,
+            max_owned=10,
+        )
+        self._drain: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor(self.clock)
+        self._supervisor.add("commits", engine.commits.run)
+        self._supervisor.add("timers", engine.timers.run)
+        self._supervisor.add("waiting room", engine.waiting.run)
+        for name, loop in self.replica.loops().items():
+            self._supervisor.add(name, loop)
+        self._supervisor.start()
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes on nothing more."""
+        return self._drain is not None
+
+    def drain(self) -> None:
+        """Tells it to end in good order, which it does once its calls were answered."""
+        self._drain = self._drain or asyncio.create_task(self.replica.drain())
+
+    async def crash(self) -> None:
+        """Ends it as a power cut does: nothing that it begins to say is heard."""
+        self.wire.cut = True
+        if self._drain:
+            self._drain.cancel()
+            await asyncio.gather(self._drain, return_exceptions=True)
+        await self._supervisor.stop()
+
+
+async def lapse(store: Database, name: str) -> None:
+    """Lets the lease of a replica end, as time does."""
+    async with store.transaction() as connection:
+        await connection.execute(
+            text("UPDATE lease SET expires_at = 0 WHERE name = :name"), {"name": name}
+        )
