@@ -114,6 +114,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         reconcile_interval=settings.reconcile_interval,
         inbox_interval=settings.inbox_interval,
         max_owned=settings.max_owned,
+        max_running=settings.max_running,
     )
     app.loop("commits", commits.run)
     app.loop("timers", engine.timers.run)

@@ -39,6 +39,11 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
     max_owned: int = Field(
         2000, ge=1, description="Executions that one replica holds in memory at once."
     )
+    max_running: int = Field(
+        100_000,
+        ge=1,
+        description="Executions of one organisation that run at once; further ones queue.",
+    )
     replica_lease: Duration = Field(
         timedelta(seconds=10),
         description="How long a silent replica keeps its executions before others take them.",

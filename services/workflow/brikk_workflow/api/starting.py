@@ -16,7 +16,7 @@ from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.schema import check_input
 from brikk_workflow.domain.state import ExecutionStatus
-from brikk_workflow.runtime.replica import Start
+from brikk_workflow.runtime.starts import Retried, Start
 from brikk_workflow.store import executions
 
 DEFAULT_PRIORITY = 5
@@ -39,8 +39,8 @@ class StartMethods(Methods):
         self, request: pb.RetryExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
         """Begins one that goes on with the results of an old one."""
-        old = await self._read(request.name)
-        status = old.state.status
+        old = await self._retried(request.name)
+        status = old.record.state.status
         if not status.terminal or status is ExecutionStatus.SUCCEEDED:
             raise FailedPrecondition(
                 Reason.WRONG_STATE,
@@ -75,8 +75,21 @@ class StartMethods(Methods):
         _check(order)
         return order
 
-    async def _retry_order(self, request: pb.RetryExecutionRequest, old: ExecutionRecord) -> Start:
+    async def _retried(self, name: str) -> Retried:
+        """Returns an execution with what it ran and what its steps returned."""
+        record = await self._read(name)
+        async with self._parts.database.reading() as connection:
+            outputs = await executions.get_outputs(connection, [record.execution_id])
+        ran = await self._parts.definitions.get(
+            record.organization, record.workflow_id, record.version
+        )
+        return Retried(
+            record=record, definition=ran.definition, outputs=outputs[record.execution_id]
+        )
+
+    async def _retry_order(self, request: pb.RetryExecutionRequest, retried: Retried) -> Start:
         """Returns what to start in place of an old execution: its version when none is named."""
+        old = retried.record
         if request.workflow and workflow_id_of(request.workflow) != old.workflow_id:
             raise invalid_field(
                 "workflow", f"must be workflows/{old.workflow_id}, which the execution ran"
@@ -92,7 +105,7 @@ class StartMethods(Methods):
             priority=old.priority,
             request_id=request.request_id,
             traceparent=current_call().traceparent,
-            retry_of=old.execution_id,
+            retried=retried,
         )
         _check(order)
         return order

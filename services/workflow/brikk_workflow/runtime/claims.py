@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from brikk_shared.errors import Unavailable
-from brikk_workflow.domain.decision import CallsLost
+from brikk_workflow.domain.decision import Admitted, CallsLost
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.inbox import Inbox
@@ -106,7 +106,7 @@ class Claims:
             except Unavailable as error:
                 log.warning("store does not answer", reason=error.reason)
                 return 0
-            await self._take_in(found)
+            await self.take_in(found)
         if taken:
             log.info("executions claimed", count=len(taken))
             engine.metrics.claims.inc(len(taken))
@@ -132,10 +132,11 @@ class Claims:
                 async with engine.database.transaction() as connection:
                     taken = await retake(connection, engine.replica, strays)
                     found = await load(connection, taken)
-                await self._take_in(found)
+                await self.take_in(found)
         return unknown, lost
 
-    async def _take_in(self, found: Sequence[Loaded | Unreadable]) -> None:
+    async def take_in(self, found: Sequence[Loaded | Unreadable]) -> None:
+        """Takes into memory what the store says is ours from now on."""
         loaded = [each for each in found if isinstance(each, Loaded)]
         workflows = await asyncio.gather(
             *(
@@ -151,8 +152,12 @@ class Claims:
                 self._set_aside(each.record.execution_id, workflow)
                 continue
             run = Run(self._engine, workflow, each.record, each.outputs)
+            # First what was asked meanwhile: whoever wants it paused or ended wants no call more.
+            run.post_wishes(each.wishes)
             # Whoever made its calls is gone, and with it their answers.
             run.post(CallsLost())
+            if each.record.placed and not each.record.state.admitted:
+                run.post(Admitted())
             self._residents.hold(run, (), {})
         for unread in found:
             if isinstance(unread, Unreadable):

@@ -56,6 +56,19 @@ class Metrics:
             "Executions taken over from nobody or from another replica.",
             registry=registry,
         )
+        self.admissions = Counter(
+            "brikk_workflow_admissions",
+            "Executions that had to wait for a place, and those that got one.",
+            ["step"],
+            registry=registry,
+        )
+        for step in ("queued", "admitted"):
+            self.admissions.labels(step)
+        self.quarantined = Counter(
+            "brikk_workflow_executions_quarantined",
+            "Times that executions were suspended, by a defect or an outcome nobody knows.",
+            registry=registry,
+        )
         self.unreadable = Counter(
             "brikk_workflow_executions_unreadable",
             "Executions set aside because this program cannot read them, or has no workflow for.",

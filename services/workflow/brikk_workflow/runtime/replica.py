@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Lease, Leases
-from brikk_workflow.domain.compiled import CompiledWorkflow
-from brikk_workflow.domain.decider import decide, start
+from brikk_workflow.domain.decider import decide
 from brikk_workflow.domain.decision import Decision, Event, Values
-from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionState, next_wake
+from brikk_workflow.runtime.admission import Admission
 from brikk_workflow.runtime.claims import Claims
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.engine import Engine
@@ -24,28 +23,11 @@ from brikk_workflow.runtime.inbox import Inbox
 from brikk_workflow.runtime.placing import place_calls
 from brikk_workflow.runtime.residents import Residents
 from brikk_workflow.runtime.run import Run
+from brikk_workflow.runtime.starts import Start
 from brikk_workflow.store.ownership import release
 from brikk_workflow.store.transitions import Begin, Changes
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
-    """What an execution is started with; `input` has been accepted by the workflow's schema.
-
-    With `newest` it only begins while `workflow` is the newest version.
-    """
-
-    organization: str
-    workflow: CompiledWorkflow
-    newest: bool
-    input: Mapping[str, Json]
-    labels: Mapping[str, str]
-    priority: int
-    request_id: str
-    traceparent: str
-    retry_of: str = ""
 
 
 class Replica:
@@ -62,6 +44,7 @@ class Replica:
         reconcile_interval: timedelta,
         inbox_interval: timedelta,
         max_owned: int,
+        max_running: int,
     ) -> None:
         self._engine = engine
         self._leases = leases
@@ -77,6 +60,14 @@ class Replica:
             reconcile_interval=reconcile_interval,
         )
         engine.rousing.subscribe(self._claims.hasten)
+        self._admission = Admission(
+            engine,
+            self._residents,
+            self._claims,
+            max_running=max_running,
+            interval=claim_interval,
+        )
+        self._residents.subscribe(self._admission.ended)
 
     def loops(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Returns what has to run all the time, by name."""
@@ -93,11 +84,27 @@ class Replica:
         """Begins an execution durably; None when the request id began one, or a version came.
 
         It is this replica's from the first commit on, so it needs no wake-up. When this replica
-        has no room for it, anyone may claim it.
+        has no room for it, anyone may claim it; when a limit has none, it queues.
         """
+        organization = order.organization
+        limited = order.workflow.definition.concurrency is not None
+        if limited or not await self._admission.take(organization):
+            record = await self._begin(order, placed=False)
+            if record is not None:
+                self._engine.metrics.admissions.labels("queued").inc()
+                self._admission.queued(organization)
+            return record
+        try:
+            return await self._begin(order, placed=True)
+        finally:
+            self._admission.committed(organization)
+
+    async def _begin(self, order: Start, *, placed: bool) -> ExecutionRecord | None:
         execution_id = new_id()
         now = self._engine.clock.now()
         values = Values(execution=execution_id, input=order.input, outputs={})
+        decision = order.decide(values, now=now, random=self._engine.random, queued=not placed)
+        values = replace(values, outputs=decision.outputs)
 
         def follow(state: ExecutionState, events: Sequence[Event]) -> Decision:
             return decide(
@@ -105,15 +112,15 @@ class Replica:
             )
 
         decision, candidates = await place_calls(
-            start(order.workflow, values=values, now=now, random=self._engine.random),
+            decision,
             directory=self._engine.directory,
             organization=order.organization,
             follow=follow,
         )
-        room = self._residents.free > 0
+        room = placed and self._residents.free > 0
         record = _record(order, execution_id, decision, self._engine.replica if room else None, now)
         with self._residents.expecting(int(room)):
-            written = await self._engine.commits.submit(_begin(order, record, decision))
+            written = await self._engine.commits.submit(_to_begin(order, record, decision))
             if not written.applied:
                 return None
             self._engine.outbox.wake()
@@ -152,6 +159,7 @@ class Replica:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._claims.run())
                 group.create_task(self._claims.reconcile())
+                group.create_task(self._admission.run())
         finally:
             self._residents.drop_all()
 
@@ -180,19 +188,20 @@ def _record(
         labels=order.labels,
         priority=order.priority,
         retry_of=order.retry_of,
+        placed=decision.state.admitted,
         traceparent=order.traceparent,
         create_time=now,
     )
 
 
-def _begin(order: Start, record: ExecutionRecord, decision: Decision) -> Begin:
+def _to_begin(order: Start, record: ExecutionRecord, decision: Decision) -> Begin:
     state = record.state
     return Begin(
         changes=Changes(
             execution_id=record.execution_id,
             state=state,
             owner=record.owner,
-            wake_at=next_wake(state) if record.owner else record.create_time,
+            wake_at=next_wake(state) if record.owner or not record.placed else record.create_time,
             output=decision.output,
             outputs=decision.outputs,
             history=decision.history,
@@ -206,6 +215,7 @@ def _begin(order: Start, record: ExecutionRecord, decision: Decision) -> Begin:
         input=record.input,
         labels=record.labels,
         priority=record.priority,
+        concurrency=order.workflow.definition.concurrency,
         retry_of=record.retry_of,
         request_id=order.request_id,
         newest=order.newest,

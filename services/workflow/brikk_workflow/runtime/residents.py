@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from datetime import timedelta
@@ -39,7 +39,12 @@ class Residents:
         self._open = False
         self._draining = False
         self._resting: dict[str, timedelta] = {}
+        self._left: list[Callable[[Run], None]] = []
         self._rest_news = asyncio.Event()
+
+    def subscribe(self, left: Callable[[Run], None]) -> None:
+        """Calls this from now on with each execution that has left memory."""
+        self._left.append(left)
 
     def open(self) -> None:
         """Takes executions in from now on, unless this process is to end."""
@@ -64,9 +69,10 @@ class Residents:
             yield
         finally:
             self._expected -= count
+            self._vacated.set()
 
     async def until_vacated(self) -> None:
-        """Waits until an execution leaves memory."""
+        """Waits until there may be room again."""
         self._vacated.clear()
         await self._vacated.wait()
 
@@ -144,6 +150,8 @@ class Residents:
         if self.get(run.execution_id) is run:
             del self._runs[run.execution_id]
         self._vacated.set()
+        for each in self._left:
+            each(run)
         self._engine.metrics.held.set(len(self._runs))
         if not task.cancelled() and (error := task.exception()):
             # A defect met by one execution never stops another: it rests, then is tried again.
