@@ -155,7 +155,9 @@ class World:
             await server.stop(None)
 
     @asynccontextmanager
-    async def agent(self, name: str = "agents/one", **work: Work) -> AsyncIterator[ScriptedAgent]:
+    async def agent(
+        self, name: str = "agents/one", *, capacity: int = 0, **work: Work
+    ) -> AsyncIterator[ScriptedAgent]:
         """Serves an agent and registers it; in names of capabilities `__` stands for a dot."""
         # To the type checker it is abstract: it offers no sessions.
         kind: type[Any] = ScriptedAgent
@@ -166,7 +168,10 @@ class World:
         await server.start()
         short = name.removeprefix("agents/")
         await self.discovery.offer(
-            *(candidate(short, each, endpoint=agent.endpoint) for each in agent.work)
+            *(
+                candidate(short, each, endpoint=agent.endpoint, capacity=capacity)
+                for each in agent.work
+            )
         )
         try:
             yield agent

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
-from brikk_shared.errors import Unavailable
 from brikk_shared.group_commit import GroupCommit, in_transaction
 from brikk_workflow.store.ownership import Leaving, leave
-
-log = structlog.get_logger()
 
 
 class Departures:
@@ -37,13 +33,12 @@ class Departures:
         return wake is None or wake - self._clock.now() > self._linger
 
     async def submit(self, leaving: Leaving) -> bool:
-        """Lets an execution go; false when it stays."""
-        try:
-            return await self._commits.submit(leaving)
-        except Unavailable as error:
-            # If it was let go all the same, whoever claims it gets a higher epoch.
-            log.warning("execution stays", execution=leaving.execution_id, reason=error.reason)
-            return False
+        """Lets an execution go; false when it stays.
+
+        Raises:
+            Unavailable: the store does not answer; it may have been let go all the same.
+        """
+        return await self._commits.submit(leaving)
 
     async def run(self) -> None:
         """Writes what was submitted, for ever."""

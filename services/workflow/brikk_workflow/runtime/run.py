@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from brikk_shared.errors import Unavailable
+from brikk_shared.errors import Reason, Unavailable
 from brikk_shared.selection import Option
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import calls_in_flight, decide
@@ -20,15 +20,18 @@ from brikk_workflow.domain.decision import (
     Command,
     Decision,
     Event,
+    Suspended,
     TimerFired,
     Values,
 )
+from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import ExecutionState, next_wake
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, next_wake
 from brikk_workflow.domain.waiting import awaited
 from brikk_workflow.domain.wish import Wish
 from brikk_workflow.runtime.calls import Calls
+from brikk_workflow.runtime.doubts import Doubts
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
 from brikk_workflow.store import transitions
@@ -40,6 +43,8 @@ log = structlog.get_logger()
 
 STORE_PAUSE = timedelta(seconds=1)
 """How long to wait before a store that did not answer is asked again."""
+DEFECT_PAUSE = timedelta(seconds=1)
+"""How long to wait before a transition that failed by a defect is tried again."""
 
 
 class Run:
@@ -74,6 +79,7 @@ class Run:
             post=self.post,
             settled=self._woken.set,
         )
+        self._doubts = Doubts()
         self._draining = False
         self._lost = False
 
@@ -132,7 +138,7 @@ class Run:
                     await self._woken.wait()
                     self._woken.clear()
                     if self._events:
-                        await self._fold()
+                        await self._take_events()
         finally:
             self._engine.timers.drop(self.execution_id)
             self._engine.waiting.leave(self.execution_id)
@@ -147,28 +153,50 @@ class Run:
         if not self._draining and not self._engine.departures.is_far(wake):
             return False
         waits = awaited(self._workflow, self._state)
-        left = await self._engine.departures.submit(
-            Leaving(
-                organization=self._record.organization,
-                execution_id=self.execution_id,
-                epoch=self._record.epoch,
-                sequence=self._state.sequence,
-                wake_at=wake,
-                awaited=waits,
-                at_once=self._draining,
-            )
+        leaving = Leaving(
+            organization=self._record.organization,
+            execution_id=self.execution_id,
+            epoch=self._record.epoch,
+            sequence=self._state.sequence,
+            wake_at=wake,
+            awaited=waits,
+            at_once=self._draining,
         )
+        try:
+            left = await self._engine.departures.submit(leaving)
+        except Unavailable as error:
+            log.warning("store does not answer", execution=self.execution_id, reason=error.reason)
+            left = False
+            if not self._draining:
+                await self._read_again()
         if left:
             self._engine.rousing.left(self._record.organization, waits)
         # In a drain what stays is let go with the rest.
         return left or self._draining
 
-    async def _fold(self) -> None:
-        posted, self._events = self._events, []
-        events = [each.event() if isinstance(each, Wish) else each for each in posted]
+    async def _take_events(self) -> None:
+        """Folds what was posted; what keeps failing by a defect suspends the execution instead."""
+        posted = self._doubts.take(self._events)
+        self._events = self._events[len(posted) :]
         folded = max(
             (each.inbox_seq for each in posted if isinstance(each, Wish)), default=self._folded
         )
+        try:
+            await self._fold(posted, folded)
+        except Exception as error:  # whatever it is, it must stop this execution only
+            log.exception("transition fails", execution=self.execution_id)
+            if self._doubts.blame(posted):
+                await self._fold([Suspended(failure=_defect(error))], folded)
+            else:
+                self._events[:0] = posted
+                await self._engine.clock.sleep(DEFECT_PAUSE)
+        else:
+            self._doubts.settle(left=bool(self._events))
+        if self._events:
+            self._woken.set()
+
+    async def _fold(self, posted: Sequence[Event | Wish], folded: int) -> None:
+        events = [each.event() if isinstance(each, Wish) else each for each in posted]
         decision, candidates, now = await self._decide(events)
         if not decision.history and folded == self._folded:
             self._carry_out((), {})
@@ -183,7 +211,7 @@ class Run:
             self._events[:0] = posted
             await self._read_again()
             return
-        self._state = decision.state
+        before, self._state = self._state, decision.state
         self._outputs.update(decision.outputs)
         self._output = decision.output
         self._folded = folded
@@ -192,6 +220,11 @@ class Run:
         if self._state.status.terminal:
             self._engine.metrics.executions.labels(self._state.status).inc()
         self._carry_out(decision.commands, candidates)
+        if self._state.status is ExecutionStatus.QUARANTINED is not before.status:
+            self._engine.metrics.quarantined.inc()
+        if before.status is ExecutionStatus.QUARANTINED is not self._state.status:
+            # What could not be folded may have been the answer to a call that is still recorded.
+            await self._read_again()
 
     async def _decide(
         self, events: Sequence[Event]
@@ -301,3 +334,11 @@ class Run:
 
     def _values(self) -> Values:
         return Values(execution=self.execution_id, input=self._record.input, outputs=self._outputs)
+
+
+def _defect(error: Exception) -> Failure:
+    return Failure(
+        code="INTERNAL",
+        reason=Reason.INTERNAL,
+        message=f"A transition keeps failing by a defect ({type(error).__name__}), see the log",
+    )

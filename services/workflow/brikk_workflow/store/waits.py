@@ -53,6 +53,7 @@ async def rouse(
             AGENT_WAIT.c.organization == organization,
             AGENT_WAIT.c.capability == capability,
             EXECUTION.c.owner.is_(None),
+            EXECUTION.c.end_time.is_(None),
         )
         .order_by(AGENT_WAIT.c.execution_id)
         .limit(limit)
