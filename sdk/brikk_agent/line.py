@@ -50,8 +50,10 @@ class Line:
                 cost_micros=before.cost_micros + cost_micros,
                 model=model or before.model,
             )
-            if min(tokens, cost_micros) < 0 or max(used.tokens, used.cost_micros) > _MAX_USAGE:
-                raise ValueError(f"a call uses neither less than nothing nor over {_MAX_USAGE}")
+            if min(tokens, cost_micros) < 0:
+                raise ValueError("usage cannot be negative")
+            if max(used.tokens, used.cost_micros) > _MAX_USAGE:
+                raise ValueError(f"usage cannot exceed {_MAX_USAGE}")
             self.usage = used
 
     def heartbeat(self) -> None:

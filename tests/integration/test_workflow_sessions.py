@@ -161,6 +161,21 @@ async def test_an_agent_ends_a_session_when_its_token_expires(
         assert await session.code() is grpc.StatusCode.OK
 
 
+async def test_an_order_that_is_cancelled_before_it_began_keeps_nobody(
+    worker: Worker, keys: CallKeys
+) -> None:
+    async with grpc.aio.insecure_channel(worker.endpoint) as channel:
+        stub = AgentRuntimeServiceStub(channel)
+        token = keys.token(worker.agent.name)
+        session = stub.Session(metadata=(("authorization", f"Bearer {token}"),))
+        await session.read()
+        order = pb.SessionOrder(order_id=1, request=pb.ExecuteRequest(capability="hold"))
+        await session.write(pb.SessionRequest(orders=[order], cancelled=[1]))
+        await session.done_writing()
+        assert await session.read() is grpc.aio.EOF
+        assert await session.code() is grpc.StatusCode.OK
+
+
 async def test_a_stranger_gets_no_session(
     clock: ManualClock, worker: Worker, tmp_path: Path
 ) -> None:
