@@ -25,8 +25,9 @@ from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
-from brikk_workflow.runtime.replica import Replica, Start
+from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.starts import Start
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store import transitions

@@ -238,6 +238,7 @@ async def test_wishes_nobody_takes_up_are_bounded_and_kept(world: World) -> None
 
         await ask(client, "TerminateExecution", first)
         await until(client, name, State.STATE_PAUSED)
+        assert agent.calls["text.one"] == 1, "nobody is called for what is to be paused"
         gate.open.set()
         await ask(client, "ResumeExecution", name)
         assert (await client.wait(name)).state == State.STATE_SUCCEEDED
