@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -88,7 +87,7 @@ class TokenVerifier:
         }
         self._audience = audience
         self._clock = clock
-        self._verified: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[Identity, float]] = OrderedDict()
 
     async def start(self) -> None:
         """Load the issuers' keys. OSError or ValueError when a file cannot be used."""
@@ -99,13 +98,12 @@ class TokenVerifier:
         """The identity behind a token. Unauthenticated when it is not valid here and now."""
         if len(token) > _MAX_TOKEN or not token.isascii():
             raise _invalid("is not a JSON Web Token")
-        digest = hashlib.sha256(token.encode()).digest()
         now = self._clock.now().timestamp()
-        if (known := self._verified.get(digest)) is not None and now < known[1]:
+        if (known := self._verified.get(token)) is not None and now < known[1]:
             return known[0]
         identity, expiry = await self._check(token, now)
-        self._verified[digest] = (identity, min(expiry, now + _CACHE_TIME.total_seconds()))
-        self._verified.move_to_end(digest)
+        self._verified[token] = (identity, min(expiry, now + _CACHE_TIME.total_seconds()))
+        self._verified.move_to_end(token)
         while len(self._verified) > _CACHE_SIZE:
             self._verified.popitem(last=False)
         return identity

@@ -11,6 +11,7 @@ from brikk_shared.audit import AuditEntry, AuditSink
 from brikk_shared.clock import Clock
 from brikk_shared.errors import BrikkError
 from brikk_shared.identity import Identity
+from brikk_shared.interceptors.context import Context
 from brikk_shared.interceptors.method import Method
 from brikk_shared.redact import redacted
 
@@ -31,7 +32,7 @@ class AuditTrail:
         identity: Identity,
         request: Message | None,
         request_id: str,
-        peer: str,
+        context: Context,
     ) -> AuditEntry | None:
         """The entry of a call, or None when the method is not audited."""
         if not method.audited or self._sink is None:
@@ -44,7 +45,7 @@ class AuditTrail:
             actor=identity.subject,
             method=method.path,
             request_id=request_id,
-            peer=peer,
+            peer=context.peer(),
             time=self._clock.now(),
             request_digest=hashlib.sha256(content).hexdigest(),
         )

@@ -1,19 +1,26 @@
 """Counts and times of calls, under the names that public dashboards and rules for gRPC expect.
 
-The names are those of go-grpc-prometheus, so existing mixins work unchanged.
+The names are those of go-grpc-prometheus, so existing mixins work unchanged. The numbers are plain
+ones, put into Prometheus' form when it asks: every call counts six times, and one thread serves
+them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
 from google.rpc import code_pb2
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from brikk_shared.interceptors.method import Method
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BOUNDS = (*(str(float(bound)) for bound in _BUCKETS), "+Inf")
 
 
 def _camel(code: str) -> str:
@@ -27,47 +34,66 @@ _CODES: Mapping[str, str] = {code: _camel(code) for code in code_pb2.Code.keys()
 class MethodMetrics:
     """The series of one method, all there from the start, so that rates of rare codes are right."""
 
-    def __init__(self, metrics: CallMetrics, method: Method) -> None:
-        labels = (method.kind, method.service, method.name)
-        self._started = metrics.started.labels(*labels)
-        self._received = metrics.received.labels(*labels)
-        self._sent = metrics.sent.labels(*labels)
-        self._seconds = metrics.seconds.labels(*labels)
-        self._handled = {
-            code: metrics.handled.labels(*labels, label) for code, label in _CODES.items()
-        }
+    __slots__ = ("handled", "labels", "seconds", "sent_messages", "started", "timed")
+
+    def __init__(self, method: Method) -> None:
+        self.labels = (method.kind, method.service, method.name)
+        self.started = 0
+        """Each with one message received: no part here takes streams of requests."""
+        self.sent_messages = 0
+        self.handled = dict.fromkeys(_CODES, 0)
+        self.seconds = 0.0
+        self.timed = [0] * len(_BOUNDS)
 
     def begin(self) -> None:
         """A call began, with its request."""
-        self._started.inc()
-        self._received.inc()
+        self.started += 1
 
     def sent(self) -> None:
         """A message was sent."""
-        self._sent.inc()
+        self.sent_messages += 1
 
     def end(self, code: str, seconds: float) -> None:
         """A call ended with this canonical code."""
-        self._handled[code].inc()
-        self._seconds.observe(seconds)
+        self.handled[code] += 1
+        self.seconds += seconds
+        self.timed[bisect_left(_BUCKETS, seconds)] += 1
 
 
-class CallMetrics:
+class CallMetrics(Collector):
     """The metrics of all calls of a process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.started = Counter("grpc_server_started", "Calls begun.", _LABELS, registry=registry)
-        self.handled = Counter(
-            "grpc_server_handled", "Calls ended.", (*_LABELS, "grpc_code"), registry=registry
+        self._methods: list[MethodMetrics] = []
+        registry.register(self)
+
+    def of(self, method: Method) -> MethodMetrics:
+        """Begins to count the calls of a method."""
+        metrics = MethodMetrics(method)
+        self._methods.append(metrics)
+        return metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Gives the series as they stand."""
+        started = CounterMetricFamily("grpc_server_started", "Calls begun.", labels=_LABELS)
+        received = CounterMetricFamily(
+            "grpc_server_msg_received", "Messages received.", labels=_LABELS
         )
-        self.received = Counter(
-            "grpc_server_msg_received", "Messages received.", _LABELS, registry=registry
+        sent = CounterMetricFamily("grpc_server_msg_sent", "Messages sent.", labels=_LABELS)
+        handled = CounterMetricFamily(
+            "grpc_server_handled", "Calls ended.", labels=(*_LABELS, "grpc_code")
         )
-        self.sent = Counter("grpc_server_msg_sent", "Messages sent.", _LABELS, registry=registry)
-        self.seconds = Histogram(
+        seconds = HistogramMetricFamily(
             "grpc_server_handling_seconds",
             "Time from the request to the end of the answer.",
-            _LABELS,
-            buckets=_BUCKETS,
-            registry=registry,
+            labels=_LABELS,
         )
+        for each in self._methods:
+            started.add_metric(each.labels, each.started)
+            received.add_metric(each.labels, each.started)
+            sent.add_metric(each.labels, each.sent_messages)
+            for code, count in each.handled.items():
+                handled.add_metric((*each.labels, _CODES[code]), count)
+            buckets = list(zip(_BOUNDS, accumulate(each.timed), strict=True))
+            seconds.add_metric(each.labels, buckets, each.seconds)
+        return iter((started, handled, received, sent, seconds))

@@ -84,9 +84,7 @@ class Passage:
         # Before the audit, which would otherwise write a row for each call of a flood.
         parts.limits.spend(identity)
         decoded = None if isinstance(request, Undecodable) else request
-        entry = self._entry = parts.audit.open(
-            method, identity, decoded, self._request_id, context.peer()
-        )
+        entry = self._entry = parts.audit.open(method, identity, decoded, self._request_id, context)
         traceparent = str(self._metadata.get(TRACEPARENT_KEY, ""))
         call = Call(
             method=method.path,

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from brikk_shared.interceptors.context import Context
 from brikk_shared.interceptors.method import Method
-from brikk_shared.interceptors.metrics import CallMetrics, MethodMetrics
+from brikk_shared.interceptors.metrics import CallMetrics
 from brikk_shared.interceptors.passage import Parts, Passage
 from brikk_shared.interceptors.undecodable import Undecodable, decoder
 
@@ -37,7 +37,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
     def __init__(self, methods: Mapping[str, Method], parts: Parts, metrics: CallMetrics) -> None:
         self._methods = methods
         self._parts = parts
-        self._metrics = {path: MethodMetrics(metrics, each) for path, each in methods.items()}
+        self._metrics = {path: metrics.of(each) for path, each in methods.items()}
         self._wrapped: dict[str, _Handler[Any, Any]] = {}
 
     async def intercept_service(
