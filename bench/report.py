@@ -13,6 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 
+_WIDTH = 140
+"""Of a table that goes into a file."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """One case: units per second, latency of one unit of work, and the limit measured beside it.
@@ -83,6 +87,6 @@ def print_table(report: Report, *, file: TextIO) -> None:
             row.append("" if case.ratio is None else f"{case.ratio:.2f}")
         row += ["never" if value is None else f"{value:g}" for value in case.figures.values()]
         table.add_row(*row)
-    console = Console(file=file)
+    console = Console(file=file, width=None if file.isatty() else _WIDTH)
     console.print(table)
     console.print("   ".join(f"{name}: {value}" for name, value in report.headline.items()))
