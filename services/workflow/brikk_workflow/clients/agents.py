@@ -128,6 +128,8 @@ class Ongoing:
             self._session = session
 
     def _settle(self, result: pb.SessionResult | BrikkError | NoSessions) -> None:
+        if self._ended:
+            return
         self._session = None
         if isinstance(result, pb.SessionResult):
             if result.HasField("response"):
@@ -156,8 +158,6 @@ class Ongoing:
             self._end(outcome_of_response(response, self._agent, self._elapsed()))
 
     def _end(self, outcome: Outcome) -> None:
-        if self._ended:
-            return
         silent = isinstance(outcome, Refused) and outcome.failure.code in _SILENT
         if silent and self._connection is not None:
             self._connection.silent = True

@@ -38,7 +38,7 @@ class NoSessions(Exception):
 
 
 Settle: TypeAlias = Callable[[pb.SessionResult | BrikkError | NoSessions], None]
-"""Is told once what became of a call that nobody cancelled."""
+"""Is told once what became of a call, by the loop: whatever goes wrong there harms no other."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -187,7 +187,7 @@ class Session:
                     unit.due = min(unit.ends, now + unit.heartbeat)
             for result in message.results:
                 if (unit := self._units.pop(result.order_id, None)) is not None:
-                    unit.settle(result)
+                    self._loop.call_soon(unit.settle, result)
             if self._retired:
                 self._news.set()
 
@@ -226,10 +226,11 @@ class Session:
         for order_id, unit in [each for each in self._units.items() if each[1].due <= now]:
             self.cancel(order_id)
             ended = unit.due == unit.ends
-            unit.settle(
+            self._loop.call_soon(
+                unit.settle,
                 DeadlineExceeded(Reason.DEADLINE_EXCEEDED, "the deadline passed")
                 if ended
-                else HeartbeatMissed()
+                else HeartbeatMissed(),
             )
         due = min((unit.due for unit in self._units.values()), default=inf)
         self._look_at(min(due, self._heard + self._silence))
@@ -243,4 +244,4 @@ class Session:
             self._stream.cancel()
         units, self._units = self._units, {}
         for unit in units.values():
-            unit.settle(error)
+            self._loop.call_soon(unit.settle, error)
