@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from brikk_shared.selection import Policy, Selector
 from brikk_shared.testing import ManualClock
+from brikk_workflow.clients.breakers import Breakers
 from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.clients.watch import GATHERING, LONGEST_PAUSE, Watch
 from support.running import running
@@ -33,10 +34,12 @@ class Setting:
             clock=self.clock,
             random=random.Random(1),
         )
+        self.breakers = Breakers(self.clock)
         self.directory = AgentDirectory(
             self.discovery,
             self.watch,
             self.selector,
+            self.breakers,
             chosen=lambda policy: self.choices.update([policy]),
         )
         self._changed = asyncio.Event()

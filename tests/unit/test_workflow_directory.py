@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.selection import Option, Policy
+from brikk_workflow.clients.breakers import FAILURES, FIRST
 from brikk_workflow.clients.directory import AgentDirectory
 from support.directories import Setting
 from support.scripted_discovery import ScriptedDiscovery
@@ -169,7 +171,9 @@ async def test_a_defect_reaches_everyone_who_asked_and_the_next_question_is_aske
             raise LookupError
 
     broken = Broken()
-    directory = AgentDirectory(broken, setting.watch, setting.selector, chosen=lambda _: None)
+    directory = AgentDirectory(
+        broken, setting.watch, setting.selector, setting.breakers, chosen=lambda _: None
+    )
     for _ in range(2):
         outcomes = await asyncio.gather(
             *(directory.learn("acme", ["t"]) for _ in range(3)), return_exceptions=True
@@ -207,3 +211,33 @@ async def test_a_recorded_agent_is_found_while_it_offers_the_capability(setting:
     assert found.endpoint == "b:1"
     assert setting.directory.find("acme", "t", "agents/c") is None
     assert setting.directory.find("other", "t", "agents/b") is None
+
+
+async def shut(setting: Setting, agent: str) -> None:
+    for _ in range(FAILURES):
+        setting.breakers.missed(f"{agent}:1")
+
+
+async def test_an_agent_that_nobody_reaches_is_passed_over(setting: Setting) -> None:
+    await setting.offer({"t": ["a", "b"]})
+    await setting.choose()
+    await shut(setting, "a")
+    assert {await setting.choose() for _ in range(20)} == {"b"}
+    # It just failed, but it can be reached.
+    assert await setting.choose(avoid=["agents/b"]) == "b"
+
+
+async def test_while_nobody_can_be_reached_there_is_nobody(setting: Setting) -> None:
+    await setting.offer({"t": ["a", "b"]})
+    await setting.choose()
+    await shut(setting, "a")
+    await shut(setting, "b")
+    assert await setting.choose() is None
+    assert not setting.directory.available("acme", "t")
+    setting.clock.advance(timedelta(seconds=FIRST))
+    assert setting.directory.available("acme", "t")
+    on_trial = {await setting.choose(), await setting.choose()}
+    assert on_trial == {"a", "b"}
+    assert await setting.choose() is None, "one call each is on trial"
+    assert setting.breakers.reached("a:1")
+    assert await setting.choose() == "a"

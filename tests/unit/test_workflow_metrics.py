@@ -12,7 +12,7 @@ from support.directories import Setting
 async def test_choices_and_knowledge_are_shown() -> None:
     registry = CollectorRegistry()
     metrics, setting = Metrics(registry), Setting()
-    metrics.observe(setting.watch)
+    metrics.observe(setting.watch, setting.breakers)
     metrics.chosen(Policy.RANDOM)
 
     def shown(name: str, **labels: str) -> float | None:

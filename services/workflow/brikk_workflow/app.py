@@ -24,6 +24,7 @@ from brikk_workflow.api.executions import ExecutionServicer
 from brikk_workflow.api.parts import Parts
 from brikk_workflow.api.workflows import WorkflowServicer
 from brikk_workflow.clients.agents import AgentCaller
+from brikk_workflow.clients.breakers import Breakers
 from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.clients.discovery import DiscoveryClient
 from brikk_workflow.clients.outcomes import OutcomeReports
@@ -68,8 +69,9 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     spread = random.Random()  # noqa: S311 - it spreads calls, and keeps no secret
     selector = Selector(clock=app.clock, random=spread, zone=settings.zone)
     watch = Watch(discovery, clock=app.clock, random=random.SystemRandom().random)
-    metrics.observe(watch)
-    directory = AgentDirectory(discovery, watch, selector, chosen=metrics.chosen)
+    breakers = Breakers(app.clock)
+    metrics.observe(watch, breakers)
+    directory = AgentDirectory(discovery, watch, selector, breakers, chosen=metrics.chosen)
     waiting = WaitingRoom(directory, interval=settings.waiting_interval, clock=app.clock)
     watch.subscribe(waiting.offered)
     rousing = Rousing(directory, database, interval=settings.waiting_interval, clock=app.clock)

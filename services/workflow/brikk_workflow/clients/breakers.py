@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from brikk_shared.clock import Clock
+from brikk_shared.errors import Reason
+from brikk_workflow.clients.work import Answered, Outcome
 
 FAILURES = 3
 """Calls in a row that did not reach an endpoint before no more are sent."""
@@ -58,6 +60,17 @@ class Breakers:
         if breaker is not None and breaker.open:
             breaker.on_trial = True
             breaker.until = self._clock.monotonic() + TRIAL
+
+    def learn(self, endpoint: str, outcome: Outcome) -> bool:
+        """Takes in what became of a call; tells whether it found the endpoint back.
+
+        A call that was too late tells neither: something took it.
+        """
+        if isinstance(outcome, Answered) or outcome.failure.reason is Reason.AGENT_FAILED:
+            return self.reached(endpoint)
+        if outcome.failure.reason is Reason.AGENT_UNAVAILABLE:
+            self.missed(endpoint)
+        return False
 
     def reached(self, endpoint: str) -> bool:
         """An endpoint answered, be it an error; tells whether it is called again from now on."""

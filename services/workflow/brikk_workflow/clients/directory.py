@@ -9,8 +9,11 @@ import structlog
 
 from brikk_shared.errors import BrikkError
 from brikk_shared.selection import Option, Policy, Selector
+from brikk_workflow.clients.breakers import Breakers
 from brikk_workflow.clients.discovery import Discovery
+from brikk_workflow.clients.view import Roster
 from brikk_workflow.clients.watch import Watch
+from brikk_workflow.clients.work import Outcome
 
 log = structlog.get_logger()
 
@@ -27,6 +30,7 @@ class AgentDirectory:
         discovery: Discovery,
         watch: Watch,
         selector: Selector,
+        breakers: Breakers,
         *,
         chosen: Callable[[Policy], None],
     ) -> None:
@@ -34,6 +38,7 @@ class AgentDirectory:
         self._discovery = discovery
         self._watch = watch
         self._selector = selector
+        self._breakers = breakers
         self._chosen = chosen
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
@@ -54,15 +59,25 @@ class AgentDirectory:
         policy: Policy = Policy.BEST,
         avoid: Collection[str] = (),
     ) -> Option | None:
-        """Returns the agent for a call; None when nobody is known to offer the capability.
+        """Returns the agent for a call; None when nobody can be reached that offers the capability.
 
         The agents `avoid` are taken only when nobody else is there.
         """
         roster = self._watch.roster(organization, capability)
         if roster is None or not roster.options:
             return None
+        option = self._selector.choose(roster.group, roster.options, policy=policy, avoid=avoid)
+        if self._breakers.open and option and not self._breakers.lets(option.endpoint):
+            option = self._choose_reachable(roster, policy, avoid)
+        if option is None:
+            return None
+        self._breakers.sent(option.endpoint)
         self._chosen(policy)
-        return self._selector.choose(roster.group, roster.options, policy=policy, avoid=avoid)
+        return option
+
+    def settle(self, option: Option, outcome: Outcome) -> bool:
+        """Takes in what became of a call; tells whether it found the agent back in reach."""
+        return self._breakers.learn(option.endpoint, outcome)
 
     def find(self, organization: str, capability: str, agent: str) -> Option | None:
         """Returns an agent, unless it is not known to offer the capability any more."""
@@ -70,9 +85,11 @@ class AgentDirectory:
         return roster.find(agent) if roster else None
 
     def available(self, organization: str, capability: str) -> bool:
-        """Tells whether anybody is known to offer the capability."""
+        """Tells whether anybody is known who offers the capability and may be called now."""
         roster = self._watch.roster(organization, capability)
-        return roster is not None and bool(roster.options)
+        if roster is None:
+            return False
+        return any(self._breakers.lets(each.endpoint) for each in roster.options)
 
     def free_slots(self, organization: str, capability: str) -> int | None:
         """Returns how many calls more the agents take; None when one does not say."""
@@ -91,6 +108,19 @@ class AgentDirectory:
         ):
             await self._ask(organization, capability)
         return self.available(organization, capability)
+
+    def _choose_reachable(
+        self, roster: Roster, policy: Policy, avoid: Collection[str]
+    ) -> Option | None:
+        """Returns the agent for a call when the first choice cannot be reached."""
+        shut = {each.agent for each in roster.options if not self._breakers.lets(each.endpoint)}
+        option = self._selector.choose(
+            roster.group, roster.options, policy=policy, avoid={*avoid, *shut}
+        )
+        if option is None or option.agent not in shut:
+            return option
+        # Better one to be avoided than one that nobody reaches.
+        return next((each for each in roster.options if each.agent not in shut), None)
 
     def _knows(self, organization: str, capability: str) -> bool:
         roster = self._watch.roster(organization, capability)

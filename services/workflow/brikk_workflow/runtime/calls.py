@@ -83,6 +83,8 @@ class Calls:
         self._post(_as_event(order, candidate, outcome))
         succeeded = isinstance(outcome, Answered)
         self._engine.metrics.called(outcome.latency, succeeded=succeeded)
+        if self._engine.directory.settle(candidate, outcome):
+            self._engine.waiting.offered(self._organization, order.capability)
         # Later choices profit; an agent that refused what was wrong is not to blame.
         if isinstance(outcome, Answered) or is_retryable(outcome.failure):
             self._engine.selector.settle(

@@ -7,6 +7,7 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from brikk_shared.selection import Policy
+from brikk_workflow.clients.breakers import Breakers
 from brikk_workflow.clients.watch import Watch
 
 
@@ -51,6 +52,11 @@ class Metrics:
             "Agents known here, each counted once for each of its capabilities.",
             registry=registry,
         )
+        self.breakers = Gauge(
+            "brikk_workflow_breakers_open",
+            "Endpoints of agents that are not called because nobody could reach them.",
+            registry=registry,
+        )
         self.claims = Counter(
             "brikk_workflow_claims",
             "Executions taken over from nobody or from another replica.",
@@ -93,8 +99,9 @@ class Metrics:
         """Counts a choice."""
         self._chosen[policy].inc()
 
-    def observe(self, watch: Watch) -> None:
-        """Shows what a watch knows whenever it is asked for."""
+    def observe(self, watch: Watch, breakers: Breakers) -> None:
+        """Shows what a watch and the breakers know whenever it is asked for."""
+        self.breakers.set_function(lambda: breakers.open)
         self.watches.labels("live").set_function(lambda: watch.live)
         self.watches.labels("away").set_function(lambda: watch.organizations - watch.live)
         self.candidates.set_function(lambda: watch.candidates)
