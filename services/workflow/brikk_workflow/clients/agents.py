@@ -33,10 +33,7 @@ class AgentCaller:
     def call(
         self, agent: str, endpoint: str, work: Work, done: Callable[[Outcome], None]
     ) -> Ongoing:
-        """Sends one unit of work; `done` gets what became of it within its timeout, once.
-
-        It must not fail: it is called by whoever reads what the agent sends.
-        """
+        """Sends one unit of work; `done` is told what became of it in its time: later, and once."""
         call = Ongoing(self._connections, self._clock, agent, work, done)
         call.begin(endpoint)
         return call
@@ -47,10 +44,7 @@ class AgentCaller:
 
 
 class Ongoing:
-    """A call under way, until `done` or `cancel`.
-
-    Over a session it costs no task: the session tells what became of it.
-    """
+    """A call under way until `done` is told, or it is cancelled. In a session it needs no task."""
 
     __slots__ = (
         "_agent",
@@ -173,4 +167,5 @@ class Ongoing:
         return timedelta(seconds=self._clock.monotonic() - self._begin)
 
     def _left(self) -> float:
-        return self._work.order.timeout.total_seconds() - (self._clock.monotonic() - self._begin)
+        elapsed = self._clock.monotonic() - self._begin
+        return max(0.0, self._work.order.timeout.total_seconds() - elapsed)
