@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from brikk_shared.selection import Option
 from brikk_workflow.clients.agents import Ongoing
@@ -16,7 +14,7 @@ from brikk_workflow.runtime.engine import Engine
 
 
 class Calls:
-    """Makes calls while its `async with` block runs; what became of each is posted.
+    """Makes calls; what became of each is posted, unless it was cancelled.
 
     `settled` is called whenever a call is no longer in flight, however it ended.
     """
@@ -40,18 +38,6 @@ class Calls:
         self._ongoing: dict[str, tuple[Ongoing, str]] = {}
         """With the agent that each is at."""
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for token in list(self._ongoing):
-            self.cancel(token)
-
     def __bool__(self) -> bool:
         return bool(self._ongoing)
 
@@ -71,6 +57,11 @@ class Calls:
         """Cancels a call, here and at the agent, if it is in flight."""
         if token in self._ongoing:
             self._forget(token).cancel()
+
+    def cancel_all(self) -> None:
+        """Cancels every call in flight."""
+        for token in list(self._ongoing):
+            self.cancel(token)
 
     def _forget(self, token: str) -> Ongoing:
         call, agent = self._ongoing.pop(token)

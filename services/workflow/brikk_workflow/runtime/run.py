@@ -130,16 +130,16 @@ class Run:
         its calls go.
         """
         try:
-            async with self._calls:
-                self._carry_out(commands, candidates)
-                while not (self._lost or self._state.status.terminal):
-                    if not self._calls and not self._events and await self._leave():
-                        break
-                    await self._woken.wait()
-                    self._woken.clear()
-                    if self._events:
-                        await self._take_events()
+            self._carry_out(commands, candidates)
+            while not (self._lost or self._state.status.terminal):
+                if not self._calls and not self._events and await self._leave():
+                    break
+                await self._woken.wait()
+                self._woken.clear()
+                if self._events:
+                    await self._take_events()
         finally:
+            self._calls.cancel_all()
             self._engine.timers.drop(self.execution_id)
             self._engine.waiting.leave(self.execution_id)
 
