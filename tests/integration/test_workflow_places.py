@@ -20,7 +20,9 @@ from brikk_workflow.store.admission import (
     return_permit,
     waiting_organizations,
 )
+from brikk_workflow.store.ownership import claim
 from brikk_workflow.store.tables import EXECUTION
+from brikk_workflow.store.turns import Turns
 
 MIGRATIONS = "brikk_workflow.store.migrations"
 
@@ -194,3 +196,58 @@ async def return_all(database: Database, replicas: list[str]) -> None:
     async with database.transaction() as connection:
         for replica in replicas:
             await return_permit(connection, "acme", replica, given=0)
+
+
+async def due(
+    database: Database, organization: str, *numbers: int, minutes: int, priority: int = 5
+) -> None:
+    """Makes executions that nobody runs, due for so many minutes."""
+    await queue(database, *numbers, organization=organization)
+    ids = [f"{organization}-{number:04}" for number in numbers]
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(EXECUTION)
+            .where(EXECUTION.c.execution_id.in_(ids))
+            .values(
+                queue_rank=None,
+                priority=priority,
+                wake_at=SystemClock().now() - timedelta(minutes=minutes),
+            )
+        )
+
+
+async def claimed(database: Database, turns: Turns, *, limit: int) -> set[str]:
+    async with database.transaction() as connection:
+        return set(await claim(connection, database, "replica/a", turns, limit=limit))
+
+
+async def test_thousands_that_are_due_starve_nobody_of_another_organization(
+    database: Database,
+) -> None:
+    await due(database, "acme", *range(2000), minutes=60)
+    await due(database, "acme", 5000, minutes=1, priority=9)
+    await due(database, "beta", 1, minutes=1, priority=0)
+    await due(database, "gamma", 1, minutes=-60)
+    turns = Turns()
+    taken = await claimed(database, turns, limit=6)
+    assert {"beta-0001", "acme-5000"} < taken
+    assert len(taken) == 6, "the room that others leave is used"
+    assert "gamma-0001" not in taken
+
+
+async def test_where_there_are_more_organizations_than_room_each_has_its_turn(
+    database: Database,
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        await due(database, name, *range(10), minutes=ord(name))
+    turns = Turns()
+    first = await claimed(database, turns, limit=2)
+    second = await claimed(database, turns, limit=2)
+    assert {each[0] for each in first | second} == {"a", "b", "c", "d"}
+
+
+async def test_what_fits_in_is_taken_whole(database: Database) -> None:
+    await due(database, "acme", 1, 2, minutes=1)
+    await due(database, "beta", 1, minutes=1)
+    assert len(await claimed(database, Turns(), limit=3)) == 3
+    assert await claimed(database, Turns(), limit=3) == set()

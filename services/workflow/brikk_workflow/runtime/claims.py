@@ -17,6 +17,7 @@ from brikk_workflow.runtime.residents import Residents
 from brikk_workflow.runtime.run import Run
 from brikk_workflow.store.loading import Loaded, Unreadable, load
 from brikk_workflow.store.ownership import claim, owned, retake
+from brikk_workflow.store.turns import Turns
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ class Claims:
         self._inbox = inbox
         self._interval = interval
         self._reconcile_interval = reconcile_interval
+        self._turns = Turns()
         self._news = asyncio.Event()
 
     def hasten(self) -> None:
@@ -99,6 +101,7 @@ class Claims:
                         connection,
                         engine.database,
                         engine.replica,
+                        self._turns,
                         limit=limit,
                         ahead=self._interval,
                     )

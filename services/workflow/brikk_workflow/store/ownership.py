@@ -14,6 +14,7 @@ from brikk_shared.database import Database
 from brikk_shared.tables import LEASE
 from brikk_workflow.store import waits
 from brikk_workflow.store.tables import EXECUTION
+from brikk_workflow.store.turns import Turns
 
 MICROSECOND = timedelta(microseconds=1)
 REPLICA = "replica/"
@@ -49,6 +50,7 @@ async def claim(
     connection: AsyncConnection,
     database: Database,
     replica: str,
+    turns: Turns,
     *,
     limit: int,
     ahead: timedelta = timedelta(0),
@@ -57,17 +59,21 @@ async def claim(
 
     Those of dead replicas come first, but never more than half, so that neither a crash nor a host
     of timers keeps the others waiting; then those that are due or will be `ahead` of now, longest
-    due first. Each gets a higher epoch, which fences off whoever held it before.
+    due first, or by turns where there are more of them than the limit. Each gets a higher epoch,
+    which fences off whoever held it before.
     """
     dead = await _dead_owners(connection, database, replica)
     taken: list[str] = []
     if dead:
         orphaned = EXECUTION.c.owner.in_(dead)
         taken += await _take(connection, replica, orphaned, limit=(limit + 1) // 2)
-    due = and_(
-        EXECUTION.c.owner.is_(None),
-        EXECUTION.c.wake_at <= text(f"{database.now_sql} + {ahead // MICROSECOND}"),
-    )
+    # A query of its own, so that it is asked once: PostgreSQL seeks no moving time in an index.
+    horizon = text(f"(SELECT {database.now_sql} + {ahead // MICROSECOND})")
+    due = and_(EXECUTION.c.owner.is_(None), EXECUTION.c.wake_at <= horizon)
+    fair = await turns.fair(connection, due, limit=limit - len(taken))
+    if fair:
+        first = and_(due, EXECUTION.c.execution_id.in_(fair))
+        taken += await _take(connection, replica, first, limit=limit - len(taken))
     taken += await _take(connection, replica, due, limit=limit - len(taken))
     if taken:
         await waits.forget(connection, taken)

@@ -83,6 +83,15 @@ EXECUTION = Table(
         postgresql_where=text("owner IS NULL AND end_time IS NULL"),
         sqlite_where=text("owner IS NULL AND end_time IS NULL"),
     ),
+    # Whose turn it is when more are due than are claimed.
+    Index(
+        "execution_turn",
+        "organization",
+        "priority",
+        "wake_at",
+        postgresql_where=text("owner IS NULL AND end_time IS NULL"),
+        sqlite_where=text("owner IS NULL AND end_time IS NULL"),
+    ),
     # Those that hold a place of their workflow, and those that wait for any: workflows without a
     # limit pay for neither.
     Index(

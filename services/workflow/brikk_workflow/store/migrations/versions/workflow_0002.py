@@ -16,6 +16,14 @@ def upgrade() -> None:
     op.add_column("execution", sa.Column("retry_of", sa.Text))
     op.add_column("execution", sa.Column("concurrency", sa.Integer))
     op.add_column("execution", sa.Column("queue_rank", sa.Integer))
+    unowned = sa.text("owner IS NULL AND end_time IS NULL")
+    op.create_index(
+        "execution_turn",
+        "execution",
+        ["organization", "priority", "wake_at"],
+        postgresql_where=unowned,
+        sqlite_where=unowned,
+    )
     placed = sa.text("concurrency IS NOT NULL AND end_time IS NULL AND queue_rank IS NULL")
     op.create_index(
         "execution_placed",
