@@ -12,13 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk.event.v1.event_pb2 import Event
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
+from brikk_shared.outbox_shard import shard_of
 
 COLUMNS: Final = {"shard": "bigint", "subject": "text", "payload": "bytes"}
 """Of an event's row, but for the destination."""
-
-# One shard to begin with. With more, a subject's shard is a hash of its name and must never change
-# while rows lie.
-SHARD: Final = 0
 
 
 class Outbox:
@@ -61,7 +58,9 @@ class Outbox:
             raise ValueError(f"an event of another source than {self._source}")
         if not self._news:
             return []
-        return [(SHARD, event.subject, event.SerializeToString()) for event in events]
+        return [
+            (shard_of(event.subject), event.subject, event.SerializeToString()) for event in events
+        ]
 
     async def add(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
         """Add events to the transaction under way; call `wake` once it has committed.

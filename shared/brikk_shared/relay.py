@@ -1,21 +1,23 @@
 """Carries the outbox to one destination: in order, each event once in effect, however often sent.
 
-    lease -> read the shard's row -> ask the receiver for its mark, with an empty batch
-          -> [ delete what is at or below the mark, record the next batch ] -> publish it -> mark
-                     ^ one transaction, the shard's row locked                          |
-                     +------------------------------------------------------------------+
+    lease -> read the shards' rows -> ask the receiver for its marks, with empty batches
+          -> [ delete what is at or below the marks, record the next batches ] -> publish -> marks
+                     ^ one transaction, the shards' rows locked                          |
+                     +-------------------------------------------------------------------+
 
 A batch is recorded before it is sent, so whoever carries on after a crash sends the very same rows
 under the same positions, and the receiver's mark tells what it has taken. A mark above the highest
 position ever recorded means that this database went back in time; then the positions begin anew in
 a new generation, as the receiver would skip them in the old one. (Events that were sent after the
 backup was made, and are in the backup, then reach the receiver twice: its marks cannot know them.)
+
+All shards share the lease, the transactions and the pauses; their batches go side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -32,19 +34,24 @@ from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import BrikkError, InvalidArgument, Reason, Unavailable
 from brikk_shared.leases import Lease, Leases
-from brikk_shared.outbox import SHARD, Outbox
-from brikk_shared.outbox_shard import Row, Shard, ShardChanged, ShardStore
+from brikk_shared.outbox import Outbox
+from brikk_shared.outbox_shard import Row, Shard, ShardChanged, Shards, ShardStore, begin
+from brikk_shared.publishing import serialized_request
 from brikk_shared.status import from_rpc_error
 
-Publish = Callable[[PublishRequest], Awaitable[PublishResponse]]
-"""`EventServiceStub.Publish` of a channel that gives every call a deadline."""
+Publish = Callable[[bytes], Awaitable[PublishResponse]]
+"""Sends a serialised `PublishRequest`; it must have a deadline."""
 
 _LEASE = timedelta(seconds=10)
 _POLL = timedelta(seconds=1)
 """For rows that other replicas add; those of this process wake the relay."""
 _OBSERVATION = timedelta(seconds=5)
 _FULL = 250
-"""Events of a batch that is worth its transaction without waiting for more."""
+"""Events of a batch that is worth its call without waiting for more."""
+_SHARE = 2
+"""Batches that are worth a pause: more of them are waited for that much longer."""
+_QUIET = timedelta(milliseconds=25)
+"""When nothing came for so long, no more is waited for."""
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 
@@ -86,15 +93,19 @@ class _Answer:
     """What made a call fail even when it was sent alone; kept in our own dead letters."""
 
 
+_Answers = Mapping[int, _Answer]
+"""By the number of the shard."""
+
+
 class Relay:
-    """Carries events to one destination for as long as its process holds the lease of the shard.
+    """Carries events to one destination for as long as its process holds the lease of its shards.
 
     Args:
         producer: this service, as receivers know it, for instance `workflow`.
         destination: one of the outbox's destinations, for instance `webhooks`.
-        publish: sends a batch there; it must have a deadline.
-        gathering: pause after a batch that was not full, so that under load events share
-            transactions. An event that comes after a rest is carried at once.
+        publish: sends a batch there.
+        gathering: longest pause after a batch or two that were not full, so that under load events
+            share calls. An event that comes after a rest is carried at once.
     """
 
     def __init__(
@@ -134,52 +145,89 @@ class Relay:
         """Carry until cancelled; a receiver that is down costs delay, never an event."""
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                self._leases.hold(f"outbox/{self._destination}/{SHARD}", _LEASE, self._carry)
+                # The name is of the time when there was one shard: whoever knows no other holds
+                # it against us.
+                self._leases.hold(f"outbox/{self._destination}/0", _LEASE, self._carry)
             )
             group.create_task(self._observe())
 
     async def _carry(self, lease: Lease) -> None:
         while True:
-            shard: Shard = await self._retry(self._load, lease)
-            answer: _Answer = await self._retry(self._offer, shard.generation, ())
+            shards: Shards = await self._retry(self._load, lease)
             with suppress(ShardChanged):
-                await self._carry_on(lease, shard, answer)
+                await self._carry_on(lease, shards)
             _log.warning("outbox_shard_changed", destination=self._destination)
 
-    async def _carry_on(self, lease: Lease, shard: Shard, answer: _Answer) -> None:
+    async def _carry_on(self, lease: Lease, shards: Shards) -> None:
+        answers = await self._ask(shards.values())
+        if not shards:
+            # Whom the receiver refuses altogether must not take it for the fault of an event.
+            await self._ask([begin(1)])
         while True:
-            shard = await self._retry(self._advance, lease, shard, answer)
-            if shard.rows:
-                answer = await self._retry(self._send, shard)
-                if self._gathering and len(shard.rows) < _FULL:
-                    await self._clock.sleep(self._gathering)
+            shards = await self._retry(self._advance, lease, shards, answers)
+            full = [shard for shard in shards.values() if shard.rows]
+            if full:
+                answers = await self._send(full)
+                await self._gather(full)
             else:
+                answers = {}
                 await self._wait_for_news()
-                answer = _Answer(mark=shard.position)
 
-    async def _load(self, lease: Lease) -> Shard:
+    async def _load(self, lease: Lease) -> Shards:
         async with self._database.transaction() as connection:
             await self._leases.assert_held(connection, lease)
             return await self._store.load(connection)
 
-    async def _advance(self, lease: Lease, shard: Shard, answer: _Answer) -> Shard:
+    async def _advance(self, lease: Lease, shards: Shards, answers: _Answers) -> Shards:
+        marks_ = {number: answer.mark for number, answer in answers.items()}
         async with self._database.transaction() as connection:
             await self._leases.assert_held(connection, lease)
-            moved = await self._store.advance(connection, shard, answer.mark)
-            request = self._request(shard.generation)
-            await marks.set_aside(connection, request, answer.refused)
-        if shard.position and moved.generation != shard.generation:
-            _log.error(
-                "outbox_went_back",
-                destination=self._destination,
-                position=shard.position,
-                mark=answer.mark,
-            )
+            moved = await self._store.advance(connection, shards, marks_)
+            for number, answer in answers.items():
+                await marks.set_aside(connection, self._request(shards[number]), answer.refused)
+        for number, shard in shards.items():
+            if moved[number].generation != shard.generation:
+                _log.error(
+                    "outbox_went_back",
+                    destination=self._destination,
+                    shard=number,
+                    position=shard.position,
+                    mark=marks_[number],
+                )
         return moved
 
-    async def _send(self, shard: Shard) -> _Answer:
+    async def _ask(self, shards: Collection[Shard]) -> dict[int, _Answer]:
+        """Ask for the marks of shards."""
+        return await self._for_each(shards, lambda shard: self._offer(shard, ()))
+
+    async def _send(self, shards: Collection[Shard]) -> dict[int, _Answer]:
+        """Publish the batches of shards."""
+        return await self._for_each(shards, self._send_batch)
+
+    async def _for_each(
+        self, shards: Collection[Shard], call: Callable[[Shard], Awaitable[_Answer]]
+    ) -> dict[int, _Answer]:
+        """Call for each shard, side by side, until there is an answer for all of them."""
+        answers: dict[int, _Answer] = {}
+
+        async def attempt() -> None:
+            left = [shard for shard in shards if shard.number not in answers]
+            outcomes = await asyncio.gather(*map(call, left), return_exceptions=True)
+            failures: list[BaseException] = []
+            for shard, outcome in zip(left, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    failures.append(outcome)
+                else:
+                    answers[shard.number] = outcome
+            if failures:
+                raise failures[0]
+
+        await self._retry(attempt)
+        return answers
+
+    async def _send_batch(self, shard: Shard) -> _Answer:
         """Publish the batch. It counts as failed when the receiver's mark has not moved into it."""
-        answer = await self._offer(shard.generation, list(enumerate(shard.rows, shard.first)))
+        answer = await self._offer(shard, list(enumerate(shard.rows, shard.first)))
         taken = shard.taken(answer.mark)
         if not taken:
             self._failures.inc()
@@ -188,21 +236,23 @@ class Relay:
         faults.reach("outbox.published")
         return answer
 
-    async def _offer(self, generation: str, rows: Sequence[tuple[int, Row]]) -> _Answer:
+    async def _offer(self, shard: Shard, rows: Sequence[tuple[int, Row]]) -> _Answer:
         """Publish rows; what is refused as a whole is halved until the refused event is alone."""
-        request = self._request(generation)
-        for position, row in rows:
-            request.items.add(position=position).event.ParseFromString(row.payload)
+        request = serialized_request(
+            self._request(shard), ((position, row.payload) for position, row in rows)
+        )
         try:
             response = await self._call(request)
         except InvalidArgument as error:
             if not rows:
                 raise
             if len(rows) == 1:
-                return _Answer(mark=request.items[0].position, refused=((request.items[0], error),))
+                [(position, row)] = rows
+                item = PublishItem(position=position, event=Event.FromString(row.payload))
+                return _Answer(mark=position, refused=((item, error),))
             middle = len(rows) // 2
-            first = await self._offer(generation, rows[:middle])
-            second = await self._offer(generation, rows[middle:])
+            first = await self._offer(shard, rows[:middle])
+            second = await self._offer(shard, rows[middle:])
             return _Answer(mark=second.mark, refused=(*first.refused, *second.refused))
         if response.refusals:
             _log.warning(
@@ -213,15 +263,29 @@ class Relay:
             )
         return _Answer(mark=response.mark)
 
-    async def _call(self, request: PublishRequest) -> PublishResponse:
+    async def _call(self, request: bytes) -> PublishResponse:
         try:
             return await self._publish(request)
         except grpc.RpcError as error:
             self._failures.inc()
             raise from_rpc_error(error) from error
 
-    def _request(self, generation: str) -> PublishRequest:
-        return PublishRequest(producer=self._producer, generation=generation, shard=SHARD)
+    def _request(self, shard: Shard) -> PublishRequest:
+        return PublishRequest(
+            producer=self._producer, generation=shard.generation, shard=shard.number
+        )
+
+    async def _gather(self, sent: Collection[Shard]) -> None:
+        """Let more events come, for as long as they do: the more calls, the longer."""
+        left = self._gathering * max(1.0, len(sent) / _SHARE)
+        if any(len(shard.rows) >= _FULL for shard in sent):
+            return
+        while left > timedelta(0):
+            self._news.clear()
+            await self._clock.sleep(min(_QUIET, left))
+            left -= _QUIET
+            if not self._news.is_set():
+                return
 
     async def _wait_for_news(self) -> None:
         tasks = [

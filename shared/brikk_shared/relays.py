@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
+import grpc
+
+from brikk.event.v1.event_service_pb2 import PublishResponse
 from brikk_shared.application import Application
 from brikk_shared.database import Database
 from brikk_shared.leases import Leases
 from brikk_shared.outbox import Outbox
-from brikk_shared.relay import Relay, RelayMetrics
+from brikk_shared.relay import Publish, Relay, RelayMetrics
 
 GATHERING = timedelta(milliseconds=100)
 
@@ -39,10 +41,19 @@ def relayed_outbox(
             outbox,
             producer=producer,
             destination=destination,
-            publish=EventServiceStub(app.channel(address)).Publish,
+            publish=publisher(app.channel(address)),
             metrics=metrics,
             clock=app.clock,
             gathering=GATHERING,
         )
         app.loop(f"relay to {destination}", relay.run)
     return outbox
+
+
+def publisher(channel: grpc.aio.Channel) -> Publish:
+    """Makes `EventService.Publish` of a channel that takes requests as they are serialised."""
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, PublishResponse] = channel.unary_unary(
+        "/brikk.event.v1.EventService/Publish",
+        response_deserializer=PublishResponse.FromString,
+    )
+    return call

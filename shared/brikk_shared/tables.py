@@ -44,7 +44,7 @@ OUTBOX = Table(
     Column("shard", Integer, nullable=False),
     Column("subject", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),  # a serialised brikk.event.v1.Event
-    Index("outbox_by_shard", "destination", "shard", "id"),
+    Index("outbox_by_destination", "destination", "id"),
 )
 
 # How far a shard has come, and the one batch of it that is under way.

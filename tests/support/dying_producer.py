@@ -16,8 +16,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk.event.v1.event_service_pb2 import PublishRequest, PublishResponse
-from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
+from brikk.event.v1.event_service_pb2 import PublishResponse
 from brikk_shared import faults
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
@@ -26,6 +25,7 @@ from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.outbox import Outbox
 from brikk_shared.relay import Relay, RelayMetrics
+from brikk_shared.relays import publisher
 from support.inbox import event
 from support.running import running
 
@@ -45,10 +45,11 @@ async def main(url: str, receiver: str, last: int) -> None:
         grpc.aio.insecure_channel(receiver) as channel,
     ):
         clock, everything_taken = SystemClock(), asyncio.Event()
-        stub = EventServiceStub(channel)
+        send = publisher(channel)
 
-        async def publish(request: PublishRequest) -> PublishResponse:
-            response: PublishResponse = await stub.Publish(request, timeout=10)
+        async def publish(request: bytes) -> PublishResponse:
+            async with asyncio.timeout(10):
+                response = await send(request)
             if response.mark == last:
                 everything_taken.set()
             return response

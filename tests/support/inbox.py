@@ -37,8 +37,9 @@ class Inbox:
         self.forgetful = False  # whether it answers and takes nothing
         self._changed = asyncio.Event()
 
-    async def publish(self, request: PublishRequest) -> PublishResponse:
-        """Be `EventServiceStub.Publish`."""
+    async def publish(self, serialized: bytes) -> PublishResponse:
+        """Be `brikk_shared.relays.publisher`."""
+        request = PublishRequest.FromString(serialized)
         self.requests.append(request)
         self._changed.set()
         try:
@@ -60,7 +61,8 @@ class Inbox:
             if item.position > mark and not self.forgetful:
                 self.effects.append(item.event)
                 mark = item.position
-        self.marks[stream] = mark
+        if request.items:
+            self.marks[stream] = mark
         self._changed.set()
         await self.after(request)
         return PublishResponse(mark=mark)
