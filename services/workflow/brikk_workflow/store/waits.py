@@ -45,26 +45,36 @@ async def rouse(
     Those due already count towards the limit, so that replicas which hear of the same agent wake
     no more together than one of them would.
     """
-    now = text(database.now_sql)
+    # Not as one join, and by the key alone: before PostgreSQL has counted the rows of a table that
+    # has just filled, it begins with whatever index promises to be empty.
     oldest = (
-        select(EXECUTION.c.execution_id, (EXECUTION.c.wake_at > now).label("asleep"))
-        .join(AGENT_WAIT, AGENT_WAIT.c.execution_id == EXECUTION.c.execution_id)
-        .where(
-            AGENT_WAIT.c.organization == organization,
-            AGENT_WAIT.c.capability == capability,
-            EXECUTION.c.owner.is_(None),
-            EXECUTION.c.end_time.is_(None),
-        )
+        select(AGENT_WAIT.c.execution_id)
+        .where(AGENT_WAIT.c.organization == organization, AGENT_WAIT.c.capability == capability)
         .order_by(AGENT_WAIT.c.execution_id)
         .limit(limit)
-        .with_for_update(of=EXECUTION, skip_locked=True)
     )
-    rows = (await connection.execute(oldest)).all()
-    if asleep := [row.execution_id for row in rows if row.asleep]:
+    waiting = (await connection.execute(oldest)).scalars().all()
+    now = text(database.now_sql)
+    locked = (
+        select(
+            EXECUTION.c.execution_id,
+            EXECUTION.c.owner,
+            EXECUTION.c.end_time,
+            (EXECUTION.c.wake_at > now).label("asleep"),
+        )
+        .where(EXECUTION.c.execution_id.in_(waiting))
+        .with_for_update(skip_locked=True)
+    )
+    asleep = [
+        row.execution_id
+        for row in await connection.execute(locked)
+        if row.asleep and row.owner is None and row.end_time is None
+    ]
+    if asleep:
         await connection.execute(
             update(EXECUTION).where(EXECUTION.c.execution_id.in_(asleep)).values(wake_at=now)
         )
-    return len(rows) == limit
+    return len(waiting) == limit
 
 
 _ENTER = """
