@@ -89,6 +89,17 @@ def test_a_call_that_nobody_took_was_not_made() -> None:
     assert play.state.step("a").status is StepStatus.WAITING
 
 
+def test_a_call_that_is_ordered_in_the_same_breath_is_not_lost() -> None:
+    play = once("suspend")
+    play.tell(CallsLost())
+    # Who resumes it does so while nobody holds it; the replica that takes it then lost its calls.
+    play.tell(ResumeRequested(), CallsLost())
+    assert play.state.status is ExecutionStatus.RUNNING
+    assert play.calls().keys() == {"a"}
+    play.tell(CallsLost())
+    assert play.state.status is ExecutionStatus.QUARANTINED
+
+
 def test_a_call_lost_in_a_pause_suspends() -> None:
     play = once("suspend")
     play.tell(PauseRequested())

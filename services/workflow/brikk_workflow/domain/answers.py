@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from brikk_shared.errors import Reason
-from brikk_workflow.domain.decision import AgentMissing, AttemptFailed, AttemptSucceeded
+from brikk_workflow.domain.decision import Answer, AttemptFailed, AttemptSucceeded
 from brikk_workflow.domain.definition import AtMostOnce
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.failure import outcome_unknown
@@ -19,7 +19,7 @@ from brikk_workflow.domain.steps import fail, order, proceed, wait
 _SILENT = frozenset({Reason.STEP_TIMEOUT, Reason.AGENT_UNAVAILABLE})
 
 
-def take_answer(draft: Draft, event: AttemptSucceeded | AttemptFailed | AgentMissing) -> None:
+def take_answer(draft: Draft, event: Answer) -> None:
     """Take in what became of a call, unless its token says that nobody waits for it any more."""
     step = draft.step(event.step_id)
     if not step.token or step.token != event.token:
@@ -35,10 +35,14 @@ def take_answer(draft: Draft, event: AttemptSucceeded | AttemptFailed | AgentMis
 
 
 def lose_calls(draft: Draft) -> None:
-    """Make the calls in flight again, for nobody listens for their answers any more."""
+    """Make the calls in flight again, for nobody listens for their answers any more.
+
+    What was ordered in the same breath was never given out, so it is not lost.
+    """
     for step_id, step in draft.under_way(StepStatus.RUNNING):
+        if step.token in draft.orders:
+            continue
         draft.journal.attempt_lost(step_id, step)
-        draft.forget(step.token)
         if draft.workflow.steps[step_id].step.at_most_once is not None:
             _leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
         elif draft.running:

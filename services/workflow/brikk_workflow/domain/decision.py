@@ -114,10 +114,10 @@ class Suspended:
     failure: Failure
 
 
+Answer: TypeAlias = AttemptSucceeded | AttemptFailed | AgentMissing
+"""What became of an ordered call."""
 Event: TypeAlias = (
-    AttemptSucceeded
-    | AttemptFailed
-    | AgentMissing
+    Answer
     | AgentAvailable
     | CallsLost
     | TimerFired

@@ -16,6 +16,7 @@ from brikk_workflow.domain.decider import calls_in_flight, decide
 from brikk_workflow.domain.decision import (
     AgentAvailable,
     AgentMissing,
+    Answer,
     CancelCall,
     Command,
     Decision,
@@ -286,7 +287,11 @@ class Run:
         ]
         self._woken.set()
         orders = calls_in_flight(self._workflow, self._state, self._values())
-        unsent = [each for each in orders if each.token not in self._calls]
+        # Neither what is in flight, nor what was answered meanwhile and is yet to be folded.
+        known = {each.token for each in self._events if isinstance(each, Answer)}
+        unsent = [
+            each for each in orders if each.token not in self._calls and each.token not in known
+        ]
         candidates: dict[str, Option] = {}
         for order in unsent:
             # The agent that the history names, or none: the step then waits for another.
