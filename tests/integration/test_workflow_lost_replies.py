@@ -109,6 +109,7 @@ async def replica(
             reconcile_interval=timedelta(hours=1),
             inbox_interval=moment,
             max_owned=10,
+            max_running=10,
         )
         async with running(engine.commits.run), running(one.loops()["replica"]):
             yield one, forgetful, database
