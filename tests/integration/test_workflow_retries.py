@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import grpc
@@ -13,9 +13,9 @@ import pytest
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2, workflow_service_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
-from brikk_shared.errors import BrikkError, Reason
-from brikk_shared.status import from_rpc_error
+from brikk_shared.errors import Reason
 from brikk_shared.structs import Json, from_struct, from_value, to_struct
+from support.verbs import Execution, ask, refused
 from support.workflows import AgentError, State, WorkflowClient, World, echo
 
 CHAIN = """
@@ -35,7 +35,6 @@ steps:
     call: {capability: text.three, input: {n: "${steps.second.output.n}"}}
 output: {n: "${steps.third.output.n}", by: "${steps.third.output.by}"}
 """
-Execution = execution_pb2.WorkflowExecution
 StepState = execution_pb2.StepRun.State
 
 
@@ -58,11 +57,7 @@ class Shaky:
 
 
 async def retry(client: WorkflowClient, name: str, **more: str) -> Execution:
-    return await client.executions.RetryExecution(
-        pb.RetryExecutionRequest(name=name, **more),
-        metadata=client.metadata,
-        timeout=20,
-    )
+    return await ask(client, "RetryExecution", name, **more)
 
 
 async def update(client: WorkflowClient, yaml: str) -> None:
@@ -73,12 +68,6 @@ async def update(client: WorkflowClient, yaml: str) -> None:
         metadata=client.metadata,
         timeout=20,
     )
-
-
-async def refused(call: Awaitable[object]) -> BrikkError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def test_what_was_done_is_kept_and_the_rest_is_run(world: World) -> None:
@@ -221,8 +210,7 @@ async def test_what_was_ended_on_request_goes_on(world: World, verb: str) -> Non
         await client.create(CHAIN)
         name = await client.start("chain", {"n": 1})
         await agent.until(lambda agent: agent.calls["text.two"] == 1)
-        request = getattr(pb, f"{verb}Request")(name=name)
-        await getattr(client.executions, verb)(request, metadata=client.metadata)
+        await ask(client, verb, name)
         await client.wait(name)
         gate.set()
         ended = await client.wait((await retry(client, name)).name)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-import grpc
 import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2
-from brikk.workflow.v1 import execution_service_pb2 as pb
-from brikk_shared.errors import BrikkError, Reason
-from brikk_shared.status import from_rpc_error
+from brikk_shared.errors import Reason
 from brikk_shared.structs import Json, from_struct, from_value
+from support.verbs import Execution, ask, kinds, refused, until, until_it
 from support.workflows import State, WorkflowClient, World, echo
 
 CHAIN = """
@@ -29,7 +27,6 @@ output: "${steps.second.output.n}"
 """
 VERBS = ("CancelExecution", "PauseExecution", "ResumeExecution", "TerminateExecution")
 ENDED = {State.STATE_SUCCEEDED, State.STATE_FAILED, State.STATE_CANCELLED, State.STATE_TERMINATED}
-Execution = execution_pb2.WorkflowExecution
 StepState = execution_pb2.StepRun.State
 
 
@@ -54,35 +51,6 @@ class Gate:
         return {"n": from_struct(request.input)["n"]}
 
 
-async def ask(client: WorkflowClient, verb: str, name: str, **more: str) -> Execution:
-    request = getattr(pb, f"{verb}Request")(name=name, **more)
-    call: Callable[..., Awaitable[Execution]] = getattr(client.executions, verb)
-    return await call(request, metadata=client.metadata, timeout=20)
-
-
-async def refused(call: Awaitable[object]) -> BrikkError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
-
-
-async def until(client: WorkflowClient, name: str, state: State.ValueType) -> Execution:
-    """Follows an execution until it is in a state."""
-    stream = client.executions.WatchExecution(
-        pb.WatchExecutionRequest(name=name), metadata=client.metadata, timeout=30
-    )
-    async for answer in stream:
-        if answer.execution.state == state:
-            return answer.execution
-    raise AssertionError(f"{name} never was {State.Name(state)}")
-
-
-async def kinds(client: WorkflowClient, name: str) -> Sequence[str]:
-    history = await client.history(name)
-    assert [entry.sequence for entry in history] == list(range(1, len(history) + 1))
-    return [entry.type for entry in history]
-
-
 async def test_paused_it_keeps_what_comes_and_calls_nobody_until_it_is_resumed(
     world: World,
 ) -> None:
@@ -101,12 +69,10 @@ async def test_paused_it_keeps_what_comes_and_calls_nobody_until_it_is_resumed(
         assert paused.requested_transition == Execution.TRANSITION_UNSPECIFIED
 
         gate.open.set()
-        async for heard in client.executions.WatchExecution(
-            pb.WatchExecutionRequest(name=name), metadata=client.metadata, timeout=30
-        ):
-            if heard.execution.steps[0].state == StepState.STATE_SUCCEEDED:
-                break
-        assert heard.execution.state == State.STATE_PAUSED
+        kept = await until_it(
+            client, name, lambda it: it.steps[0].state == StepState.STATE_SUCCEEDED
+        )
+        assert kept.state == State.STATE_PAUSED
         assert agent.calls["text.two"] == 0
 
         await ask(client, "ResumeExecution", name)
