@@ -13,6 +13,7 @@ import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk_shared.errors import Reason
+from brikk_shared.status import from_status
 from brikk_shared.structs import to_struct
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.work import Outcome, Refused
@@ -20,9 +21,19 @@ from brikk_workflow.domain.failure import Failure
 from support.calling import outcome_of, work
 from support.mortal_agent import Mortal, mortal_agent
 from support.plain_agents import plain_agent
+from support.scripted_discovery import candidate
 from support.workers import Worker, call, text_of, worker_and_caller
+from support.workflows import State, World
 
 SOON = timedelta(milliseconds=50)
+FLOW = """
+name: flow
+steps:
+  - id: only
+    call: {capability: hold}
+    timeout: {heartbeat: 100ms}
+    retry: {max_attempts: 2, initial: 1ms, jitter: 0}
+"""
 CONNECTING = 5.0
 """Seconds that an attempt to connect may take."""
 
@@ -62,6 +73,20 @@ async def test_a_call_without_heartbeats_fails_and_is_cancelled(
     assert failure.metadata["timeout"] == "heartbeat"
     assert failure.retryable
     await worker.cancelled.wait()
+
+
+async def test_a_step_whose_agent_gives_no_sign_of_life_is_tried_again_and_fails(
+    tmp_path: Path, sqlite_url: str, mortal: Mortal
+) -> None:
+    async with World(tmp_path, sqlite_url).open() as world, world.service() as client:
+        await world.discovery.offer(candidate("m", "hold", endpoint=mortal.endpoint))
+        await client.create(FLOW)
+        execution = await client.run("flow")
+    assert execution.state == State.STATE_FAILED
+    [step] = execution.steps
+    error = from_status(step.error)
+    assert (error.reason, error.metadata["timeout"]) == (Reason.STEP_TIMEOUT, "heartbeat")
+    assert [await mortal.next_order() for _ in range(2)] == ["hold", "hold"]
 
 
 async def test_heartbeats_keep_a_call_alive(caller: AgentCaller, worker: Worker) -> None:
