@@ -12,10 +12,12 @@ from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionStatus, StateJson, state_from_json
-from brikk_workflow.store.tables import EXECUTION, HISTORY, STEP_OUTPUT
+from brikk_workflow.store.tables import EXECUTION, HISTORY, STANDING, STEP_OUTPUT
 
 Outputs = Mapping[str, Mapping[str, Json]]
 """What steps returned, by step id: always objects."""
+
+_STANDING = (ExecutionStatus.QUEUED, ExecutionStatus.PAUSED, ExecutionStatus.QUARANTINED)
 
 
 async def get_execution(
@@ -55,6 +57,8 @@ async def list_executions(
         query = query.where(EXECUTION.c.workflow_id == workflow_id)
     if status is not None:
         query = query.where(EXECUTION.c.status == status)
+    if status in _STANDING:
+        query = query.where(STANDING)
     if before:
         query = query.where(EXECUTION.c.execution_id < before)
     rows = await connection.execute(query.order_by(EXECUTION.c.execution_id.desc()).limit(limit))

@@ -7,6 +7,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 from brikk_shared.types import JsonText, UtcDateTime
 
 METADATA = MetaData()
+STANDING = text("status IN ('queued', 'paused', 'quarantined')")
+"""Of executions that stand still; a query must say it in these words for the index to be used."""
 
 WORKFLOW = Table(
     "workflow",
@@ -111,6 +113,14 @@ EXECUTION = Table(
         "execution_id",
         postgresql_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
         sqlite_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
+    ),
+    # For people who look for those that wait for a place or for somebody: few among many.
+    Index(
+        "execution_standing",
+        "organization",
+        "execution_id",
+        postgresql_where=STANDING,
+        sqlite_where=STANDING,
     ),
 )
 

@@ -40,6 +40,14 @@ def upgrade() -> None:
         postgresql_where=queued,
         sqlite_where=queued,
     )
+    standing = sa.text("status IN ('queued', 'paused', 'quarantined')")
+    op.create_index(
+        "execution_standing",
+        "execution",
+        ["organization", "execution_id"],
+        postgresql_where=standing,
+        sqlite_where=standing,
+    )
     op.create_table(
         "permit",
         sa.Column("organization", sa.Text, primary_key=True),
