@@ -26,7 +26,7 @@ class Context:
     idempotency_key: str = ""
     traceparent: str = ""
     ends: float | None = None  # by time.monotonic(), so that a step of the wall clock does no harm
-    line: Line = field(default_factory=Line, repr=False, compare=False)
+    line: Line = field(default_factory=Line, repr=False, compare=False)  # without one, to nobody
 
     @property
     def remaining(self) -> timedelta | None:

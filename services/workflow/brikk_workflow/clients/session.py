@@ -125,7 +125,7 @@ class Session:
         self._news.set()
 
     def _open_message(self) -> pb.SessionRequest:
-        """The message that takes the next order or cancellation: an order comes before its own."""
+        """The message that takes what comes next, so that no cancellation overtakes its order."""
         if self._messages:
             last = self._messages[-1]
             if (
