@@ -57,7 +57,7 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         description="An execution leaves memory when it has nothing to do for longer than this.",
     )
     reconcile_interval: Duration = Field(
-        timedelta(seconds=30),
+        timedelta(seconds=5),
         description="How often a replica compares what it holds in memory with what it owns.",
     )
     inbox_interval: Duration = Field(
