@@ -122,8 +122,11 @@ async def test_commits_that_nobody_answers_are_neither_lost_nor_done_twice(
             await service.client.create(WORKFLOW)
             # It lives on, and finds out by itself what became of its commits.
             starts.requests = [f"lost{number}" for number in range(30)]
+            proxy.lose(every=1)
+            starting = asyncio.gather(*(started(service, each) for each in starts.requests))
+            await proxy.lost(3)
             proxy.lose(every=5)
-            await asyncio.gather(*(started(starts, service, each) for each in starts.requests))
+            await starting
             await proxy.lost(8)
             proxy.lose(every=0)
             names = await starts.again(service)
@@ -144,7 +147,7 @@ async def test_commits_that_nobody_answers_are_neither_lost_nor_done_twice(
             await prove(postgres_url, names, *receivers)
 
 
-async def started(starts: Starts, service: WorkflowProcess, request_id: str) -> None:
+async def started(service: WorkflowProcess, request_id: str) -> None:
     """Starts an execution as a client does that tries again where it may."""
     while True:
         try:

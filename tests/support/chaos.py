@@ -44,7 +44,7 @@ class Receiver(EventServiceServicer):
     async def Publish(
         self, request: PublishRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> PublishResponse:
-        return await self.inbox.publish(request)
+        return await self.inbox.publish(request.SerializeToString())
 
     async def come(self) -> None:
         """Serves, always at the same address."""

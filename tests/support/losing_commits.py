@@ -9,12 +9,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 _CHUNK = 65536
 _PORT = 5432
-# A simple query, as the driver sends it: alone, and it waits for the answer.
-_COMMIT = b"Q\x00\x00\x00\x0cCOMMIT;\x00"
+# https://www.postgresql.org/docs/current/protocol-message-formats.html
+_HEAD = 5
+_READY = b"Z\x00\x00\x00\x05I"
 
 
 class LosingCommits:
-    """Passes bytes to a PostgreSQL server and back; now and then a commit is not answered."""
+    """Passes bytes to a PostgreSQL server and back; now and then a commit is not answered.
+
+    Commits are `COMMIT` itself, and statements that move executions in a transaction of their own.
+    """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -71,13 +75,19 @@ class LosingCommits:
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event
     ) -> None:
-        with suppress(ConnectionError):
-            while chunk := await reader.read(_CHUNK):
-                if chunk == _COMMIT and self._every:
+        moving: set[bytes] = set()
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            # The first message has no type.
+            head = await reader.readexactly(_HEAD - 1)
+            writer.write(head + await reader.readexactly(int.from_bytes(head) - len(head)))
+            while True:
+                head = await reader.readexactly(_HEAD)
+                body = await reader.readexactly(int.from_bytes(head[1:]) - _HEAD + 1)
+                if self._every and _commits(head[:1], body, moving):
                     self._commits += 1
                     if self._commits % self._every == 0:
                         losing.set()
-                writer.write(chunk)
+                writer.write(head + body)
                 await writer.drain()
 
     async def _answer(
@@ -85,13 +95,14 @@ class LosingCommits:
     ) -> None:
         with suppress(ConnectionError):
             while chunk := await reader.read(_CHUNK):
-                if losing.is_set():
+                if losing.is_set() and chunk.endswith(_READY):
                     async with self._lost:
                         self.losses += 1
                         self._lost.notify_all()
                     return
-                writer.write(chunk)
-                await writer.drain()
+                if not losing.is_set():
+                    writer.write(chunk)
+                    await writer.drain()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host = unquote(parse_qs(self._parts.query).get("host", [self._parts.hostname or ""])[0])
@@ -99,3 +110,15 @@ class LosingCommits:
         if host.startswith("/"):
             return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         return await asyncio.open_connection(host, port)
+
+
+def _commits(kind: bytes, body: bytes, moving: set[bytes]) -> bool:
+    """Whether a message commits. `moving` are the prepared statements that move executions."""
+    if kind == b"P":
+        name, statement, _ = body.split(b"\x00", 2)
+        if statement.startswith(b"WITH moved"):
+            moving.add(name)
+    elif kind == b"B":
+        _, name, _ = body.split(b"\x00", 2)
+        return name in moving
+    return kind == b"Q" and body == b"COMMIT;\x00"

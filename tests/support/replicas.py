@@ -194,7 +194,8 @@ class Member:
             claim_interval=SECOND,
             reconcile_interval=SECOND,
             inbox_interval=SOON,
-            max_owned=10,
+            max_owned=200,
+            max_running=3,
         )
         self._drain: asyncio.Task[None] | None = None
         self._supervisor = Supervisor(self.clock)
