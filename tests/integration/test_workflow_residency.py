@@ -30,6 +30,12 @@ steps:
     call: {capability: text.shy}
     retry: {max_attempts: 3, initial: 1500ms, max: 1500ms, jitter: 0}
 """
+ONCE = """
+name: once
+steps:
+  - {id: before, call: {capability: text.rare}}
+  - {id: after, call: {capability: text.once}, at_most_once: fail}
+"""
 COUNT = 30
 BRIEF = {"linger": "200ms"}
 
@@ -286,3 +292,32 @@ async def test_a_replica_that_ends_hands_over_what_waits_and_claims_nothing(
             gate.set()
             assert (await staying.wait(busy)).state == State.STATE_SUCCEEDED
             assert await ending == 0
+
+
+async def test_a_step_whose_turn_comes_while_a_replica_ends_is_called_once_by_the_next(
+    world: World,
+) -> None:
+    gate = asyncio.Event()
+
+    async def work(request: agent_pb.ExecuteRequest) -> dict[str, Json]:
+        await gate.wait()
+        return {"n": 1}
+
+    async with world.agent(text__rare=work, text__once=echo()) as agent:
+        async with world.process(linger="1h") as first:
+            await first.client.create(ONCE)
+            name = await first.client.start("once")
+            await first.client.create(WAITING.replace("text.rare", "text.none"))
+            await first.client.start("waiting", {"n": 1})
+            await agent.until(lambda agent: len(agent.requests) == 1)
+            assert await count(world, "owner IS NOT NULL") == 2
+            ending = asyncio.create_task(first.process.terminate())
+            # What has no call in flight goes at once.
+            await until_out_of_memory(world, 1)
+            gate.set()
+            assert await ending == 0
+        assert agent.calls["text.once"] == 0
+        assert await waits(world) == 2
+        async with world.service() as client:
+            assert (await client.wait(name)).state == State.STATE_SUCCEEDED
+        assert agent.calls["text.once"] == 1

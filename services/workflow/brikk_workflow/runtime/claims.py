@@ -57,7 +57,8 @@ class Claims:
     async def run(self) -> None:
         """Claims for ever."""
         while True:
-            limit = min(CLAIM_BATCH, self._residents.free)
+            # Half of the room at most: what is started meanwhile wants some, too.
+            limit = min(CLAIM_BATCH, (self._residents.free + 1) // 2)
             if limit <= 0:
                 await self._residents.until_vacated()
             elif await self._claim(limit) < limit:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from brikk_shared.errors import Reason
+from brikk_workflow.domain.failure import Failure
+
 Posted = TypeVar("Posted")
 
 ATTEMPTS = 3
@@ -39,3 +42,12 @@ class Doubts:
             return True
         self._singly = True
         return False
+
+
+def defect(error: Exception) -> Failure:
+    """Returns why an execution is suspended that met this."""
+    return Failure(
+        code="INTERNAL",
+        reason=Reason.INTERNAL,
+        message=f"A transition keeps failing by a defect ({type(error).__name__}), see the log",
+    )

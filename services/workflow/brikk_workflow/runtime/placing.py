@@ -15,26 +15,33 @@ Follow = Callable[[ExecutionState, Sequence[AgentMissing]], Decision]
 
 
 async def place_calls(
-    decision: Decision, *, directory: AgentDirectory, organization: str, follow: Follow
+    decision: Decision,
+    *,
+    directory: AgentDirectory,
+    organization: str,
+    follow: Follow,
+    calling: bool = True,
 ) -> tuple[Decision, Mapping[str, Option]]:
     """Returns the decision with an agent for each call it still orders, and these by token.
 
     A retry goes to another agent than the failed attempt where there is one. Calls with nobody
-    to go to are decided upon in the same breath, so that one commit records all of it.
+    to go to are decided upon in the same breath, so that one commit records all of it. Unless
+    `calling` that is all of them.
     """
     candidates: dict[str, Option] = {}
     while calls := unplaced(decision, candidates):
-        await directory.learn(organization, {each.capability for each in calls})
+        if calling:
+            await directory.learn(organization, {each.capability for each in calls})
         missing: list[AgentMissing] = []
         for call in calls:
             failure = decision.state.steps[call.step_id].failure
-            candidate = directory.choose(
+            candidate = calling and directory.choose(
                 organization,
                 call.capability,
                 policy=call.policy,
                 avoid=(failure.metadata.get("agent", ""),) if failure else (),
             )
-            if candidate is None:
+            if not candidate:
                 missing.append(AgentMissing(step_id=call.step_id, token=call.token))
             else:
                 candidates[call.token] = candidate

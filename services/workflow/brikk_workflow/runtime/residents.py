@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context
@@ -22,7 +22,9 @@ from brikk_workflow.store.ownership import release
 log = structlog.get_logger()
 
 FAILED_PAUSE = timedelta(seconds=5)
-"""How long an execution rests whose run failed by a defect, before anyone claims it again."""
+"""How long an execution rests whose run failed by a defect, before anyone claims it again; when it
+fails anew, twice as long each time."""
+LONGEST_PAUSE = timedelta(minutes=10)
 STORE_PAUSE = timedelta(seconds=1)
 """How long to wait before a store that did not answer is told again who rests."""
 
@@ -38,6 +40,7 @@ class Residents:
         self._vacated = asyncio.Event()
         self._open = False
         self._draining = False
+        self._failures: Counter[str] = Counter()
         self._resting: dict[str, timedelta] = {}
         self._left: list[Callable[[Run], None]] = []
         self._rest_news = asyncio.Event()
@@ -153,10 +156,14 @@ class Residents:
         for each in self._left:
             each(run)
         self._engine.metrics.held.set(len(self._runs))
-        if not task.cancelled() and (error := task.exception()):
-            # A defect met by one execution never stops another: it rests, then is tried again.
-            log.error("execution rests", execution=run.execution_id, exc_info=error)
-            self.rest(run.execution_id, FAILED_PAUSE)
+        if task.cancelled() or (error := task.exception()) is None:
+            self._failures.pop(run.execution_id, None)
+            return
+        # A defect met by one execution never stops another: it rests, then is tried again.
+        log.error("execution rests", execution=run.execution_id, exc_info=error)
+        doublings = min(self._failures[run.execution_id], 20)
+        self._failures[run.execution_id] += 1
+        self.rest(run.execution_id, min(FAILED_PAUSE * 2**doublings, LONGEST_PAUSE))
 
 
 async def _after(before: asyncio.Task[None], following: Coroutine[None, None, None]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from brikk_shared.errors import Reason, Unavailable
+from brikk_shared.errors import Unavailable
 from brikk_shared.selection import Option
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import calls_in_flight, decide
@@ -25,14 +25,13 @@ from brikk_workflow.domain.decision import (
     TimerFired,
     Values,
 )
-from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, next_wake
 from brikk_workflow.domain.waiting import awaited
 from brikk_workflow.domain.wish import Wish
 from brikk_workflow.runtime.calls import Calls
-from brikk_workflow.runtime.doubts import Doubts
+from brikk_workflow.runtime.doubts import Doubts, defect
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
 from brikk_workflow.store import transitions
@@ -101,11 +100,6 @@ class Run:
         """How far its inbox was read."""
         return self._wishes_read
 
-    @property
-    def calling(self) -> bool:
-        """Whether calls are in flight."""
-        return bool(self._calls)
-
     def post(self, event: Event) -> None:
         """Queues something that happened."""
         self._events.append(event)
@@ -120,7 +114,11 @@ class Run:
         self._woken.set()
 
     def drain(self) -> None:
-        """Makes no further call; the execution leaves once those in flight have been recorded."""
+        """Begins no further call; the execution leaves once those in flight have been recorded.
+
+        A step whose turn comes meanwhile waits for an agent, as if there were none: nobody has to
+        ask whether its call was lost.
+        """
         self._draining = True
         self._woken.set()
 
@@ -187,7 +185,7 @@ class Run:
         except Exception as error:  # whatever it is, it must stop this execution only
             log.exception("transition fails", execution=self.execution_id)
             if self._doubts.blame(posted):
-                await self._fold([Suspended(failure=_defect(error))], folded)
+                await self._fold([Suspended(failure=defect(error))], folded)
             else:
                 self._events[:0] = posted
                 await self._engine.clock.sleep(DEFECT_PAUSE)
@@ -242,6 +240,7 @@ class Run:
             directory=self._engine.directory,
             organization=self._record.organization,
             follow=follow,
+            calling=not self._draining,
         )
         return decision, candidates, now
 
@@ -322,8 +321,10 @@ class Run:
         for command in commands:
             if isinstance(command, CancelCall):
                 self._calls.cancel(command.token)
-            elif not self._draining:
+            else:
                 self._calls.send(command, candidates[command.token])
+        if self._draining:
+            return
         for capability in awaited(self._workflow, self._state):
             self._wait_for_agent(capability)
         if wake := next_wake(self._state):
@@ -339,11 +340,3 @@ class Run:
 
     def _values(self) -> Values:
         return Values(execution=self.execution_id, input=self._record.input, outputs=self._outputs)
-
-
-def _defect(error: Exception) -> Failure:
-    return Failure(
-        code="INTERNAL",
-        reason=Reason.INTERNAL,
-        message=f"A transition keeps failing by a defect ({type(error).__name__}), see the log",
-    )
