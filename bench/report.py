@@ -12,7 +12,6 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-
 _WIDTH = 140
 """Of a table that goes into a file."""
 
@@ -85,7 +84,11 @@ def print_table(report: Report, *, file: TextIO) -> None:
         if limited:
             row.append("" if case.limit_rate is None else f"{case.limit_rate:,.0f}")
             row.append("" if case.ratio is None else f"{case.ratio:.2f}")
-        row += ["never" if value is None else f"{value:g}" for value in case.figures.values()]
+        for name in figures:
+            value = case.figures.get(name, "")
+            row.append(
+                "never" if value is None else value if isinstance(value, str) else f"{value:g}"
+            )
         table.add_row(*row)
     console = Console(file=file, width=None if file.isatty() else _WIDTH)
     console.print(table)
