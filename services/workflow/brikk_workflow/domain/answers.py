@@ -63,7 +63,7 @@ def _succeed(draft: Draft, step: StepState, event: AttemptSucceeded) -> None:
         ended_at=draft.now,
     )
     draft.steps[step_id] = done
-    draft.usage += event.usage
+    draft.use(event.usage)
     draft.accept(step_id, event.output)
     draft.journal.step_succeeded(step_id, done, event.latency, event.usage)
     proceed(draft, draft.freed_by(step_id))
@@ -72,7 +72,7 @@ def _succeed(draft: Draft, step: StepState, event: AttemptSucceeded) -> None:
 def _retry_or_fail(draft: Draft, step: StepState, event: AttemptFailed) -> None:
     definition = draft.workflow.steps[event.step_id].step
     policy = definition.retry
-    draft.usage += event.usage
+    draft.use(event.usage)
     step = replace(step, token="", agent=event.agent, failure=event.failure)
     unknown = definition.at_most_once is not None and event.failure.reason in _SILENT
     delay = None

@@ -17,6 +17,7 @@ from brikk_workflow.domain.state import (
     StepState,
     StepStatus,
 )
+from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 
 class Draft:
@@ -94,6 +95,11 @@ class Draft:
     def accept(self, step_id: str, output: Mapping[str, Json]) -> None:
         """Keep the output of a step."""
         self.outputs[step_id] = self._readable[step_id] = output
+
+    def use(self, usage: Usage) -> None:
+        """Add what a call used."""
+        if usage is not NO_USAGE:
+            self.usage += usage
 
     def skip(self, step_id: str) -> None:
         """Record that a step is done without an output."""
