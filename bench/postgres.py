@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -20,9 +21,24 @@ sys.stdin.read()
 """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Postgresql:
+    """A server that runs: `url` has `{service}` for the name of a database."""
+
+    url: str
+    pid: int
+
+
 @asynccontextmanager
 async def postgresql(folder: Path) -> AsyncIterator[str]:
     """Starts a server in a new folder and gives a URL template with `{service}` for databases."""
+    async with postgresql_server(folder) as server:
+        yield server.url
+
+
+@asynccontextmanager
+async def postgresql_server(folder: Path) -> AsyncIterator[Postgresql]:
+    """Starts a server in a new folder, with a database for each service."""
     runtime = folder / "runtime"
     runtime.mkdir(parents=True, mode=0o700)
     keeper = await asyncio.create_subprocess_exec(
@@ -42,7 +58,8 @@ async def postgresql(folder: Path) -> AsyncIterator[str]:
         for service in ("discovery", "workflow", "webhooks"):
             await connection.execute(f"CREATE DATABASE brikk_{service}")
         await connection.close()
-        yield url.replace("/postgres?", "/brikk_{service}?")
+        pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        yield Postgresql(url=url.replace("/postgres?", "/brikk_{service}?"), pid=pid)
     finally:
         keeper.stdin.close()
         await keeper.wait()
