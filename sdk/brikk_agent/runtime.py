@@ -124,9 +124,12 @@ class Runtime(AgentRuntimeServiceServicer):
     ) -> Outcome:
         try:
             return await self._execute(request, remaining, line)
-        except asyncio.CancelledError:
-            line.cancelled = True
-            raise
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                line.cancelled = True
+                raise
+            log.exception("%s waited for what was cancelled", request.capability)
+            refusal = _failed(request, error)
         except AgentError as error:
             refusal = error
         except Unrepresentable as error:
@@ -136,14 +139,7 @@ class Runtime(AgentRuntimeServiceServicer):
             )
         except Exception as error:
             log.exception("%s failed", request.capability)
-            # The text of a foreign exception may hold anything; it stays in the agent's log.
-            refusal = AgentError(
-                "HANDLER_FAILED",
-                f"{request.capability} raised {type(error).__name__}; see the agent's log",
-                retryable=True,
-                metadata={"exception": type(error).__name__},
-                code=grpc.StatusCode.INTERNAL,
-            )
+            refusal = _failed(request, error)
         return status_of(refusal, domain=self._domain, usage=_usage(line))
 
     async def _execute(
@@ -207,6 +203,22 @@ def _context(request: pb.ExecuteRequest, remaining: float | None, line: Line) ->
         traceparent=request.traceparent,
         ends=None if remaining is None else time.monotonic() + remaining,
         line=line,
+    )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _failed(request: pb.ExecuteRequest, error: BaseException) -> AgentError:
+    # The text of a foreign exception may hold anything; it stays in the agent's log.
+    return AgentError(
+        "HANDLER_FAILED",
+        f"{request.capability} raised {type(error).__name__}; see the agent's log",
+        retryable=True,
+        metadata={"exception": type(error).__name__},
+        code=grpc.StatusCode.INTERNAL,
     )
 
 

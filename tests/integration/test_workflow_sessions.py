@@ -71,6 +71,14 @@ async def test_a_failure_is_one_calls_own(caller: AgentCaller, worker: Worker) -
     assert failed.failure.retryable
 
 
+async def test_a_handler_that_meets_a_cancellation_of_its_own_has_failed(
+    caller: AgentCaller, worker: Worker
+) -> None:
+    failed = await call(caller, worker, "stray")
+    assert isinstance(failed, Refused)
+    assert failed.failure.metadata["agent_reason"] == "HANDLER_FAILED"
+
+
 async def test_messages_stay_within_what_the_other_side_takes(
     caller: AgentCaller, worker: Worker
 ) -> None:

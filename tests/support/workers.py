@@ -47,6 +47,7 @@ class Worker:
         self.agent.capability("hold")(self._hold)
         self.agent.capability("beat")(self._beat)
         self.agent.capability("thread")(self._thread)
+        self.agent.capability("stray")(self._stray)
 
     async def _echo(self, context: Context, text: str) -> dict[str, str]:
         context.use(tokens=len(text), cost_micros=1)
@@ -56,6 +57,9 @@ class Worker:
     async def _fail(self, context: Context) -> dict[str, str]:
         context.use(tokens=7)
         raise Retryable("OUT_OF_LUCK", "not today")
+
+    async def _stray(self) -> dict[str, str]:
+        raise asyncio.CancelledError  # of something that it waited for
 
     async def _hold(self) -> dict[str, str]:
         self.begun.set()
