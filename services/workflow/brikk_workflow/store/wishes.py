@@ -21,6 +21,7 @@ MAX_UNREAD = 1000
 """Most wishes of one execution that its owner has not folded yet."""
 FULL_PAUSE = timedelta(seconds=1)
 """When to come back once there are so many."""
+_KINDS = frozenset(WishKind)
 
 
 async def record_wish(
@@ -106,8 +107,12 @@ async def held_with_wishes(
 async def read_wishes(
     connection: AsyncConnection, after: Mapping[str, int]
 ) -> Mapping[str, Sequence[Wish]]:
-    """Returns the wishes of some executions, in order, after the position given for each."""
+    """Returns the wishes of some executions, in order, after the position given for each.
+
+    One of a kind that only a newer program knows stays unread, and so do those that follow it.
+    """
     wishes: dict[str, list[Wish]] = {each: [] for each in after}
+    unknown: set[str] = set()
     query = (
         select(EXECUTION_INBOX)
         .join(EXECUTION, EXECUTION.c.execution_id == EXECUTION_INBOX.c.execution_id)
@@ -118,7 +123,9 @@ async def read_wishes(
         .order_by(EXECUTION_INBOX.c.inbox_seq)
     )
     for row in await connection.execute(query):
-        if row.inbox_seq > after[row.execution_id]:
+        if row.kind not in _KINDS:
+            unknown.add(row.execution_id)
+        elif row.inbox_seq > after[row.execution_id] and row.execution_id not in unknown:
             wishes[row.execution_id].append(
                 Wish(inbox_seq=row.inbox_seq, kind=WishKind(row.kind), attributes=row.attributes)
             )
