@@ -8,13 +8,12 @@ import pytest
 
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.decision import CallsLost, PauseRequested, ResumeRequested
-from brikk_workflow.domain.failure import Failure, heartbeat_missed, step_timeout
+from brikk_workflow.domain.failure import Failure, step_timeout
 from brikk_workflow.domain.state import ExecutionStatus, StepStatus, next_wake
 from support.play import BUSY, JOIN, Play, compiled
 
 GONE = Failure(code="UNAVAILABLE", reason=Reason.AGENT_UNAVAILABLE, message="gone", retryable=True)
 LATE = step_timeout("start_to_close", timedelta(seconds=30))
-SILENT = heartbeat_missed(timedelta(seconds=1))
 
 
 def once(word: str) -> Play:
@@ -57,7 +56,7 @@ def test_others_in_flight_are_heard_while_the_execution_is_suspended() -> None:
     assert play.last.commands == ()
 
 
-@pytest.mark.parametrize("failure", [GONE, LATE, SILENT])
+@pytest.mark.parametrize("failure", [GONE, LATE])
 def test_what_got_no_answer_is_not_called_again(failure: Failure) -> None:
     play = once("fail")
     play.tell(play.failed("a", failure))
@@ -75,7 +74,7 @@ def test_what_the_agent_itself_refused_is_retried() -> None:
     assert play.state.step("a").status is StepStatus.BACKING_OFF
 
 
-@pytest.mark.parametrize("failure", [GONE, LATE, SILENT])
+@pytest.mark.parametrize("failure", [GONE, LATE])
 def test_without_at_most_once_it_is_called_again(failure: Failure) -> None:
     play = Play(compiled(JOIN))
     play.tell(play.failed("a", failure))
@@ -107,9 +106,7 @@ def test_a_call_lost_in_a_pause_suspends() -> None:
     assert play.state.status is ExecutionStatus.QUARANTINED
 
 
-def test_a_missed_heartbeat_is_a_step_timeout() -> None:
-    assert SILENT.reason is Reason.STEP_TIMEOUT
-    assert SILENT.metadata == {"timeout": "heartbeat"}
+def test_a_call_tells_which_silence_is_too_long() -> None:
     text = JOIN.replace("{id: a, ", "{id: a, timeout: {heartbeat: 1s}, ")
     calls = Play(compiled(text)).calls()
     assert calls["a"].heartbeat == timedelta(seconds=1)

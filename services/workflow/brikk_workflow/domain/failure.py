@@ -61,16 +61,6 @@ def step_timeout(name: str, limit: timedelta) -> Failure:
     )
 
 
-def heartbeat_missed(limit: timedelta) -> Failure:
-    """An agent at work gave no sign of life for as long as its step allows."""
-    return Failure(
-        code="DEADLINE_EXCEEDED",
-        reason=Reason.STEP_TIMEOUT,
-        message=f"The agent gave no sign of life for {format_duration(limit)}",
-        metadata={"timeout": "heartbeat"},
-    )
-
-
 def outcome_unknown(step_id: str, agent: str, cause: str) -> Failure:
     """A call that may be made only once got no answer; `cause` says why."""
     return Failure(
