@@ -35,8 +35,8 @@ up: setup ## Keep the suite running on this machine until Ctrl-C
 test: setup .venv-protoc/.ready ## Run every test but the long chaos runs (minutes)
 	$(BIN)/pytest -n $${BRIKK_TEST_WORKERS:-auto} --dist worksteal -m "not long"
 
-chaos: setup ## Run the long chaos tests
-	$(BIN)/pytest -m long tests/chaos
+chaos: setup ## Run the long chaos tests (a quarter of an hour)
+	$(BIN)/pytest -s -m long tests/chaos tests/integration/test_workflow_machine.py
 
 lint: setup ## Check style, import rules and formatting
 	$(BIN)/ruff check .
