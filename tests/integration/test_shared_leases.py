@@ -241,3 +241,27 @@ async def test_work_stops_before_the_lease_ends_when_the_store_hangs(database: D
             assert not work.ended.is_set()
             clock.advance(HOUR * 2 / 3)
             await work.ended.wait()
+
+
+async def test_a_renewed_lease_counts_from_before_the_renewal_was_sent(database: Database) -> None:
+    clock, work = ManualClock(), Work()
+    hold_row = text("UPDATE lease SET owner = owner")
+    async with running(lambda: leases(database, "me", clock).hold("a", HOUR, work)):
+        await work.began.wait()
+        async with database.transaction() as connection:
+            await connection.execute(hold_row)
+            await clock.sleeping(2)
+            clock.advance(HOUR / 3)
+            # The renewal is sent, and answered when half an hour has passed.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            clock.advance(HOUR / 2)
+        await clock.sleeping(2)
+        async with database.transaction() as connection:
+            await connection.execute(hold_row)
+            clock.advance(HOUR / 3)
+            await clock.sleeping()
+            assert not work.ended.is_set()
+            # An hour since the renewal was sent; since its answer it is half an hour less.
+            clock.advance(HOUR / 6)
+            await work.ended.wait()
