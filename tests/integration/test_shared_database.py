@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,6 +92,70 @@ async def test_a_transaction_cancelled_anywhere_gives_the_lock_back(database: Da
         async with database.transaction() as connection:
             await connection.execute(upsert, {"name": "d"})
     assert kept
+
+
+async def test_work_in_the_driver_is_kept_as_a_whole_or_not_at_all(sqlite_url: str) -> None:
+    insert = "INSERT INTO lease (name, owner, epoch, expires_at) VALUES (?, '', 1, 0)"
+
+    def work(
+        name: str, error: type[Exception] | None = None
+    ) -> Callable[[sqlite3.Connection], int]:
+        def write(connection: sqlite3.Connection) -> int:
+            inserted = connection.execute(insert, (name,)).rowcount
+            if error:
+                raise error
+            return inserted
+
+        return write
+
+    async with Database(sqlite_url, migrations=None) as database:
+        assert await database.run_in_driver(work("a")) == 1
+        with pytest.raises(LookupError):
+            await database.run_in_driver(work("b", LookupError))
+        with pytest.raises(sqlite3.IntegrityError):
+            await database.run_in_driver(work("a"))
+        async with database.transaction() as connection:
+            await connection.execute(INSERT, {"name": "c"})
+        assert await count(database) == 2
+
+
+async def test_work_in_the_driver_that_nobody_waits_for_any_more_is_done(sqlite_url: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def write(connection: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+        connection.execute("INSERT INTO lease VALUES ('a', '', 1, 0)")
+
+    async with Database(sqlite_url, migrations=None) as database:
+        working = asyncio.create_task(database.run_in_driver(write))
+        await asyncio.to_thread(begun.wait)
+        working.cancel()
+        go_on.set()
+        await asyncio.wait({working})
+        async with database.transaction() as connection:
+            await connection.execute(INSERT, {"name": "b"})
+        assert await count(database) == 2
+
+
+async def test_a_lone_statement_is_a_transaction(postgres_url: str) -> None:
+    insert = "INSERT INTO lease SELECT n, '', 1, 0 FROM unnest($1::text[]) AS n RETURNING name"
+    async with Database(postgres_url, migrations=None) as database:
+        assert [tuple(row) for row in await database.run_statement(insert, [["a", "b"]])] == [
+            ("a",),
+            ("b",),
+        ]
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await database.run_statement(insert, [["c", "a"]])
+        assert await count(database) == 2
+        # A broken connection is known for one, and those that are as old with it.
+        async with database.transaction(), database.transaction():
+            pass
+        await _terminate_all(postgres_url)
+        with pytest.raises(Unavailable):
+            await database.run_statement(insert, [["c"]])
+        await database.run_statement(insert, [["d"]])
+        assert await count(database) == 3
 
 
 async def test_updates_at_the_same_time_are_not_lost(database: Database) -> None:
