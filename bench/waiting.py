@@ -73,11 +73,14 @@ def _still(name: str, figures: Mapping[str, float]) -> Case:
 
 
 async def _store_copies(bench: BenchedSuite, count: int) -> None:
-    """Copies an execution that ended, below the ids of all that were ever made."""
+    """Copies an execution that ended until there are so many, below the ids of all others."""
     connection = await asyncpg.connect(bench.database_url("workflow"))
     try:
         original = await connection.fetchval(
             "SELECT max(execution_id) FROM execution WHERE end_time IS NOT NULL"
+        )
+        before = await connection.fetchval(
+            "SELECT count(*) FROM execution WHERE execution_id < 'b'"
         )
         for table in ("execution", "history", "step_output"):
             columns = [
@@ -92,7 +95,8 @@ async def _store_copies(bench: BenchedSuite, count: int) -> None:
             await connection.execute(
                 f"INSERT INTO {table} (execution_id, {names})"
                 f" SELECT 'a' || lpad(number::text, 31, '0'), {names}"
-                f" FROM {table}, generate_series(1, {count}) AS number WHERE execution_id = $1",
+                f" FROM {table}, generate_series({before + 1}, {count}) AS number"
+                " WHERE execution_id = $1",
                 original,
             )
             await connection.execute(f"ANALYZE {table}")
