@@ -93,6 +93,8 @@ def problem(status: Status) -> str:
 
 def _state(execution: execution_pb2.WorkflowExecution) -> Text:
     shown = state(execution_pb2.WorkflowExecution.State.Name(execution.state))
+    if execution.state_reason:
+        shown.append(f" ({plain(execution.state_reason)})")
     if wish := execution.requested_transition:
         name = execution_pb2.WorkflowExecution.Transition.Name(wish)
         shown.append(f", {name.removeprefix('TRANSITION_').lower()} requested")

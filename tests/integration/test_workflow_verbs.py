@@ -67,6 +67,7 @@ async def test_paused_it_keeps_what_comes_and_calls_nobody_until_it_is_resumed(
         assert answer.requested_transition == Execution.TRANSITION_PAUSE
         paused = await until(client, name, State.STATE_PAUSED)
         assert paused.requested_transition == Execution.TRANSITION_UNSPECIFIED
+        assert paused.state_reason == "lunch"
 
         gate.open.set()
         kept = await until_it(
@@ -78,6 +79,7 @@ async def test_paused_it_keeps_what_comes_and_calls_nobody_until_it_is_resumed(
         await ask(client, "ResumeExecution", name)
         ended = await client.wait(name)
         assert (ended.state, from_value(ended.output)) == (State.STATE_SUCCEEDED, 1)
+        assert ended.state_reason == ""
         assert agent.calls == Counter({"text.one": 1, "text.two": 1})
         entries = await client.history(name)
         [pause] = [each for each in entries if each.type == "execution.paused"]

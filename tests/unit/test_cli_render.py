@@ -76,6 +76,7 @@ def test_an_execution_shows_what_is_asked_of_it_what_it_used_and_whom_it_retries
 ) -> None:
     execution.state = execution_pb2.WorkflowExecution.STATE_PAUSED
     execution.requested_transition = execution_pb2.WorkflowExecution.TRANSITION_RESUME
+    execution.state_reason = "lunch"
     execution.priority = 7
     execution.retry_of = "executions/e0"
     execution.usage.calls = 3
@@ -84,7 +85,7 @@ def test_an_execution_shows_what_is_asked_of_it_what_it_used_and_whom_it_retries
     execution.usage.cost_micros = 2_500
     lines = drawn(execution_view(execution)).splitlines()
     assert lines[:3] == [
-        "executions/e1 of workflows/triage/versions/2: paused, resume requested",
+        "executions/e1 of workflows/triage/versions/2: paused (lunch), resume requested",
         "retry of executions/e0",
         "priority 7, calls 3, tokens 120, cost 0.0025",
     ]

@@ -40,7 +40,8 @@ def test_what_an_earlier_release_stored_is_read() -> None:
         deadline=NOW + timedelta(minutes=1),
         steps={"a": StepState(status=StepStatus.RUNNING, attempt=1, token="a-1-3", started_at=NOW)},
     )
-    assert (state.usage, state.admitted, state.held_at) == (NO_USAGE, True, None)
+    assert (state.usage, state.admitted) == (NO_USAGE, True)
+    assert (state.held_at, state.pause_reason) == (None, "")
     assert state_to_json(state) == stored, "and an execution without news is stored as it was"
 
 
@@ -54,6 +55,7 @@ def test_everything_that_is_stored_comes_back() -> None:
         started_at=NOW,
         deadline=NOW,
         held_at=NOW + timedelta(microseconds=1),
+        pause_reason="lunch",
         steps={"a": StepState(status=StepStatus.UNKNOWN)},
     )
     assert state_from_json(json.loads(json.dumps(state_to_json(state)))) == state

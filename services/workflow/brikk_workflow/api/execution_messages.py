@@ -33,6 +33,7 @@ def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
         requested_transition=execution_pb2.WorkflowExecution.Transition.Value(
             f"TRANSITION_{transition.upper() or 'UNSPECIFIED'}"
         ),
+        state_reason=state.pause_reason,
         error=_to_error(state.failure),
         labels=record.labels,
         sequence=state.sequence,

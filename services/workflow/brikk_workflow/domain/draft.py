@@ -46,6 +46,7 @@ class Draft:
         self.admitted = state.admitted
         self.deadline = state.deadline
         self.held_at = state.held_at
+        self.pause_reason = state.pause_reason
         self.steps = dict(state.steps)
         self.outputs: dict[str, Json] = {}
         self.output: Json = None
@@ -131,6 +132,7 @@ class Draft:
                 started_at=self._before.started_at,
                 deadline=self.deadline,
                 held_at=self.held_at,
+                pause_reason=self.pause_reason,
                 ended_at=self.now if self.status.terminal else None,
                 failure=self.failure,
                 steps=self.steps,

@@ -39,4 +39,5 @@ def end(draft: Draft, status: ExecutionStatus, failure: Failure) -> None:
 
 def _close(draft: Draft, status: ExecutionStatus, failure: Failure | None) -> None:
     draft.status, draft.failure, draft.held_at = status, failure, None
+    draft.pause_reason = ""
     draft.journal.ended(status, failure)

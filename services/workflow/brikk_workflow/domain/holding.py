@@ -32,6 +32,7 @@ def pause(draft: Draft, reason: str) -> None:
     """Make no further call; what stands still already is left as it is."""
     if draft.status in (ExecutionStatus.RUNNING, ExecutionStatus.QUEUED):
         draft.status, draft.held_at = ExecutionStatus.PAUSED, draft.now
+        draft.pause_reason = reason
         draft.journal.paused(reason)
 
 
@@ -46,6 +47,7 @@ def suspend(draft: Draft, failure: Failure) -> None:
             failure,
             draft.clock,
         )
+        draft.pause_reason = ""
         draft.journal.quarantined(failure)
 
 
@@ -58,6 +60,7 @@ def resume(draft: Draft) -> None:
         draft.deadline += length
     draft.status = ExecutionStatus.RUNNING if draft.admitted else ExecutionStatus.QUEUED
     draft.failure = draft.held_at = None
+    draft.pause_reason = ""
     draft.journal.resumed(length)
     for step_id, step in draft.under_way():
         draft.steps[step_id] = replace(

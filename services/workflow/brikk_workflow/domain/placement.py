@@ -80,6 +80,7 @@ def _with_steps(state: ExecutionState, steps: Mapping[str, StepState]) -> Execut
         started_at=state.started_at,
         deadline=state.deadline,
         held_at=state.held_at,
+        pause_reason=state.pause_reason,
         ended_at=state.ended_at,
         failure=state.failure,
         steps=steps,

@@ -104,6 +104,7 @@ class ExecutionState:
     `sequence` counts the history entries, `dispatches` the calls that were ever ordered, `calls`
     those of them for which there was an agent. `admitted`: it had a place once, and keeps it
     while it is PAUSED. `held_at` is when it was PAUSED or QUARANTINED: there its clocks stand.
+    `pause_reason` is what was said when it was PAUSED, empty in any other state.
     """
 
     status: ExecutionStatus = ExecutionStatus.RUNNING
@@ -115,6 +116,7 @@ class ExecutionState:
     started_at: datetime
     deadline: datetime
     held_at: datetime | None = None
+    pause_reason: str = ""
     ended_at: datetime | None = None
     failure: Failure | None = None
     steps: Mapping[str, StepState] = field(default_factory=dict)
@@ -176,6 +178,7 @@ class StateJson(TypedDict):
     started_at: int
     deadline: int
     held_at: NotRequired[int]
+    pause_reason: NotRequired[str]
     ended_at: int | None
     failure: FailureJson | None
     steps: Mapping[str, _StepJson]
@@ -203,6 +206,8 @@ def state_to_json(state: ExecutionState) -> StateJson:
         stored["admitted"] = False
     if state.held_at is not None:
         stored["held_at"] = _to_stamp(state.held_at)
+    if state.pause_reason:
+        stored["pause_reason"] = state.pause_reason
     return stored
 
 
@@ -219,6 +224,7 @@ def state_from_json(stored: StateJson) -> ExecutionState:
         started_at=_from_stamp(stored["started_at"]),
         deadline=_from_stamp(stored["deadline"]),
         held_at=_from_optional_stamp(stored.get("held_at")),
+        pause_reason=stored.get("pause_reason", ""),
         ended_at=None if ended_at is None else _from_stamp(ended_at),
         failure=None if failure is None else _failure_from_json(failure),
         steps={step_id: _step_from_json(step) for step_id, step in stored["steps"].items()},
