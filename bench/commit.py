@@ -21,6 +21,7 @@ from brikk_shared.group_commit import GroupCommit
 from brikk_shared.ids import new_id
 from brikk_shared.outbox import Outbox
 from brikk_workflow.domain.decision import Announcement, HistoryEntry
+from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.state import ExecutionState, StepState, StepStatus
 from brikk_workflow.store.transition_writer import TransitionWriter
 from brikk_workflow.store.transitions import (
@@ -152,7 +153,12 @@ def _next(changes: Changes) -> Move:
 
 
 def _changes(execution_id: str, state: ExecutionState) -> Changes:
-    summary = {"agent": AGENT, "attempts": 1, "duration_ms": 7.4, "latency_ms": 5.1}
+    summary: dict[str, Json] = {
+        "agent": AGENT,
+        "attempts": 1,
+        "duration_ms": 7.4,
+        "latency_ms": 5.1,
+    }
     sequence, step = state.sequence, f"step{state.sequence}"
     return Changes(
         execution_id=execution_id,
