@@ -74,6 +74,7 @@ class Admission:
         self._permits: defaultdict[str, _Permit] = defaultdict(_Permit)
         self._waiting: set[str] = set()
         self._last = ""
+        self._return_at = 0.0
         self._news = asyncio.Event()
 
     async def take(self, organization: str) -> bool:
@@ -101,9 +102,13 @@ class Admission:
         self._news.set()
 
     def ended(self, run: Run) -> None:
-        """An execution may have given its place back."""
-        if run.record.organization in self._waiting:
-            self._news.set()
+        """An execution may have given a place back that others wait for."""
+        if self._waiting:
+            organization = run.record.organization
+            if organization in self._waiting and (
+                run.limited or self._permits[organization].exhausted
+            ):
+                self._news.set()
 
     async def run(self) -> None:
         """Admits while the replica is live: at once when a place was freed here, else in turn.
@@ -125,7 +130,10 @@ class Admission:
 
     async def _admit(self) -> None:
         try:
-            await self._return_unused()
+            now = self._engine.clock.monotonic()
+            if now >= self._return_at:
+                self._return_at = now + self._interval.total_seconds()
+                await self._return_unused()
             await self._admit_in_turns()
         except Unavailable as error:
             log.warning("store does not answer", reason=error.reason)
@@ -170,18 +178,19 @@ class Admission:
         async with permit.asking:
             if permit.left:
                 return
+            given = permit.given
             async with self._engine.database.transaction() as connection:
                 left = await renew_permit(
                     connection,
                     self._engine.database,
                     organization,
                     self._engine.replica,
-                    given=permit.given,
+                    given=given,
                     wanted=wanted,
                     max_running=self._max_running,
                 )
             permit.left, permit.exhausted = left, not left
-            permit.stored = left + permit.given
+            permit.stored = left + given
 
     async def _return_unused(self) -> None:
         """Gives back the permits that were not used since the last time: others may need them."""

@@ -96,6 +96,11 @@ class Run:
         )
 
     @property
+    def limited(self) -> bool:
+        """Whether its workflow limits how many run at once."""
+        return self._workflow.definition.concurrency is not None
+
+    @property
     def wishes_read(self) -> int:
         """How far its inbox was read."""
         return self._wishes_read
