@@ -169,7 +169,7 @@ class Story:
                 assert entry.step_id not in under_way, (self, entry)
                 assert entry.step_id not in accepted, (self, entry)
                 under_way[entry.step_id] = entry.facts["token"]
-            elif entry.kind == "step.succeeded":
+            elif entry.kind in ("step.succeeded", "step.adopted"):
                 assert entry.step_id not in accepted, (self, entry)
                 accepted.add(entry.step_id)
             if entry.kind not in ("step.attempt_started", "step.late_result"):

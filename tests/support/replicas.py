@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from typing import Any
 
 import asyncpg
 from prometheus_client import CollectorRegistry
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.audit import AuditEntry
@@ -141,6 +141,8 @@ class Agents:
 
     def __init__(self) -> None:
         self._calls: list[Pending] = []
+        self.made: Counter[tuple[str, str]] = Counter()
+        """How often each step was called, by execution and step."""
 
     @property
     def pending(self) -> Sequence[Pending]:
@@ -154,6 +156,7 @@ class Agents:
         """Be `AgentCaller.call`."""
         self._calls = [each for each in self._calls if not each.ended]
         self._calls.append(Pending(work=work, done=done))
+        self.made[work.execution, work.order.step_id] += 1
         return self._calls[-1]
 
 
@@ -222,11 +225,3 @@ class Member:
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
         await self._supervisor.stop()
-
-
-async def lapse(store: Database, name: str) -> None:
-    """Lets the lease of a replica end, as time does."""
-    async with store.transaction() as connection:
-        await connection.execute(
-            text("UPDATE lease SET expires_at = 0 WHERE name = :name"), {"name": name}
-        )
