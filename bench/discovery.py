@@ -87,7 +87,7 @@ class Bench:
             async with self._fleet.beating(BEAT_INTERVAL_S):
                 yield await self._resolve(naked, agents, pairs)
         yield self._case(
-            f"register {AGENTS[-1]:,} agents from cold", registered, seconds, seconds=seconds
+            f"register {AGENTS[-1]:,} agents from cold", registered, seconds, total_s=seconds
         )
         if peer is not None:
             # Linearizable reads, as its clients make them by default.
