@@ -72,7 +72,8 @@ def batch_source(dialect: Dialect, columns: Mapping[str, str], name: str = "b") 
 def batch_arrays(columns: Mapping[str, str], *, first: int, name: str) -> str:
     """Give what `batch_source` gives for PostgreSQL, in the driver's form, with arrays from $first.
 
-    For `Database.run_statement`, whose arguments are the columns themselves.
+    For `Database.run_statement`, whose arguments are the columns themselves. A row's number, from
+    1 on, is its `place`.
     """
     arrays = (
         f"CAST(${number} AS {_ARRAYS[kind]})" for number, kind in enumerate(columns.values(), first)

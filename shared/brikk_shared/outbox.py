@@ -40,6 +40,7 @@ class Outbox:
             source: what stands after FROM: a table `b` with `COLUMNS` and `place`. Rows get their
                 numbers in the order of `place`, so a subject's events stay in the order given.
         """
+        # Where nobody is told, it adds nothing: VALUES needs a row.
         names = ", ".join(f"('{destination}')" for destination in self._news) or "(NULL)"
         return (
             "INSERT INTO outbox (destination, shard, subject, payload)"
