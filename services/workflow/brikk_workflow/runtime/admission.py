@@ -144,7 +144,7 @@ class Admission:
         for organization, share in turns(list(self._waiting), self._residents.free, self._last):
             self._last = organization
             places = min(share, self._residents.free, BATCH)
-            if places > 0 and await self._admit_some(organization, places):
+            if places > 0 and await self._admit_some(organization, places) == places:
                 # More may wait than had their turn.
                 self._news.set()
 
