@@ -23,7 +23,7 @@ def once(word: str) -> Play:
 def test_a_lost_call_fails_its_step() -> None:
     play = once("fail")
     play.tell(CallsLost())
-    assert play.state.status is ExecutionStatus.FAILED
+    assert play.status() is ExecutionStatus.FAILED
     failure = play.state.step("a").failure
     assert failure is not None
     assert (failure.reason, failure.code) == (Reason.OUTCOME_UNKNOWN, "UNKNOWN")
@@ -34,7 +34,7 @@ def test_a_lost_call_fails_its_step() -> None:
 def test_a_lost_call_suspends_the_execution_and_resuming_makes_it_again() -> None:
     play = once("suspend")
     play.tell(CallsLost())
-    assert play.state.status is ExecutionStatus.QUARANTINED
+    assert play.status() is ExecutionStatus.QUARANTINED
     assert play.state.step("a").status is StepStatus.UNKNOWN
     assert play.state.step("b").status is StepStatus.WAITING, "others wait until it goes on"
     assert play.announced[-1][0] == "execution.quarantined"
@@ -50,7 +50,7 @@ def test_a_lost_call_suspends_the_execution_and_resuming_makes_it_again() -> Non
 def test_others_in_flight_are_heard_while_the_execution_is_suspended() -> None:
     play = once("suspend")
     play.tell(play.failed("a", GONE))
-    assert play.state.status is ExecutionStatus.QUARANTINED
+    assert play.status() is ExecutionStatus.QUARANTINED
     play.tell(play.succeeded("b"))
     assert play.state.step("b").status is StepStatus.SUCCEEDED
     assert play.last.commands == ()
@@ -93,17 +93,33 @@ def test_a_call_that_is_ordered_in_the_same_breath_is_not_lost() -> None:
     play.tell(CallsLost())
     # Who resumes it does so while nobody holds it; the replica that takes it then lost its calls.
     play.tell(ResumeRequested(), CallsLost())
-    assert play.state.status is ExecutionStatus.RUNNING
+    assert play.status() is ExecutionStatus.RUNNING
     assert play.calls().keys() == {"a"}
     play.tell(CallsLost())
-    assert play.state.status is ExecutionStatus.QUARANTINED
+    assert play.status() is ExecutionStatus.QUARANTINED
 
 
 def test_a_call_lost_in_a_pause_suspends() -> None:
     play = once("suspend")
     play.tell(PauseRequested())
     play.tell(CallsLost())
-    assert play.state.status is ExecutionStatus.QUARANTINED
+    assert play.status() is ExecutionStatus.QUARANTINED
+
+
+@pytest.mark.parametrize("word", ["fail", "suspend"])
+def test_schedule_to_close_leaves_a_call_in_flight_unknown(word: str) -> None:
+    timed = "{id: a, timeout: {schedule_to_close: 10s}, "
+    play = Play(compiled(JOIN.replace("{id: a, ", f"{timed}at_most_once: {word}, ")))
+    play.later(timedelta(seconds=10))
+    failure = play.state.step("a").failure
+    assert failure is not None
+    assert failure.reason is Reason.OUTCOME_UNKNOWN
+    assert "a" in play.cancels()
+    if word == "suspend":
+        play.now += timedelta(days=2)
+        play.tell(ResumeRequested())
+        assert play.calls()["a"].attempt == 1
+        assert next_wake(play.state) == play.now + timedelta(seconds=10), "as long as at first"
 
 
 def test_a_call_tells_which_silence_is_too_long() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.decision import Answer, AttemptFailed, AttemptSucceeded
-from brikk_workflow.domain.definition import AtMostOnce
+from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
-from brikk_workflow.domain.failure import outcome_unknown
-from brikk_workflow.domain.holding import suspend
 from brikk_workflow.domain.retry import backoff, may_retry
 from brikk_workflow.domain.state import StepState, StepStatus
 from brikk_workflow.domain.steps import fail, order, proceed, wait
@@ -44,7 +41,7 @@ def lose_calls(draft: Draft) -> None:
             continue
         draft.journal.attempt_lost(step_id, step)
         if draft.workflow.steps[step_id].step.at_most_once is not None:
-            _leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
+            leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
         elif draft.running:
             order(draft, step_id, step, step.attempt, draft.now)
         else:
@@ -82,22 +79,10 @@ def _retry_or_fail(draft: Draft, step: StepState, event: AttemptFailed) -> None:
             delay = None
     draft.journal.attempt_failed(event.step_id, step, event.latency, delay, event.usage)
     if unknown:
-        _leave_unknown(draft, event.step_id, step, event.failure.message, event.latency)
+        leave_unknown(draft, event.step_id, step, event.failure.message, event.latency)
     elif delay is None:
         fail(draft, event.step_id, step, event.failure, event.latency)
     else:
         draft.steps[event.step_id] = replace(
             step, status=StepStatus.BACKING_OFF, due_at=draft.clock + delay
         )
-
-
-def _leave_unknown(
-    draft: Draft, step_id: str, step: StepState, cause: str, latency: timedelta = timedelta()
-) -> None:
-    """Do what the step says for a call that may be made once and was not answered."""
-    failure = outcome_unknown(step_id, step.agent, cause)
-    if draft.workflow.steps[step_id].step.at_most_once is AtMostOnce.FAIL:
-        fail(draft, step_id, step, failure, latency)
-        return
-    draft.steps[step_id] = replace(step, status=StepStatus.UNKNOWN, failure=failure)
-    suspend(draft, failure)

@@ -42,11 +42,8 @@ def suspend(draft: Draft, failure: Failure) -> None:
     It touches nothing that a defect may have spoilt, so that it cannot fail itself.
     """
     if draft.status is not ExecutionStatus.QUARANTINED:
-        draft.status, draft.failure, draft.held_at = (
-            ExecutionStatus.QUARANTINED,
-            failure,
-            draft.clock,
-        )
+        draft.status = ExecutionStatus.QUARANTINED
+        draft.failure, draft.held_at = failure, draft.clock
         draft.pause_reason = ""
         draft.journal.quarantined(failure)
 
@@ -70,7 +67,8 @@ def resume(draft: Draft) -> None:
             close_by=_later(step.close_by, length),
         )
     for step_id, step in draft.under_way(StepStatus.UNKNOWN):
-        order(draft, step_id, step, step.attempt, draft.now)
+        # Somebody looked, for as long as that took: its schedule_to_close begins anew.
+        order(draft, step_id, replace(step, close_by=None), step.attempt, draft.now)
     if draft.running:
         proceed(draft, draft.ready())
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from brikk_workflow.domain.compiled import CompiledStep
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import complete, end
 from brikk_workflow.domain.expression import ExpressionFailed
@@ -58,7 +59,7 @@ def order(
         failure=step.failure,
         started_at=step.started_at or draft.now,
         attempt_at=attempt_at,
-        close_by=step.close_by,
+        close_by=step.close_by or _close_by(draft, compiled),
     )
     draft.steps[step_id] = called
     draft.orders[called.token] = make_call(compiled, called, payload)
@@ -99,6 +100,11 @@ def fail(
     end(draft, ExecutionStatus.FAILED, step_failed(step_id, failure))
 
 
+def _close_by(draft: Draft, compiled: CompiledStep) -> datetime | None:
+    limit = compiled.step.timeout.schedule_to_close
+    return None if limit is None else draft.now + limit
+
+
 def _begin(draft: Draft, step_id: str) -> bool:
     """Skip a step or order its first call; return whether it was skipped."""
     compiled = draft.workflow.steps[step_id]
@@ -110,8 +116,5 @@ def _begin(draft: Draft, step_id: str) -> bool:
     if not wanted:
         draft.skip(step_id)
         return True
-    limit = compiled.step.timeout.schedule_to_close
-    close_by = None if limit is None else draft.now + limit
-    step = PENDING if close_by is None else StepState(close_by=close_by)
-    order(draft, step_id, step, 1, draft.now)
+    order(draft, step_id, PENDING, 1, draft.now)
     return False
