@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -34,15 +35,13 @@ from brikk_workflow.runtime.calls import Calls
 from brikk_workflow.runtime.doubts import Doubts, defect
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
+from brikk_workflow.runtime.stored import read_stored
 from brikk_workflow.store import transitions
-from brikk_workflow.store.executions import get_execution, get_outputs
 from brikk_workflow.store.ownership import Leaving
 from brikk_workflow.store.transitions import Move
 
 log = structlog.get_logger()
 
-STORE_PAUSE = timedelta(seconds=1)
-"""How long to wait before a store that did not answer is asked again."""
 DEFECT_PAUSE = timedelta(seconds=1)
 """How long to wait before a transition that failed by a defect is tried again."""
 
@@ -272,7 +271,7 @@ class Run:
 
     async def _read_again(self) -> None:
         """Takes what is stored for the truth, and makes the calls it records and we did not."""
-        stored, outputs = await self._stored()
+        stored, outputs = await read_stored(self._engine, self._record)
         if (
             stored is None
             or stored.owner != self._engine.replica
@@ -308,19 +307,6 @@ class Run:
                 candidates[order.token] = candidate
         self._carry_out([each for each in unsent if each.token in candidates], candidates)
 
-    async def _stored(self) -> tuple[ExecutionRecord | None, Mapping[str, Json]]:
-        while True:
-            try:
-                async with self._engine.database.reading() as connection:
-                    stored = await get_execution(
-                        connection, self._record.organization, self.execution_id
-                    )
-                    outputs = await get_outputs(connection, [self.execution_id])
-            except Unavailable:
-                await self._engine.clock.sleep(STORE_PAUSE)
-            else:
-                return stored, outputs[self.execution_id]
-
     def _carry_out(self, commands: Sequence[Command], candidates: Mapping[str, Option]) -> None:
         """Does what the committed state asks for: calls, cancels, waits, the next wake-up."""
         for command in commands:
@@ -331,17 +317,14 @@ class Run:
         if self._draining:
             return
         for capability in awaited(self._workflow, self._state):
-            self._wait_for_agent(capability)
+            self._engine.waiting.enter(
+                self._record.organization,
+                capability,
+                self.execution_id,
+                partial(self.post, AgentAvailable(capability=capability)),
+            )
         if wake := next_wake(self._state):
             self._engine.timers.set(self.execution_id, wake, lambda: self.post(TimerFired()))
-
-    def _wait_for_agent(self, capability: str) -> None:
-        self._engine.waiting.enter(
-            self._record.organization,
-            capability,
-            self.execution_id,
-            lambda: self.post(AgentAvailable(capability=capability)),
-        )
 
     def _values(self) -> Values:
         return Values(execution=self.execution_id, input=self._record.input, outputs=self._outputs)
