@@ -1,0 +1,36 @@
+"""What docs/executions.md says of the command line and of states is true and complete."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer
+from typer.main import get_command
+
+from brikk_cli.commands.execution import ExecutionState, app
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "executions.md").read_text()
+
+
+def test_every_command_is_described_and_there_are_no_others() -> None:
+    group = get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    shown = set(re.findall(r"brikk execution ([a-z]+)", DOCS))
+    asked = set(re.findall(r"^\| `([a-z]+)", DOCS, re.MULTILINE))
+    assert shown | asked == group.commands.keys()
+    described = set(re.findall(r"(?<=[`\s])--[a-z][a-z-]*", DOCS))
+    options = {
+        option
+        for command in group.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    assert described <= options
+
+
+def test_every_state_is_described_and_there_are_no_others() -> None:
+    _, _, table = DOCS.partition("## Where it stands")
+    table, _, _ = table.partition("\n`brikk")
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")][2:]
+    assert set(re.findall(r"[a-z]+", " ".join(rows))) == {each.value for each in ExecutionState}
