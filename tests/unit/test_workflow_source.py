@@ -239,10 +239,10 @@ def test_texts_that_cannot_be_read(yaml: str, problem: str) -> None:
         ("output: !!str 5", "5:9 output: has a tag: leave it out"),
         ("budget: 5", "5:9 budget: expected an object, found a number"),
         ("budget: {money: 5}", "5:10 budget.money: there is no key `money` here; known are ca"),
-        ("budget: {calls: 0}", "5:17 budget.calls: is 0; it must be from 1 to 1e+09"),
+        ("budget: {calls: 0}", "5:17 budget.calls: is 0; it must be from 1 to 1,000,000,000"),
         ("budget: {tokens: 1.5}", "5:18 budget.tokens: is 1.5; it must be a whole number"),
-        ("budget: {cost: 0}", "5:16 budget.cost: is 0; it must be from 1e-06 to 1e+09"),
-        ("concurrency: 0", "5:14 concurrency: is 0; it must be from 1 to 100000"),
+        ("budget: {cost: 0}", "5:16 budget.cost: is 0; it must be from 1e-06 to 1,000,000,000"),
+        ("concurrency: 0", "5:14 concurrency: is 0; it must be from 1 to 100,000"),
     ],
 )
 def test_problems_with_the_workflow(text: str, problem: str) -> None:

@@ -107,7 +107,7 @@ class Fields:
         if isinstance(raw, bool) or not isinstance(raw, float | int):
             self.wrong(key, f"expected a number, found {kind_of(raw)}")
         elif not lowest <= raw <= highest:
-            self.wrong(key, f"is {raw:g}; it must be from {lowest:g} to {highest:g}")
+            self.wrong(key, f"is {raw:g}; it must be from {lowest:,.15g} to {highest:,.15g}")
         else:
             return float(raw)
         return default
