@@ -41,7 +41,7 @@ async def queue(
     concurrency: int | None = None,
     priority: int = 5,
 ) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "execution_id": f"{organization}-{number:04}",
             "organization": organization,
