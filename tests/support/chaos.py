@@ -160,6 +160,7 @@ class Story:
         No gap and no second entry at a place; nothing after the end; nothing accepted twice; and
         no attempt begun before it is known what became of the one before.
         """
+        # Entries do not hold the hash of the one before yet: its chain will be checked here.
         assert [each.sequence for each in self.entries] == [*range(1, self.sequence + 1)], self
         assert all(each.kind not in ENDS for each in self.entries[:-1]), self
         under_way: dict[str, str] = {}
