@@ -51,7 +51,7 @@ _FULL = 250
 _SHARE = 2
 """Batches that are worth a pause: more of them are waited for that much longer."""
 _QUIET = timedelta(milliseconds=25)
-"""When nothing came for so long, no more is waited for."""
+"""How long news are listened for at a time."""
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 
@@ -104,8 +104,8 @@ class Relay:
         producer: this service, as receivers know it, for instance `workflow`.
         destination: one of the outbox's destinations, for instance `webhooks`.
         publish: sends a batch there.
-        gathering: longest pause after a batch or two that were not full, so that under load events
-            share calls. An event that comes after a rest is carried at once.
+        gathering: pause after a batch or two that were not full, so that under load events share
+            calls. An event that comes after a rest is carried at once.
     """
 
     def __init__(
@@ -179,10 +179,10 @@ class Relay:
             return await self._store.load(connection)
 
     async def _advance(self, lease: Lease, shards: Shards, answers: _Answers) -> Shards:
-        marks_ = {number: answer.mark for number, answer in answers.items()}
+        reached = {number: answer.mark for number, answer in answers.items()}
         async with self._database.transaction() as connection:
             await self._leases.assert_held(connection, lease)
-            moved = await self._store.advance(connection, shards, marks_)
+            moved = await self._store.advance(connection, shards, reached)
             for number, answer in answers.items():
                 await marks.set_aside(connection, self._request(shards[number]), answer.refused)
         for number, shard in shards.items():
@@ -192,7 +192,7 @@ class Relay:
                     destination=self._destination,
                     shard=number,
                     position=shard.position,
-                    mark=marks_[number],
+                    mark=reached[number],
                 )
         return moved
 
@@ -276,16 +276,21 @@ class Relay:
         )
 
     async def _gather(self, sent: Collection[Shard]) -> None:
-        """Let more events come, for as long as they do: the more calls, the longer."""
-        left = self._gathering * max(1.0, len(sent) / _SHARE)
-        if any(len(shard.rows) >= _FULL for shard in sent):
+        """Let more events come after batches that were not full: the more calls, the longer.
+
+        The longer pause ends early when there are no more news, or the first after none: other
+        replicas' events come without.
+        """
+        if not self._gathering or any(len(shard.rows) >= _FULL for shard in sent):
             return
-        while left > timedelta(0):
+        self._news.clear()
+        await self._clock.sleep(self._gathering)
+        busy = self._news.is_set()
+        left = self._gathering * (len(sent) / _SHARE - 1)
+        while left > timedelta(0) and self._news.is_set() is busy:
             self._news.clear()
             await self._clock.sleep(min(_QUIET, left))
             left -= _QUIET
-            if not self._news.is_set():
-                return
 
     async def _wait_for_news(self) -> None:
         tasks = [

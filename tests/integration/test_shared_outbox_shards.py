@@ -167,3 +167,27 @@ async def test_rows_of_the_time_before_shards_go_first(producer: Producer) -> No
     async with producer.database.reading() as connection:
         zero = select(OUTBOX_SHARD.c.position).where(OUTBOX_SHARD.c.shard == 0)
         assert (await connection.execute(zero)).scalar_one() == 251
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_calls_of_many_shards_are_paused_for_longer(producer: Producer, busy: bool) -> None:
+    inbox = Inbox()
+    async with producer.relay(inbox, gathering=SECOND / 10):
+        await producer.rest()
+        await producer.add(*(event(1, subject) for subject in SUBJECTS))
+        await inbox.until(100)
+        await producer.rest()
+        async with producer.database.transaction() as connection:
+            await producer.outbox.add(connection, [event(2, SUBJECTS[0])])
+        if busy:
+            producer.outbox.wake()
+        producer.clock.advance(SECOND / 10)
+        await producer.rest()
+        assert len(inbox.effects) == 100
+        # What was is no more: no news after some, or some after none.
+        if not busy:
+            producer.outbox.wake()
+        for _ in range(2):
+            await producer.rest()
+            producer.clock.advance(SECOND / 40)
+        await inbox.until(101)

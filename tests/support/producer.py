@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
@@ -33,7 +34,9 @@ class Producer:
         self._metrics = RelayMetrics(self._registry)
 
     @asynccontextmanager
-    async def relay(self, inbox: Inbox, owner: str = "one") -> AsyncIterator[None]:
+    async def relay(
+        self, inbox: Inbox, owner: str = "one", *, gathering: timedelta = timedelta(0)
+    ) -> AsyncIterator[None]:
         """Run a relay to the inbox, as the process called `owner`."""
         relay = Relay(
             self.database,
@@ -44,6 +47,7 @@ class Producer:
             publish=inbox.publish,
             metrics=self._metrics,
             clock=self.clock,
+            gathering=gathering,
         )
         async with running(relay.run):
             yield
