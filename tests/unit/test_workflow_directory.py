@@ -215,7 +215,7 @@ async def test_a_recorded_agent_is_found_while_it_offers_the_capability(setting:
 
 async def shut(setting: Setting, agent: str) -> None:
     for _ in range(FAILURES):
-        setting.breakers.missed(f"{agent}:1")
+        setting.breakers.missed(Option(agent=f"agents/{agent}", endpoint=f"{agent}:1"))
 
 
 async def test_an_agent_that_nobody_reaches_is_passed_over(setting: Setting) -> None:
@@ -239,5 +239,5 @@ async def test_while_nobody_can_be_reached_there_is_nobody(setting: Setting) -> 
     on_trial = {await setting.choose(), await setting.choose()}
     assert on_trial == {"a", "b"}
     assert await setting.choose() is None, "one call each is on trial"
-    assert setting.breakers.reached("a:1")
+    assert setting.breakers.reached(Option(agent="agents/a", endpoint="a:1"))
     assert await setting.choose() == "a"

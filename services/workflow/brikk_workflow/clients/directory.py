@@ -67,17 +67,17 @@ class AgentDirectory:
         if roster is None or not roster.options:
             return None
         option = self._selector.choose(roster.group, roster.options, policy=policy, avoid=avoid)
-        if self._breakers.open and option and not self._breakers.lets(option.endpoint):
+        if self._breakers.open and option and not self._breakers.lets(option):
             option = self._choose_reachable(roster, policy, avoid)
         if option is None:
             return None
-        self._breakers.sent(option.endpoint)
+        self._breakers.sent(option)
         self._chosen(policy)
         return option
 
     def settle(self, option: Option, outcome: Outcome) -> bool:
         """Takes in what became of a call; tells whether it found the agent back in reach."""
-        return self._breakers.learn(option.endpoint, outcome)
+        return self._breakers.learn(option, outcome)
 
     def find(self, organization: str, capability: str, agent: str) -> Option | None:
         """Returns an agent, unless it is not known to offer the capability any more."""
@@ -89,7 +89,7 @@ class AgentDirectory:
         roster = self._watch.roster(organization, capability)
         if roster is None:
             return False
-        return any(self._breakers.lets(each.endpoint) for each in roster.options)
+        return any(self._breakers.lets(each) for each in roster.options)
 
     def free_slots(self, organization: str, capability: str) -> int | None:
         """Returns how many calls more the agents take; None when one does not say."""
@@ -113,7 +113,7 @@ class AgentDirectory:
         self, roster: Roster, policy: Policy, avoid: Collection[str]
     ) -> Option | None:
         """Returns the agent for a call when the first choice cannot be reached."""
-        shut = {each.agent for each in roster.options if not self._breakers.lets(each.endpoint)}
+        shut = {each.agent for each in roster.options if not self._breakers.lets(each)}
         option = self._selector.choose(
             roster.group, roster.options, policy=policy, avoid={*avoid, *shut}
         )
