@@ -177,6 +177,22 @@ class Story:
                 under_way.pop(entry.step_id, None)
         return under_way
 
+    def check_output(self, step_id: str, output: object) -> None:
+        """Asserts what was kept, of agents that answer with the token: it is that of the last call.
+
+        What was taken over was answered to another execution.
+        """
+        tokens = [
+            entry.facts["token"]
+            for entry in self.entries
+            if entry.kind == "step.attempt_started" and entry.step_id == step_id
+        ]
+        assert not tokens or output == {"token": tokens[-1]}, (self, step_id)
+
+    def count(self, kind: str) -> int:
+        """How often something happened."""
+        return sum(entry.kind == kind for entry in self.entries)
+
     def check_announced(self, heard: Sequence[tuple[int, str]]) -> None:
         """Asserts that all that is announced was heard once, in order."""
         positions = [sequence for sequence, _ in heard]
