@@ -17,7 +17,7 @@ from brikk_workflow.domain.source import read_yaml
 from brikk_workflow.runtime.starts import Start
 from brikk_workflow.store.workflows import add_version
 from support.directories import Setting
-from support.replicas import LEASE, SECOND, Agents, Member, lapse
+from support.replicas import LEASE, SECOND, Agents, Member
 from support.scripted_discovery import candidate
 
 WORKFLOW = """
@@ -129,7 +129,10 @@ async def test_one_that_ends_never_takes_anything_back(stage: Stage) -> None:
     await stage.seconds(5)
     assert await stage.owner(due) is None
     # Not even when it has to take its lease anew.
-    await lapse(stage.store, leaving.name)
+    async with stage.store.transaction() as connection:
+        await connection.execute(
+            text("UPDATE lease SET expires_at = 0 WHERE name = :name"), {"name": leaving.name}
+        )
     await stage.seconds(LEASE // SECOND)
     assert await stage.owner(due) is None
     staying = stage.member()
