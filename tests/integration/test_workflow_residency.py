@@ -183,6 +183,37 @@ async def test_one_whose_workflow_is_gone_keeps_nobody_else_waiting(world: World
         await until(rests)
 
 
+async def test_a_wish_that_cannot_be_read_keeps_no_other_from_being_heard(world: World) -> None:
+    gate = asyncio.Event()
+
+    async def work(request: agent_pb.ExecuteRequest) -> dict[str, Json]:
+        await gate.wait()
+        return {"n": 1}
+
+    async with world.agent(text__rare=work) as agent, world.service(**BRIEF) as client:
+        await client.create(WAITING)
+        names = [await client.start("waiting", {"n": n}) for n in range(2)]
+        await agent.until(lambda agent: len(agent.requests) == 2)
+        spoilt = names[0].removeprefix("executions/")
+        await behind.run(
+            world.database_url,
+            "INSERT INTO execution_inbox"
+            " (execution_id, inbox_seq, kind, attributes, create_time)"
+            f" VALUES ('{spoilt}', 1, 'pause', '{{', 0)",
+        )
+        await behind.run(
+            world.database_url,
+            f"UPDATE execution SET inbox_seq = 1, wake_at = 1 WHERE execution_id = '{spoilt}'",
+        )
+        await client.cancel(names[1])
+        assert (await client.wait(names[1])).state == State.STATE_CANCELLED
+
+        async def rests() -> bool:
+            return await count(world, "owner IS NULL AND end_time IS NULL") == 1
+
+        await until(rests)
+
+
 async def test_what_keeps_failing_by_a_defect_is_suspended_alone(world: World) -> None:
     gate = asyncio.Event()
 

@@ -13,7 +13,7 @@ from brikk_workflow.domain.decision import Admitted, CallsLost
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.inbox import Inbox
-from brikk_workflow.runtime.residents import Residents
+from brikk_workflow.runtime.residents import UNREADABLE_PAUSE, Residents
 from brikk_workflow.runtime.run import Run
 from brikk_workflow.store.loading import Loaded, Unreadable, load
 from brikk_workflow.store.ownership import claim, owned, retake
@@ -22,8 +22,6 @@ from brikk_workflow.store.turns import Turns
 log = structlog.get_logger()
 
 CLAIM_BATCH = 100
-UNREADABLE_PAUSE = timedelta(minutes=10)
-"""How long an execution rests that this program cannot read; a newer one may."""
 STORE_PAUSE = timedelta(seconds=1)
 """How long an execution rests of whose workflow the store did not tell."""
 

@@ -25,6 +25,8 @@ FAILED_PAUSE = timedelta(seconds=5)
 """How long an execution rests whose run failed by a defect, before anyone claims it again; when it
 fails anew, twice as long each time."""
 LONGEST_PAUSE = timedelta(minutes=10)
+UNREADABLE_PAUSE = timedelta(minutes=10)
+"""How long an execution rests that this program cannot read; a newer one may."""
 STORE_PAUSE = timedelta(seconds=1)
 """How long to wait before a store that did not answer is told again who rests."""
 

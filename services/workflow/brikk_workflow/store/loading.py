@@ -15,7 +15,7 @@ from brikk_workflow.store.tables import EXECUTION
 from brikk_workflow.store.wishes import read_wishes
 
 # What reading text raises that is no snapshot, or none that this version of the program knows.
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     KeyError,
     TypeError,
@@ -48,7 +48,7 @@ async def load(
     """Returns executions, in any order; all at once, or one by one when a row cannot be read."""
     try:
         return await _load(connection, execution_ids)
-    except _UNREADABLE:
+    except UNREADABLE:
         return [each for one in execution_ids for each in await _load_one(connection, one)]
 
 
@@ -77,5 +77,5 @@ async def _load_one(
 ) -> Sequence[Loaded | Unreadable]:
     try:
         return await _load(connection, [execution_id])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return [Unreadable(execution_id=execution_id, error=error)]
