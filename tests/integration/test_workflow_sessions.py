@@ -89,7 +89,7 @@ async def test_messages_stay_within_what_the_other_side_takes(
 
 
 async def test_a_late_call_fails_and_is_cancelled(caller: AgentCaller, worker: Worker) -> None:
-    outcome = await call(caller, worker, "hold", timeout=timedelta(milliseconds=100))
+    outcome = await call(caller, worker, "hold", timeout=timedelta(seconds=1))
     assert isinstance(outcome, Refused)
     assert outcome.failure.reason == Reason.STEP_TIMEOUT
     await worker.cancelled.wait()

@@ -68,7 +68,7 @@ def failure_of(outcome: Outcome) -> Failure:
 async def test_a_call_without_heartbeats_fails_and_is_cancelled(
     caller: AgentCaller, worker: Worker
 ) -> None:
-    failure = failure_of(await call(caller, worker, "hold", heartbeat=SOON))
+    failure = failure_of(await call(caller, worker, "hold", heartbeat=timedelta(seconds=1)))
     assert (failure.code, failure.reason) == ("DEADLINE_EXCEEDED", Reason.STEP_TIMEOUT)
     assert failure.metadata["timeout"] == "heartbeat"
     assert failure.retryable
@@ -103,8 +103,9 @@ async def test_heartbeats_keep_a_call_alive(caller: AgentCaller, worker: Worker)
 async def test_a_handler_in_a_thread_learns_that_nobody_waits(
     caller: AgentCaller, worker: Worker, beats: bool
 ) -> None:
-    late = await call(caller, worker, "thread", timeout=SOON, beats=beats)
-    assert failure_of(late).metadata["timeout"] == "start_to_close"
+    held = asyncio.create_task(call(caller, worker, "thread", beats=beats))
+    assert await asyncio.to_thread(worker.thread_begun.wait, 30)
+    held.cancel()
     assert await asyncio.to_thread(worker.thread_ended.wait, 30)
 
 

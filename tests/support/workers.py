@@ -41,6 +41,7 @@ class Worker:
         self.begun = asyncio.Event()
         self.released = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.thread_begun = Event()
         self.thread_ended = Event()
         self.agent.capability("echo")(self._echo)
         self.agent.capability("fail")(self._fail)
@@ -80,10 +81,12 @@ class Worker:
 
     def _thread(self, context: Context, beats: bool) -> dict[str, str]:
         """Runs on in its thread until a heartbeat, or a look, tells that nobody waits."""
+        self.thread_begun.set()
         try:
-            while not context.cancelled:
+            while beats or not context.cancelled:
                 if beats:
                     context.heartbeat()
+                self.thread_ended.wait(0.001)  # leaves the interpreter to the others
         except CallCancelled:
             pass
         self.thread_ended.set()
