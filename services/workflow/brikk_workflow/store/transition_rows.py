@@ -125,6 +125,7 @@ def to_rows(writes: Sequence[Write], audit: Sequence[AuditEntry], outbox: Outbox
             for each in changes
             for entry in each.history
         ],
+        # None of them where nobody is told.
         events=[
             (each.execution_id, *row) for (each, _), row in zip(announced, events, strict=False)
         ],
