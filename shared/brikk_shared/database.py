@@ -9,13 +9,16 @@ moment, as it does on SQLite. A statement ends after 30 s, a wait for a lock aft
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Self, TypeVar, cast
+from weakref import WeakSet
 
 import aiosqlite
 import asyncpg
@@ -104,9 +107,11 @@ class Database:
         async with AsyncExitStack() as resources:
             if self.dialect == "sqlite":
                 resources.callback(os.close, _lock_file(self._path))
-                self._writer = _sqlite_engine(self._path, writer=True)
+                threads = WeakSet[Thread]()
+                resources.push_async_callback(asyncio.to_thread, _join, threads)
+                self._writer = _sqlite_engine(self._path, writer=True, threads=threads)
                 resources.push_async_callback(self._writer.dispose)
-                self._reader = _sqlite_engine(self._path, writer=False)
+                self._reader = _sqlite_engine(self._path, writer=False, threads=threads)
                 resources.push_async_callback(self._reader.dispose)
             else:
                 self._writer = _postgresql_engine(self._url)
@@ -247,7 +252,13 @@ def _lock_file(path: Path) -> int:
     return lock
 
 
-def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
+def _join(threads: Iterable[Thread]) -> None:
+    """Wait for the driver's threads: one that was given up tells the loop of its end, too."""
+    for thread in list(threads):
+        thread.join(_POOL_TIMEOUT_S)
+
+
+def _sqlite_engine(path: Path, *, writer: bool, threads: WeakSet[Thread]) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
         pool_size=1 if writer else _SQLITE_READERS,
@@ -258,6 +269,7 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     )
 
     def configure(connection: DBAPIConnection, _record: object) -> None:
+        threads.add(connection.driver_connection._thread)
         # Without this the driver begins transactions by itself, deferred, and updates are lost.
         connection.isolation_level = None
         cursor = connection.cursor()
