@@ -43,8 +43,8 @@ class _Permit:
     """Places given to executions that are not committed yet."""
     exhausted: bool = False
     """Nothing was free when it was asked for: newcomers queue behind those that wait."""
-    stored: int = 0
-    """What the store counts as taken by this permit: never less than `left` and `given`."""
+    stored: bool = False
+    """Whether the store may count it: an answer that got lost leaves that open."""
     used: bool = False
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -178,7 +178,7 @@ class Admission:
         async with permit.asking:
             if permit.left:
                 return
-            given = permit.given
+            given, permit.stored = permit.given, True
             async with self._engine.database.transaction() as connection:
                 left = await renew_permit(
                     connection,
@@ -190,7 +190,6 @@ class Admission:
                     max_running=self._max_running,
                 )
             permit.left, permit.exhausted = left, not left
-            permit.stored = left + given
 
     async def _return_unused(self) -> None:
         """Gives back the permits that were not used since the last time: others may need them."""
@@ -199,7 +198,6 @@ class Admission:
                 permit.used = False
                 continue
             async with permit.asking, self._engine.database.transaction() as connection:
-                permit.left, permit.stored = 0, permit.given
-                await return_permit(
-                    connection, organization, self._engine.replica, given=permit.given
-                )
+                permit.left, given = 0, permit.given
+                await return_permit(connection, organization, self._engine.replica, given=given)
+            permit.stored = given > 0
