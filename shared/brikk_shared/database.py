@@ -13,7 +13,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from threading import Thread
@@ -22,35 +22,24 @@ from weakref import WeakSet
 
 import aiosqlite
 import asyncpg
-from sqlalchemy import Connection, NullPool, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from brikk_shared.audit import AuditEntry
 from brikk_shared.audit_rows import insert_entries
 from brikk_shared.batch import Dialect
 from brikk_shared.call import call_under_way
 from brikk_shared.driver_errors import driver_errors
+from brikk_shared.engines import (
+    join_threads,
+    postgresql_engine,
+    sqlite_engine,
+    starting_engine,
+)
 from brikk_shared.errors import StartError
 from brikk_shared.migrations import upgrade
 
 Result = TypeVar("Result")
-
-_POSTGRESQL_CONNECTIONS = 10
-_SQLITE_READERS = 4
-_POOL_TIMEOUT_S = 10.0
-_CONNECT_TIMEOUT_S = 10.0
-# The client gives up after the server should have: for when the network swallows everything.
-_COMMAND_TIMEOUT_S = 45.0
-_IDENTITY = {"application_name": "brikk", "timezone": "UTC"}
-_SERVING = {
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
-    # A process that was frozen in a transaction keeps nobody else waiting for longer.
-    "idle_in_transaction_session_timeout": "10s",
-    # A plan that is kept from when a table was empty reads all of it when it is full.
-    "plan_cache_mode": "force_custom_plan",
-}
 
 # The time now in microseconds since 1970, by the clock of the store. On PostgreSQL not now(): that
 # is when the transaction began, which is stale after a wait for a lock. SQLite knows milliseconds.
@@ -108,13 +97,13 @@ class Database:
             if self.dialect == "sqlite":
                 resources.callback(os.close, _lock_file(self._path))
                 threads = WeakSet[Thread]()
-                resources.push_async_callback(asyncio.to_thread, _join, threads)
-                self._writer = _sqlite_engine(self._path, writer=True, threads=threads)
+                resources.push_async_callback(asyncio.to_thread, join_threads, threads)
+                self._writer = sqlite_engine(self._path, writer=True, threads=threads)
                 resources.push_async_callback(self._writer.dispose)
-                self._reader = _sqlite_engine(self._path, writer=False, threads=threads)
+                self._reader = sqlite_engine(self._path, writer=False, threads=threads)
                 resources.push_async_callback(self._reader.dispose)
             else:
-                self._writer = _postgresql_engine(self._url)
+                self._writer = postgresql_engine(self._url)
                 resources.push_async_callback(self._writer.dispose)
                 self._reader = self._writer.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -135,7 +124,7 @@ class Database:
                     # at once.
                     await connection.execute(text("UPDATE lease SET expires_at = 0"))
             return
-        engine = _starting_engine(self._url)
+        engine = starting_engine(self._url)
         try:
             with driver_errors():
                 await upgrade(engine, self._migrations)
@@ -192,7 +181,15 @@ class Database:
                 driver = cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
                 try:
                     rows: list[asyncpg.Record] = await driver.fetch(statement, *arguments)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                except (
+                    asyncpg.PostgresError,
+                    asyncpg.InterfaceError,
+                    asyncpg.InternalClientError,
+                    OSError,
+                ) as error:
+                    if isinstance(error, asyncpg.InternalClientError):
+                        # It broke, and the driver has not taken that in yet.
+                        driver.terminate()
                     if driver.is_closed():
                         # So that the pool notices, and forgets all that are as old.
                         await connection.exec_driver_sql("SELECT 1")
@@ -250,100 +247,3 @@ def _lock_file(path: Path) -> int:
     # SQLite gives its WAL and its index the mode of the database.
     path.touch(mode=0o600)
     return lock
-
-
-def _join(threads: Iterable[Thread]) -> None:
-    """Wait for the driver's threads: one that was given up tells the loop of its end, too."""
-    for thread in list(threads):
-        thread.join(_POOL_TIMEOUT_S)
-
-
-def _sqlite_engine(path: Path, *, writer: bool, threads: WeakSet[Thread]) -> AsyncEngine:
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
-        pool_size=1 if writer else _SQLITE_READERS,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_S,
-        pool_reset_on_return=None,
-        hide_parameters=True,
-    )
-
-    def configure(connection: DBAPIConnection, _record: object) -> None:
-        threads.add(connection.driver_connection._thread)
-        # Without this the driver begins transactions by itself, deferred, and updates are lost.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "busy_timeout = 5000",
-            "foreign_keys = ON",
-            f"query_only = {'OFF' if writer else 'ON'}",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
-    def reset(connection: DBAPIConnection, _record: object, _state: object) -> None:
-        # The pool would roll back whatever comes back, which is one more visit to the thread.
-        if connection.driver_connection.in_transaction:
-            connection.rollback()
-
-    def give_up(connection: DBAPIConnection, _record: object, _error: object) -> None:
-        # When a task is cancelled in a statement, its connection is closed; but one that has a
-        # statement left lives on, with its transaction and the write lock (sqlite3_close_v2).
-        connection.rollback()
-
-    event.listen(engine.sync_engine, "connect", configure)
-    event.listen(engine.sync_engine, "begin", begin)
-    event.listen(engine.sync_engine, "reset", reset)
-    event.listen(engine.sync_engine, "invalidate", give_up)
-    return engine
-
-
-def _postgresql_engine(url: str) -> AsyncEngine:
-    async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        return await _connect(url, settings=_IDENTITY | _SERVING, timeout=_COMMAND_TIMEOUT_S)
-
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=_POSTGRESQL_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_S,
-        # No pre-ping: it would cost every transaction a round trip. The first to meet a broken
-        # connection fails as Unavailable, and the pool forgets all that are as old.
-        hide_parameters=True,
-    )
-
-
-def _starting_engine(url: str) -> AsyncEngine:
-    """Give the engine of a start: migrations may take long, and refusals are the operator's."""
-
-    async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        try:
-            return await _connect(url, settings=_IDENTITY, timeout=None)
-        except (
-            asyncpg.InvalidAuthorizationSpecificationError,
-            asyncpg.InvalidCatalogNameError,
-            ValueError,  # the URL cannot be read
-        ) as error:
-            raise StartError(f"cannot use the database: {error}") from error
-
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
-    )
-
-
-async def _connect(
-    url: str, *, settings: dict[str, str], timeout: float | None
-) -> asyncpg.Connection[asyncpg.Record]:
-    # The driver reads the URL, with all that libpq understands: ?host=, ?sslmode= and so on.
-    try:
-        return await asyncpg.connect(
-            url, timeout=_CONNECT_TIMEOUT_S, command_timeout=timeout, server_settings=settings
-        )
-    except OSError as error:
-        raise ConnectionError("PostgreSQL cannot be reached") from error
