@@ -8,7 +8,8 @@ import pytest
 
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import agent, refusal, registration, serving
+from support.discovery import agent, registration, serving
+from support.refusals import refused
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_an_address_that_is_not_public_is_refused(
     async with serving(sqlite_url, tokens, egress_allowed=[]) as discovery:
         caller = discovery.caller()
         request = registration("one", agent("a", endpoint=f"{host}:9000"))
-        error = await refusal(caller.send(request))
+        error = await refused(caller.send(request))
         assert (error.code, error.reason) == ("INVALID_ARGUMENT", Reason.ADDRESS_REFUSED)
         assert error.metadata == {"address": host.strip("[]")}
         assert [each.field for each in error.violations] == ["agent.endpoint"]
@@ -49,7 +50,7 @@ async def test_allowing_a_network_opens_no_other(sqlite_url: str, tokens: Tokens
     async with serving(sqlite_url, tokens, egress_allowed=["10.42.0.0/16"]) as discovery:
         caller = discovery.caller()
         for endpoint in ("169.254.169.254:80", "127.0.0.1:80", "10.43.0.1:80"):
-            error = await refusal(caller.send(registration("one", agent("a", endpoint=endpoint))))
+            error = await refused(caller.send(registration("one", agent("a", endpoint=endpoint))))
             assert error.reason == Reason.ADDRESS_REFUSED
         # Names that nobody knows yet are let pass: they are looked up when they are called.
         for endpoint in (

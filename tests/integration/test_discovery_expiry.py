@@ -9,7 +9,8 @@ from pathlib import Path
 from brikk.discovery.v1 import agent_pb2
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import Caller, Discovery, refusal, serving, until
+from support.discovery import Caller, Discovery, serving, until
+from support.refusals import refused
 from support.sweeps import SweepClock
 
 READY, SUSPECT = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_SUSPECT
@@ -100,7 +101,7 @@ async def test_the_dead_leave_and_the_living_stay(database_url: str, tmp_path: P
             return set(await states(caller)) == {"living"}
 
         await until(dead_left)
-        assert (await refusal(caller.get("dead"))).reason is Reason.RESOURCE_NOT_FOUND
+        assert (await refused(caller.get("dead"))).reason is Reason.RESOURCE_NOT_FOUND
         assert await caller.beat("living", living.epoch) is None
 
 

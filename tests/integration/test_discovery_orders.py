@@ -13,8 +13,9 @@ from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import TIMEOUT, Caller, Discovery, refusal, serving, until
+from support.discovery import TIMEOUT, Caller, Discovery, serving, until
 from support.discovery_process import started
+from support.refusals import refused
 
 ONE = "11111111-1111-4111-8111-111111111111"
 READY, DRAINING = agent_pb2.Agent.STATE_READY, agent_pb2.Agent.STATE_DRAINING
@@ -111,14 +112,14 @@ async def test_only_some_states_can_be_ordered(
     caller: Caller, operator: Operator, state: agent_pb2.Agent.State.ValueType
 ) -> None:
     await caller.register("writer")
-    error = await refusal(operator.order("writer", state))
+    error = await refused(operator.order("writer", state))
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", Reason.INVALID_FIELD)
     assert [violation.field for violation in error.violations] == ["state"]
     assert (await caller.get("writer")).state == READY
 
 
 async def test_who_is_not_live_takes_no_orders(caller: Caller, operator: Operator) -> None:
-    error = await refusal(operator.order("writer", MAINTENANCE))
+    error = await refused(operator.order("writer", MAINTENANCE))
     assert (error.code, error.reason) == ("NOT_FOUND", Reason.RESOURCE_NOT_FOUND)
     assert error.metadata["resource"] == "agents/writer"
 
@@ -128,10 +129,10 @@ async def test_only_operators_of_the_organization_may_order(
 ) -> None:
     held = await caller.register("writer")
     other = Operator(caller=discovery.caller("globex"))
-    error = await refusal(other.order("writer", MAINTENANCE))
+    error = await refused(other.order("writer", MAINTENANCE))
     assert (error.code, error.reason) == ("NOT_FOUND", Reason.RESOURCE_NOT_FOUND)
     agent = Operator(caller=discovery.caller("acme", "agent", "agent.read", "agent.report"))
-    error = await refusal(agent.order("writer", MAINTENANCE))
+    error = await refused(agent.order("writer", MAINTENANCE))
     assert (error.code, error.reason) == ("PERMISSION_DENIED", Reason.SCOPE_MISSING)
     assert await caller.get("writer") == held.agent
     # Nor are leases of another organisation known there.
@@ -188,5 +189,5 @@ async def test_an_order_survives_the_registry(database_url: str, tmp_path: Path)
         await discovery.caller.register("writer")
         await discovery.kill()
     async with started(database_url, tokens) as discovery:
-        error = await refusal(discovery.caller.register("writer", incarnation=ONE))
+        error = await refused(discovery.caller.register("writer", incarnation=ONE))
         assert error.reason is Reason.LEASE_SUPERSEDED

@@ -13,7 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import ManualClock, Tokens
-from support.discovery import TIMEOUT, Caller, Discovery, refusal, serving, until
+from support.discovery import TIMEOUT, Caller, Discovery, serving, until
+from support.refusals import refused
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ async def test_a_malformed_report_is_refused(
     sqlite_url: str, tmp_path: Path, wrong: pb.Outcome, field: str
 ) -> None:
     async with serving(sqlite_url, Tokens(tmp_path)) as discovery:
-        error = await refusal(report(discovery.caller(), wrong))
+        error = await refused(report(discovery.caller(), wrong))
         assert error.reason is Reason.INVALID_FIELD
         assert [each.field for each in error.violations] == [field]
 

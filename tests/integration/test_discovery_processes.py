@@ -9,8 +9,9 @@ from pathlib import Path
 import asyncpg
 
 from brikk_shared.testing import Tokens
-from support.discovery import refusal, until
+from support.discovery import until
 from support.discovery_process import DiscoveryProcess, started
+from support.refusals import refused
 
 ONE = "11111111-1111-4111-8111-111111111111"
 QUICK = {
@@ -87,7 +88,7 @@ async def test_a_registration_is_kept_when_the_answer_is_lost(
 ) -> None:
     tokens = Tokens(tmp_path)
     async with started(database_url, tokens, fault="commit.after") as discovery:
-        error = await refusal(discovery.caller.register("writer", incarnation=ONE))
+        error = await refused(discovery.caller.register("writer", incarnation=ONE))
         assert error.code == "UNAVAILABLE"
         assert await discovery.process.wait() == -9
     async with started(database_url, tokens) as discovery:

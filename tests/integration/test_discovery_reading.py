@@ -12,7 +12,8 @@ from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens, bearer
-from support.discovery import TIMEOUT, Caller, Discovery, agent, refusal, registration, serving
+from support.discovery import TIMEOUT, Caller, Discovery, agent, registration, serving
+from support.refusals import refused
 
 METHODS: dict[str, Message] = {
     "RegisterAgent": registration("writer", agent("text.write")),
@@ -86,7 +87,7 @@ async def test_an_answer_is_bounded(caller: Caller) -> None:
     assert len(await caller.candidates()) == 20
     assert len(await caller.candidates(most=3)) == 3
     assert len(await caller.candidates(most=1_000_000)) == 25
-    error = await refusal(caller.candidates(most=-1))
+    error = await refused(caller.candidates(most=-1))
     assert [violation.field for violation in error.violations] == ["max_results"]
 
 
@@ -115,15 +116,15 @@ async def test_a_page_token_belongs_to_its_question(caller: Caller) -> None:
         await caller.register(name, "a")
     token = (await caller.page(1)).next_page_token
     for wrong in (caller.page(1, token, capability="a"), caller.page(1, "junk")):
-        assert (await refusal(wrong)).reason is Reason.INVALID_PAGE_TOKEN
-    error = await refusal(caller.page(-1))
+        assert (await refused(wrong)).reason is Reason.INVALID_PAGE_TOKEN
+    error = await refused(caller.page(-1))
     assert [violation.field for violation in error.violations] == ["page_size"]
 
 
 @pytest.mark.parametrize("name", ["", "writer", "agents/", "agents/No", "agents/a/services/b"])
 async def test_a_malformed_name_is_refused(caller: Caller, name: str) -> None:
     request = pb.GetAgentRequest(name=name)
-    error = await refusal(caller.stub.GetAgent(request, metadata=caller.metadata, timeout=TIMEOUT))
+    error = await refused(caller.stub.GetAgent(request, metadata=caller.metadata, timeout=TIMEOUT))
     assert error.reason is Reason.INVALID_FIELD
     assert [violation.field for violation in error.violations] == ["name"]
 
@@ -133,13 +134,13 @@ async def test_another_organization_sees_nothing_on_any_call(discovery: Discover
     held = await owner.register("writer")
     before = await owner.get("writer")
 
-    assert (await refusal(stranger.get("writer"))).reason is Reason.RESOURCE_NOT_FOUND
+    assert (await refused(stranger.get("writer"))).reason is Reason.RESOURCE_NOT_FOUND
     assert len((await stranger.page()).agents) == 0
     assert len((await stranger.page(capability="text.write")).agents) == 0
     assert await stranger.resolve() == []
-    refused = await stranger.beat("writer", held.epoch, draining=True)
-    assert refused is not None
-    assert refused.reason is Reason.REREGISTER
+    lost = await stranger.beat("writer", held.epoch, draining=True)
+    assert lost is not None
+    assert lost.reason is Reason.REREGISTER
     await stranger.deregister("writer", held.epoch)  # as for any agent that does not exist
     theirs = await stranger.register("writer", "text.forge")
     await stranger.deregister("writer", theirs.epoch)
@@ -153,7 +154,7 @@ async def test_a_service_sees_the_organization_that_it_names(discovery: Discover
         service = Caller(stub=discovery.stub, metadata=bearer(token, organization))
         assert await service.resolve() == expected
     nameless = Caller(stub=discovery.stub, metadata=bearer(token))
-    assert (await refusal(nameless.resolve())).code == "INVALID_ARGUMENT"
+    assert (await refused(nameless.resolve())).code == "INVALID_ARGUMENT"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -165,7 +166,7 @@ async def test_every_call_needs_a_token_with_its_scope(discovery: Discovery, met
         (discovery.caller("acme", wrong).metadata, Reason.SCOPE_MISSING),
     ):
         call: Callable[..., Awaitable[object]] = getattr(discovery.stub, method)
-        error = await refusal(call(METHODS[method], metadata=metadata, timeout=TIMEOUT))
+        error = await refused(call(METHODS[method], metadata=metadata, timeout=TIMEOUT))
         assert error.reason is reason
 
 

@@ -15,7 +15,8 @@ from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import Caller, Discovery, agent, refusal, registration, serving, until
+from support.discovery import Caller, Discovery, agent, registration, serving, until
+from support.refusals import refused
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -109,14 +110,14 @@ async def test_a_superseded_incarnation_can_neither_renew_nor_remove(caller: Cal
     old = await caller.register("writer", incarnation=ONE)
     new = await caller.register("writer", incarnation=TWO)
     assert new.epoch > old.epoch
-    refused = await caller.beat("writer", old.epoch, draining=True)
-    assert refused is not None
-    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
-    assert refused.metadata["agent"] == "agents/writer"
-    error = await refusal(caller.deregister("writer", old.epoch))
+    lost = await caller.beat("writer", old.epoch, draining=True)
+    assert lost is not None
+    assert (lost.code, lost.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
+    assert lost.metadata["agent"] == "agents/writer"
+    error = await refused(caller.deregister("writer", old.epoch))
     assert (error.code, error.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
     # It cannot come back either: the two would take turns for ever.
-    error = await refusal(caller.register("writer", incarnation=ONE))
+    error = await refused(caller.register("writer", incarnation=ONE))
     assert (error.code, error.reason) == ("FAILED_PRECONDITION", Reason.LEASE_SUPERSEDED)
     assert await caller.beat("writer", new.epoch) is None
     assert await caller.resolve() == ["writer"]
@@ -135,7 +136,7 @@ async def test_removing_what_is_gone_answers_the_same(caller: Caller) -> None:
     for _ in range(2):
         await caller.deregister("writer", held.epoch)
         assert await caller.resolve() == []
-        assert (await refusal(caller.get("writer"))).reason is Reason.RESOURCE_NOT_FOUND
+        assert (await refused(caller.get("writer"))).reason is Reason.RESOURCE_NOT_FOUND
     await caller.deregister("nobody", 1)
 
 
@@ -192,7 +193,7 @@ async def test_a_herd_registers_and_registers_again(caller: Caller) -> None:
     ]
     answer = await caller.beats(*beats)
     assert [item.status.code for item in answer.results] == [0] * len(herd)
-    error = await refusal(caller.beats(*beats, beats[0]))
+    error = await refused(caller.beats(*beats, beats[0]))
     assert [violation.field for violation in error.violations] == ["beats"]
 
 
@@ -226,9 +227,9 @@ async def test_who_never_registers_again_stays_gone(database_url: str, tmp_path:
         held = await caller.register("writer")
         await caller.deregister("writer", held.epoch)
         for _ in range(3):
-            refused = await caller.beat("writer", held.epoch)
-            assert refused is not None
-            assert (refused.code, refused.reason) == ("NOT_FOUND", Reason.REREGISTER)
+            lost = await caller.beat("writer", held.epoch)
+            assert lost is not None
+            assert (lost.code, lost.reason) == ("NOT_FOUND", Reason.REREGISTER)
         assert await caller.resolve() == []
 
 
@@ -242,7 +243,7 @@ async def test_an_organization_may_have_only_so_many_agents(
             return_exceptions=True,
         )
         assert sum(isinstance(outcome, BaseException) for outcome in outcomes) == 1
-        error = await refusal(caller.register("four"))
+        error = await refused(caller.register("four"))
         assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", Reason.QUOTA_EXCEEDED)
         assert error.metadata == {"quota": "agents", "limit": "2"}
         held = (await caller.page()).agents[0].name.removeprefix("agents/")
@@ -280,7 +281,7 @@ async def test_a_broken_registration_names_the_field(caller: Caller, field: str)
     request = BROKEN[field]
     if field in ("agent.name", "agent.display_name"):
         request.agent.MergeFrom(agent("a"))
-    error = await refusal(caller.send(request))
+    error = await refused(caller.send(request))
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", Reason.INVALID_FIELD)
     assert field in [violation.field for violation in error.violations]
     assert len((await caller.page()).agents) == 0
@@ -294,13 +295,13 @@ async def test_an_oversized_registration_is_refused(caller: Caller) -> None:
         for at in range(100):
             service.capabilities.add(capability=f"c{at}", description=description)
     assert message.ByteSize() > 4 * 1024 * 1024
-    assert (await refusal(caller.send(registration("one", message)))).code in (
+    assert (await refused(caller.send(registration("one", message)))).code in (
         "INVALID_ARGUMENT",
         "RESOURCE_EXHAUSTED",
     )
     del message.services[10:]
     assert 1024 * 1024 < message.ByteSize() < 4 * 1024 * 1024
-    error = await refusal(caller.send(registration("one", message)))
+    error = await refused(caller.send(registration("one", message)))
     assert error.reason in (Reason.INVALID_FIELD, Reason.PAYLOAD_TOO_LARGE)
     assert [violation.field for violation in error.violations] == ["agent"]
     del message.services[4:]
@@ -312,5 +313,5 @@ async def test_what_is_not_a_message_is_refused(discovery: Discovery, caller: Ca
     junk: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = discovery.channel.unary_unary(
         "/brikk.discovery.v1.DiscoveryService/RegisterAgent"
     )
-    error = await refusal(junk(b"\xff\xff\xff", metadata=caller.metadata, timeout=20))
+    error = await refused(junk(b"\xff\xff\xff", metadata=caller.metadata, timeout=20))
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", Reason.UNDECODABLE_REQUEST)

@@ -16,8 +16,9 @@ from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import TIMEOUT, Caller, refusal, serving, until
+from support.discovery import TIMEOUT, Caller, serving, until
 from support.partition import Partition
+from support.refusals import refused
 
 ONE = "11111111-1111-4111-8111-111111111111"
 QUICK: dict[str, Any] = {
@@ -133,7 +134,7 @@ async def test_two_processes_under_one_id_do_not_take_turns(replicas: list[Calle
         return refused is not None and refused.reason is Reason.LEASE_SUPERSEDED
 
     await until(superseded)
-    error = await refusal(first.register("writer", incarnation=ONE))
+    error = await refused(first.register("writer", incarnation=ONE))
     assert error.reason is Reason.LEASE_SUPERSEDED
     assert await first.beat("writer", new.epoch) is None
 
@@ -168,7 +169,7 @@ async def test_a_replica_that_loses_the_store_serves_what_it_knows_and_catches_u
         assert sorted(await lonely.resolve()) == ["leaves", "stays"]
         await well.register("comes")
         await well.deregister("leaves", leaving.epoch)
-        error = await refusal(lonely.register("other"))
+        error = await refused(lonely.register("other"))
         assert error.code == "UNAVAILABLE"
         partition.heal()
         await until_beaten(lonely, "stays", held.epoch)

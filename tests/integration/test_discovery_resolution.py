@@ -13,7 +13,8 @@ from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.testing import Tokens
-from support.discovery import TIMEOUT, Caller, Discovery, refusal, registration, serving
+from support.discovery import TIMEOUT, Caller, Discovery, registration, serving
+from support.refusals import refused
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ async def test_an_answer_names_the_revision_that_it_reflects(caller: Caller) -> 
 async def test_a_malformed_wish_is_refused_with_its_field_and_position(
     caller: Caller, wishes: dict[str, str], field: str, position: str
 ) -> None:
-    error = await refusal(ask(caller, **wishes))
+    error = await refused(ask(caller, **wishes))
     assert error.reason is Reason.INVALID_FIELD
     assert error.metadata == {"field": field, "position": position}
     assert [each.field for each in error.violations] == [field]
@@ -133,7 +134,7 @@ async def test_a_malformed_wish_is_refused_with_its_field_and_position(
 
 @pytest.mark.parametrize("capability", ["", "text.", "text.**", "*", "Text", "text.*.write"])
 async def test_a_malformed_capability_is_refused(caller: Caller, capability: str) -> None:
-    error = await refusal(ask(caller, capability=capability))
+    error = await refused(ask(caller, capability=capability))
     assert [each.field for each in error.violations] == ["capability"]
 
 
@@ -180,9 +181,9 @@ async def test_pages_lead_through_all_capabilities(caller: Caller) -> None:
         assert len(page.capabilities) == 5
     assert seen == names
     token = (await capabilities(caller, prefix="text.", page_size=5)).next_page_token
-    error = await refusal(capabilities(caller, prefix="sound", page_size=5, page_token=token))
+    error = await refused(capabilities(caller, prefix="sound", page_size=5, page_token=token))
     assert error.reason is Reason.INVALID_PAGE_TOKEN
-    error = await refusal(capabilities(caller, page_size=-1))
+    error = await refused(capabilities(caller, page_size=-1))
     assert [each.field for each in error.violations] == ["page_size"]
 
 

@@ -24,8 +24,9 @@ from brikk_shared.database import Database
 from brikk_shared.errors import Reason, Unavailable
 from brikk_shared.testing import Tokens
 from support.backup import copy
-from support.discovery import refusal, serving
+from support.discovery import serving
 from support.partition import Partition
+from support.refusals import refused
 
 ONE = "11111111-1111-4111-8111-111111111111"
 TWO = "22222222-2222-4222-8222-222222222222"
@@ -58,17 +59,17 @@ async def test_leases_of_a_lost_history_are_fenced_off(sqlite_url: str, tmp_path
         assert await caller.beat("kept", kept.epoch) is None
         # The registry holds the old lease; who took it over is told to come again, and does.
         for agent_id, epoch in (("replaced", new.epoch), ("lost", lost.epoch)):
-            refused = await caller.beat(agent_id, epoch)
-            assert refused is not None
-            assert refused.reason is Reason.REREGISTER
+            beaten = await caller.beat(agent_id, epoch)
+            assert beaten is not None
+            assert beaten.reason is Reason.REREGISTER
         again = await caller.register("replaced", incarnation=TWO)
         other = await caller.register("other")
         # No epoch is given twice, or it would fence nobody off.
         assert min(again.epoch, other.epoch) > max(new.epoch, lost.epoch)
-        refused = await caller.beat("replaced", old.epoch)
-        assert refused is not None
-        assert refused.reason is Reason.LEASE_SUPERSEDED
-        error = await refusal(caller.register("replaced", incarnation=ONE))
+        beaten = await caller.beat("replaced", old.epoch)
+        assert beaten is not None
+        assert beaten.reason is Reason.LEASE_SUPERSEDED
+        error = await refused(caller.register("replaced", incarnation=ONE))
         assert error.reason is Reason.LEASE_SUPERSEDED
         assert sorted(await caller.resolve()) == ["kept", "other", "replaced"]
 

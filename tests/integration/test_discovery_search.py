@@ -12,7 +12,8 @@ from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.structs import to_struct
 from brikk_shared.testing import Tokens
-from support.discovery import TIMEOUT, Caller, Discovery, refusal, registration, serving
+from support.discovery import TIMEOUT, Caller, Discovery, registration, serving
+from support.refusals import refused
 
 TRANSLATOR = agent_pb2.Agent(
     display_name="Babel",
@@ -96,7 +97,7 @@ async def test_an_answer_is_bounded_and_a_question_has_words(discovery: Discover
     assert len(await search(caller, "translate", 1_000_000)) == 12
     assert await search(caller, "???") == []
     for wrong, field in ((search(caller, ""), "query"), (search(caller, "x", -1), "max_results")):
-        error = await refusal(wrong)
+        error = await refused(wrong)
         assert error.reason is Reason.INVALID_FIELD
         assert [violation.field for violation in error.violations] == [field]
 

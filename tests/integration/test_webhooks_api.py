@@ -15,10 +15,11 @@ from google.protobuf.message import Message
 from brikk.event.v1.event_service_pb2 import PublishRequest
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
-from brikk_shared.errors import BrikkError, Reason
+from brikk_shared.errors import Reason
 from brikk_shared.status import from_rpc_error
 from brikk_shared.testing import bearer
 from support.receiver import receiving
+from support.refusals import refused
 from support.webhooks import DEADLINE, GENERATION, Webhooks, event, webhooks
 
 URL = "https://example.com/hook"
@@ -28,13 +29,6 @@ URL = "https://example.com/hook"
 async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Webhooks]:
     async with webhooks(database_url, tmp_path, webhook_quota=5) as (client, _):
         yield client
-
-
-async def refused(call: Awaitable[object]) -> BrikkError:
-    """Makes a call that must fail and gives its error."""
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await call
-    return from_rpc_error(error.value)
 
 
 async def test_a_webhook_is_kept_as_it_was_given(service: Webhooks) -> None:

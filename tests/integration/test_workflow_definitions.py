@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import pytest
 
 from brikk.workflow.v1 import execution_service_pb2, workflow_pb2, workflow_service_pb2
-from brikk_shared.errors import BrikkError, Reason
-from brikk_shared.status import from_rpc_error
+from brikk_shared.errors import Reason
+from support.refusals import refused
 from support.workflows import WorkflowClient, World
 
 YAML = """
@@ -67,12 +66,6 @@ async def get(client: WorkflowClient, name: str = "workflows/flow") -> workflow_
     return await client.workflows.GetWorkflow(
         workflow_service_pb2.GetWorkflowRequest(name=name), metadata=client.metadata, timeout=20
     )
-
-
-async def refused(call: Awaitable[object]) -> BrikkError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def test_a_message_and_its_yaml_are_one(client: WorkflowClient) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import grpc
@@ -11,9 +11,10 @@ import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
-from brikk_shared.errors import BrikkError, Reason
+from brikk_shared.errors import Reason
 from brikk_shared.status import from_rpc_error, from_status
 from brikk_shared.structs import Json, from_struct, from_value
+from support.refusals import refused
 from support.workflows import AgentError, State, WorkflowClient, World, echo
 
 CHAIN = """
@@ -44,12 +45,6 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
 
 def steps(execution: execution_pb2.WorkflowExecution) -> dict[str, execution_pb2.StepRun]:
     return {step.step_id: step for step in execution.steps}
-
-
-async def refused(call: Awaitable[object]) -> BrikkError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def test_a_chain_passes_outputs_on(world: World) -> None:

@@ -15,7 +15,8 @@ from brikk.workflow.v1 import execution_pb2, workflow_service_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.structs import Json, from_struct, from_value, to_struct
-from support.verbs import Execution, ask, refused
+from support.refusals import refused
+from support.verbs import Execution, ask
 from support.workflows import AgentError, State, WorkflowClient, World, echo
 
 CHAIN = """

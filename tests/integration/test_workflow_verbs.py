@@ -13,7 +13,8 @@ from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2
 from brikk_shared.errors import Reason
 from brikk_shared.structs import Json, from_struct, from_value
-from support.verbs import Execution, ask, kinds, refused, until, until_it
+from support.refusals import refused
+from support.verbs import Execution, ask, kinds, until, until_it
 from support.workflows import State, WorkflowClient, World, echo
 
 CHAIN = """

@@ -21,7 +21,7 @@ from brikk_discovery.settings import DiscoverySettings
 from brikk_shared.application import running
 from brikk_shared.clock import Clock
 from brikk_shared.errors import BrikkError
-from brikk_shared.status import from_rpc_error, from_status
+from brikk_shared.status import from_status
 from brikk_shared.testing import Tokens, bearer
 from support.loopback import LOOPBACK
 
@@ -50,15 +50,6 @@ def registration(
     return pb.RegisterAgentRequest(
         agent_id=agent_id, agent=message, incarnation=incarnation or str(uuid.uuid4())
     )
-
-
-async def refusal(call: Awaitable[object]) -> BrikkError:
-    """The error that a call is refused with; an answer is a failure."""
-    try:
-        answer = await call
-    except grpc.aio.AioRpcError as error:
-        return from_rpc_error(error)
-    raise AssertionError(f"the call was answered: {answer}")
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

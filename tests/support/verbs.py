@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import grpc
-import pytest
-
 from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
-from brikk_shared.errors import BrikkError
-from brikk_shared.status import from_rpc_error
 from support.workflows import State, WorkflowClient
 
 Execution = execution_pb2.WorkflowExecution
@@ -21,13 +16,6 @@ async def ask(client: WorkflowClient, verb: str, name: str, **more: str) -> Exec
     request = getattr(pb, f"{verb}Request")(name=name, **more)
     call: Callable[..., Awaitable[Execution]] = getattr(client.executions, verb)
     return await call(request, metadata=client.metadata, timeout=20)
-
-
-async def refused(call: Awaitable[object]) -> BrikkError:
-    """Gives what a call is refused with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def until(client: WorkflowClient, name: str, state: State.ValueType) -> Execution:
