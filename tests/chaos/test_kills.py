@@ -9,18 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support.chaos import CHAIN
 from support.workflows import ScriptedAgent, State, World, echo
 
-CHAIN = """
-name: chain
-steps:
-  - id: first
-    call: {capability: text.one, input: {n: "${input.n}"}}
-  - id: second
-    call: {capability: text.two, input: {n: "${steps.first.output.n}"}}
-  - id: third
-    call: {capability: text.one, input: {n: "${steps.second.output.n}"}}
-"""
 PER_LIFE = 40
 
 

@@ -14,7 +14,7 @@ import pytest
 from brikk.event.v1.event_pb2 import Event
 from brikk_shared.application import running
 from brikk_webhooks.app import build
-from support.chaos import check_announcements, prove, read_stories
+from support.chaos import CHAIN, check_announcements, prove, read_stories
 from support.discovery import until
 from support.fleet import fleet
 from support.monitoring import monitoring
@@ -22,16 +22,6 @@ from support.receiver import Receiver, receiving
 from support.webhooks import Webhooks, settings
 from support.workflows import ScriptedAgent, World, echo
 
-CHAIN = """
-name: chain
-steps:
-  - id: first
-    call: {capability: text.one, input: {n: "${input.n}"}}
-  - id: second
-    call: {capability: text.two, input: {n: "${steps.first.output.n}"}}
-  - id: third
-    call: {capability: text.one, input: {n: "${steps.second.output.n}"}}
-"""
 AT_ONCE = 24
 EVENTS = 5
 """Of one execution: it started, three steps succeeded, it succeeded."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_shared.errors import Reason
 from brikk_shared.status import from_status
-from brikk_shared.structs import Json, from_struct
+from brikk_shared.structs import from_struct
+from support.gates import Gate
 from support.verbs import ask, kinds, until
 from support.workflows import State, WorkflowClient, World
 
@@ -40,17 +39,6 @@ output: "${steps.only.output.n}"
 async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     async with World(tmp_path, database_url).open() as world:
         yield world
-
-
-class Gate:
-    """Work that waits at a gate."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-    async def work(self, request: agent_pb.ExecuteRequest) -> Mapping[str, Json]:
-        await self.open.wait()
-        return from_struct(request.input)
 
 
 async def listed(client: WorkflowClient, state: State.ValueType) -> set[str]:

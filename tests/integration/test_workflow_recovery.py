@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
-from brikk_shared.structs import Json, from_struct
+from support.gates import Gate
 from support.workflows import State, WorkflowClient, World, echo
 
 CHAIN = """
@@ -30,17 +29,6 @@ COUNT = 30
 async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     async with World(tmp_path, database_url).open() as world:
         yield world
-
-
-class Gate:
-    """Work that waits at a gate, so that a test knows what is in flight when it strikes."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-    async def work(self, request: agent_pb.ExecuteRequest) -> Mapping[str, Json]:
-        await self.open.wait()
-        return {"n": from_struct(request.input)["n"]}
 
 
 async def ended_once_each(client: WorkflowClient, names: list[str]) -> None:

@@ -13,23 +13,14 @@ import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_service_pb2
-from brikk_shared.structs import Json, from_struct
-from support.chaos import prove, read_stories, receiving
+from brikk_shared.structs import Json
+from support.chaos import CHAIN, prove, read_stories, receiving
 from support.discovery import until
 from support.fleet import fleet, owners
+from support.gates import Gate
 from support.restarting_postgres import FAST, IMMEDIATE, restarting_postgres
 from support.workflows import AgentError, State, World, echo
 
-CHAIN = """
-name: chain
-steps:
-  - id: first
-    call: {capability: text.one, input: {n: "${input.n}"}}
-  - id: second
-    call: {capability: text.two, input: {n: "${steps.first.output.n}"}}
-  - id: third
-    call: {capability: text.one, input: {n: "${steps.second.output.n}"}}
-"""
 SHAKY = """
 name: shaky
 steps:
@@ -48,17 +39,6 @@ HANDOVER_S = 20
 async def world(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
     async with World(tmp_path, postgres_url).open() as world:
         yield world
-
-
-class Gate:
-    """Work that waits at a gate, so that a test knows what is in flight when it strikes."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-    async def work(self, request: agent_pb.ExecuteRequest) -> Mapping[str, Json]:
-        await self.open.wait()
-        return from_struct(request.input)
 
 
 async def test_any_replica_answers_and_one_takes_over_from_the_dead(world: World) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2
 from brikk_shared.errors import Reason
-from brikk_shared.structs import Json, from_struct, from_value
+from brikk_shared.structs import from_struct, from_value
+from support.gates import Gate
 from support.refusals import refused
 from support.verbs import Execution, ask, kinds, until, until_it
 from support.workflows import State, WorkflowClient, World, echo
@@ -35,21 +35,6 @@ StepState = execution_pb2.StepRun.State
 async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
     async with World(tmp_path, database_url).open() as world:
         yield world
-
-
-class Gate:
-    """Work that waits at a gate, so that a test knows what is in flight when it strikes."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.left = asyncio.Event()
-
-    async def work(self, request: agent_pb.ExecuteRequest) -> Mapping[str, Json]:
-        try:
-            await self.open.wait()
-        finally:
-            self.left.set()
-        return {"n": from_struct(request.input)["n"]}
 
 
 async def test_paused_it_keeps_what_comes_and_calls_nobody_until_it_is_resumed(

@@ -32,6 +32,17 @@ ANNOUNCED = ENDS | {
 }
 """Entries of the history that other services are told of. A retry is told of, too."""
 
+CHAIN = """
+name: chain
+steps:
+  - id: first
+    call: {capability: text.one, input: {n: "${input.n}"}}
+  - id: second
+    call: {capability: text.two, input: {n: "${steps.first.output.n}"}}
+  - id: third
+    call: {capability: text.one, input: {n: "${steps.second.output.n}"}}
+"""
+
 
 class Receiver(EventServiceServicer):
     """Receives events over a real connection; it may go away, and comes back where it was."""
