@@ -8,7 +8,7 @@ from functools import partial
 
 from bench.load import Load, put_load
 from bench.naked import NakedCalls
-from bench.report import Case, middle, percentile
+from bench.report import Case, beside, percentile
 from bench.suite import BATCHES, BenchedSuite, Shape
 
 CHAIN = Shape(steps=3)
@@ -84,12 +84,5 @@ async def load_case(
         load = await meter.load(shape, units=units, in_flight=in_flight)
         rates.append(units * shape.steps / load.seconds)
         latencies += load.latencies_ms
-    return Case(
-        name=name,
-        rate=middle(rates),
-        p50_ms=percentile(latencies, 50),
-        p99_ms=percentile(latencies, 99),
-        limit_rate=middle(limits),
-        ratio=middle([rate / limit for rate, limit in zip(rates, limits, strict=True)]),
-        figures=meter.figures(),
-    )
+    figures = meter.figures()
+    return beside(name, rates=rates, limits=limits, latencies_ms=latencies, figures=figures)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
-from pathlib import Path
 
 import grpc
 import psutil
@@ -22,11 +20,10 @@ from bench.etcd import Etcd, etcd
 from bench.fleet import CAPABILITIES, SERVICES, Fleet, capability
 from bench.load import put_load
 from bench.lookup import NakedLookups, naked_lookup
-from bench.postgres import postgresql
-from bench.report import Case, Report, middle, percentile
+from bench.report import Case, Report, beside, percentile
+from bench.suite import started_suite
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1 import discovery_service_pb2_grpc
-from brikk_cli.ports import Ports
 from brikk_cli.suite import Suite
 
 IN_FLIGHT = 64
@@ -252,33 +249,14 @@ async def _beside(
         rates.append(UNITS / load.seconds)
         limits.append(UNITS / limit.seconds)
         latencies += load.latencies_ms
-    return Case(
-        name=name,
-        rate=middle(rates),
-        p50_ms=percentile(latencies, 50),
-        p99_ms=percentile(latencies, 99),
-        limit_rate=middle(limits),
-        ratio=middle([rate / limit for rate, limit in zip(rates, limits, strict=True)]),
-    )
+    return beside(name, rates=rates, limits=limits, latencies_ms=latencies)
 
 
 @asynccontextmanager
 async def benched(store: str, naked: NakedLookups) -> AsyncIterator[Bench]:
     """Starts a suite on the store."""
     async with AsyncExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brikk-bench-")))
-        url = None
-        if store == "postgresql":
-            url = await stack.enter_async_context(postgresql(home / "postgresql"))
-        suite = await stack.enter_async_context(
-            Suite(
-                home / "suite",
-                ports=Ports.free(),
-                environment=ENVIRONMENT,
-                database_url=url,
-                log_level="warning",
-            )
-        )
+        suite, _ = await stack.enter_async_context(started_suite(store, ENVIRONMENT))
         channel = await stack.enter_async_context(
             grpc.aio.insecure_channel(suite.addresses["discovery"])
         )

@@ -34,6 +34,26 @@ class Case:
     figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
+def beside(
+    name: str,
+    *,
+    rates: Sequence[float],
+    limits: Sequence[float],
+    latencies_ms: Sequence[float],
+    figures: Mapping[str, float | None] | None = None,
+) -> Case:
+    """Makes a case of interleaved pairs: rates of the thing itself, and of its limit."""
+    return Case(
+        name=name,
+        rate=middle(rates),
+        p50_ms=percentile(latencies_ms, 50),
+        p99_ms=percentile(latencies_ms, 99),
+        limit_rate=middle(limits),
+        ratio=middle([rate / limit for rate, limit in zip(rates, limits, strict=True)]),
+        figures=figures or {},
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All cases of a benchmark, and the few numbers it is judged by."""

@@ -199,8 +199,10 @@ def _seconds(process: psutil.Process) -> float:
 
 
 @asynccontextmanager
-async def benched_suite(store: str) -> AsyncIterator[BenchedSuite]:
-    """Starts a suite on the store, with the agent in a process of its own."""
+async def started_suite(
+    store: str, environment: Mapping[str, str]
+) -> AsyncIterator[tuple[Suite, Postgresql | None]]:
+    """Starts a suite on the store, in a folder of its own; with the server, if it has one."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brikk-bench-")))
         server = None
@@ -210,16 +212,24 @@ async def benched_suite(store: str) -> AsyncIterator[BenchedSuite]:
             Suite(
                 home / "suite",
                 ports=Ports.free(),
-                environment=UNLIMITED,
+                environment=environment,
                 database_url=server.url if server is not None else None,
                 log_level="warning",
             )
         )
+        yield suite, server
+
+
+@asynccontextmanager
+async def benched_suite(store: str) -> AsyncIterator[BenchedSuite]:
+    """Starts a suite on the store, with the agent in a process of its own."""
+    async with AsyncExitStack() as stack:
+        suite, server = await stack.enter_async_context(started_suite(store, UNLIMITED))
         await suite.run_beside(
             ChildSpec(
                 name="agent",
                 command=[sys.executable, "-m", "bench.agent"],
-                environment={"BRIKK_HOME": str(home / "suite")},
+                environment={"BRIKK_HOME": str(suite.home.path)},
             )
         )
         channel = grpc.aio.insecure_channel(suite.addresses["workflow"])
