@@ -15,6 +15,7 @@ from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.inbox import Inbox
 from brikk_workflow.runtime.residents import UNREADABLE_PAUSE, Residents
 from brikk_workflow.runtime.run import Run
+from brikk_workflow.runtime.stored import STORE_PAUSE
 from brikk_workflow.store.loading import Loaded, Unreadable, load
 from brikk_workflow.store.ownership import claim, owned, retake
 from brikk_workflow.store.turns import Turns
@@ -22,8 +23,6 @@ from brikk_workflow.store.turns import Turns
 log = structlog.get_logger()
 
 CLAIM_BATCH = 100
-STORE_PAUSE = timedelta(seconds=1)
-"""How long an execution rests of whose workflow the store did not tell."""
 
 
 class Claims:

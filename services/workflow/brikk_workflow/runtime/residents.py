@@ -17,6 +17,7 @@ from brikk_shared.selection import Option
 from brikk_workflow.domain.decision import Command
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.run import Run
+from brikk_workflow.runtime.stored import STORE_PAUSE
 from brikk_workflow.store.ownership import release
 
 log = structlog.get_logger()
@@ -27,8 +28,6 @@ fails anew, twice as long each time."""
 LONGEST_PAUSE = timedelta(minutes=10)
 UNREADABLE_PAUSE = timedelta(minutes=10)
 """How long an execution rests that this program cannot read; a newer one may."""
-STORE_PAUSE = timedelta(seconds=1)
-"""How long to wait before a store that did not answer is told again who rests."""
 
 
 class Residents:
