@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 
@@ -21,24 +23,24 @@ from support.partition import Partition
 from support.refusals import refused
 
 ONE = "11111111-1111-4111-8111-111111111111"
-QUICK: dict[str, Any] = {
-    "heartbeat_interval": "500ms",
-    "suspect_after": "1.5s",
-    "expire_after": "4s",
-    "checkpoint_interval": "100ms",
-    "sweep_interval": "100ms",
-}
+QUICK: dict[str, Any] = {"checkpoint_interval": "100ms", "sweep_interval": "100ms"}
+
+
+@asynccontextmanager
+async def three(url: str, folder: Path, **knobs: Any) -> AsyncIterator[list[Caller]]:
+    tokens = Tokens(folder)
+    async with AsyncExitStack() as stack:
+        services = [
+            await stack.enter_async_context(serving(url, tokens, **QUICK, **knobs))
+            for _ in range(3)
+        ]
+        yield [service.caller() for service in services]
 
 
 @pytest.fixture
 async def replicas(postgres_url: str, tmp_path: Path) -> AsyncIterator[list[Caller]]:
-    tokens = Tokens(tmp_path)
-    async with AsyncExitStack() as stack:
-        services = [
-            await stack.enter_async_context(serving(postgres_url, tokens, **QUICK))
-            for _ in range(3)
-        ]
-        yield [service.caller() for service in services]
+    async with three(postgres_url, tmp_path) as callers:
+        yield callers
 
 
 async def seen_by_all(replicas: list[Caller], expected: list[str]) -> None:
@@ -76,18 +78,19 @@ async def test_a_lease_is_known_everywhere_as_soon_as_it_is_granted(
     await asyncio.gather(*(live(f"agent-{number}") for number in range(20)))
 
 
-async def test_a_heartbeat_to_any_replica_counts(replicas: list[Caller]) -> None:
-    held = await replicas[0].register("living")
-    await replicas[0].register("dead")
-    await seen_by_all(replicas, ["dead", "living"])
+async def test_a_heartbeat_to_any_replica_counts(postgres_url: str, tmp_path: Path) -> None:
+    leases = {"heartbeat_interval": "500ms", "suspect_after": "2s", "expire_after": "6s"}
+    async with three(postgres_url, tmp_path, **leases) as replicas:
+        held = await replicas[0].register("living")
+        await replicas[0].register("dead")
+        await seen_by_all(replicas, ["dead", "living"])
+        turns = cycle(replicas)
 
-    turns = cycle(replicas)
+        async def only_the_living() -> bool:
+            assert await next(turns).beat("living", held.epoch) is None
+            return [await replica.resolve() for replica in replicas] == [["living"]] * 3
 
-    async def only_the_living() -> bool:
-        assert await next(turns).beat("living", held.epoch) is None
-        return [await replica.resolve() for replica in replicas] == [["living"]] * 3
-
-    await until(only_the_living)
+        await until(only_the_living)
 
 
 async def test_loads_and_wishes_reach_every_replica(replicas: list[Caller]) -> None:
@@ -110,6 +113,31 @@ async def test_loads_and_wishes_reach_every_replica(replicas: list[Caller]) -> N
         return kept.state == agent_pb2.Agent.STATE_DRAINING and kept.revision > before
 
     await until(draining)
+
+
+async def test_a_heartbeat_that_is_written_late_reaches_every_replica(
+    replicas: list[Caller], postgres_url: str
+) -> None:
+    first, second, third = replicas
+    held = await first.register("writer", capacity=2)
+    await seen_by_all(replicas, ["writer"])
+    other = await asyncpg.connect(postgres_url)
+    async with other.transaction():
+        # Whoever writes to the registry waits, and whoever reads it goes on.
+        await other.execute("SELECT FROM registry FOR UPDATE")
+        assert await second.beat("writer", held.epoch, in_flight=2) is None
+
+        async def ten_checkpoints_passed() -> bool:
+            passed = await other.fetchval("SELECT clock_timestamp() - now()")
+            return bool(passed > timedelta(seconds=1))
+
+        await until(ten_checkpoints_passed)
+    await other.close()
+
+    async def heard() -> bool:
+        return (await third.get("writer")).in_flight == 2
+
+    await until(heard)
 
 
 async def test_an_order_to_one_replica_binds_all(replicas: list[Caller]) -> None:
@@ -143,10 +171,12 @@ async def test_a_replica_that_loses_the_store_serves_what_it_knows_and_catches_u
     postgres_url: str, tmp_path: Path
 ) -> None:
     tokens, partition = Tokens(tmp_path), Partition(postgres_url)
+    # So soon a replica that cannot write heartbeats refuses them.
+    patience: dict[str, Any] = {"heartbeat_interval": "500ms"}
     async with (
         partition.listening() as cut_off_url,
-        serving(postgres_url, tokens, **QUICK) as whole,
-        serving(cut_off_url, tokens, **QUICK) as cut_off,
+        serving(postgres_url, tokens, **QUICK, **patience) as whole,
+        serving(cut_off_url, tokens, **QUICK, **patience) as cut_off,
     ):
         well, lonely = whole.caller(), cut_off.caller()
         held = await lonely.register("stays")

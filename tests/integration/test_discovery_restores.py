@@ -16,7 +16,7 @@ from brikk_discovery.domain.terms import Terms
 from brikk_discovery.runtime.feed import Feed
 from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.store.agents import AgentStore, Position
+from brikk_discovery.store.agents import AgentStore, Position, Renewal
 from brikk_discovery.store.outcomes import OutcomeStore
 from brikk_discovery.store.removals import KEPT, RemovalStore
 from brikk_shared.clock import SystemClock
@@ -24,7 +24,7 @@ from brikk_shared.database import Database
 from brikk_shared.errors import Reason, Unavailable
 from brikk_shared.testing import Tokens
 from support.backup import copy
-from support.discovery import serving
+from support.discovery import serving, until
 from support.partition import Partition
 from support.refusals import refused
 
@@ -108,15 +108,40 @@ class Replica:
             await self.store.save(connection, list(agents.values()))
         return agents
 
+    async def renew(self, agent: Agent, *, in_flight: int) -> None:
+        """Write a heartbeat as another replica does."""
+        async with self.database.transaction() as connection:
+            _, now = await self.store.advance(connection)
+            beat = Renewal(
+                key=agent.key,
+                epoch=agent.epoch,
+                load=Load(in_flight=in_flight),
+                beat_time=now,
+                expire_time=now + TERMS.expire_after,
+            )
+            await self.store.renew(connection, [beat], {})
+
     async def lose(self, agent_id: str, revision: int) -> None:
         """Do to the store what restoring a copy does that was made before an agent came."""
+        await self._execute("DELETE FROM agent WHERE agent_id = :agent", agent=agent_id)
+        await self._execute("UPDATE registry SET revision = :revision", revision=revision)
+
+    async def lose_heartbeats(self, turns: int) -> None:
+        """Do to the store what restoring a copy does that was made so many transactions ago."""
+        await self._execute("UPDATE registry SET turn = turn - :turns", turns=turns)
+
+    async def _execute(self, statement: str, **values: object) -> None:
         async with self.database.transaction() as connection:
-            await connection.execute(
-                text("DELETE FROM agent WHERE agent_id = :agent"), {"agent": agent_id}
-            )
-            await connection.execute(
-                text("UPDATE registry SET revision = :revision"), {"revision": revision}
-            )
+            await connection.execute(text(statement), values)
+
+    async def until_in_flight(self, expected: int) -> None:
+        """Follow the store until heartbeats have told of so many calls."""
+
+        async def told() -> bool:
+            await self.feed.catch_up()
+            return {entry.agent.load.in_flight for entry in self.registry.entries()} == {expected}
+
+        await until(told)
 
     async def position(self) -> Position:
         async with self.database.reading() as connection:
@@ -209,6 +234,24 @@ async def test_a_store_that_went_back_begins_another_history(
     for each in two:
         await each.feed.catch_up()
     assert (await one.position()).epoch == after.epoch
+
+
+async def test_a_store_that_lost_only_heartbeats_tells_of_the_next(
+    two: tuple[Replica, Replica],
+) -> None:
+    one, other = two
+    agents = await one.commit("stays")
+    for _ in range(9):
+        await one.renew(agents["stays"], in_flight=9)
+    for each in two:
+        await each.until_in_flight(9)
+    before = await one.position()
+    await one.lose_heartbeats(turns=9)
+    for each in two:
+        await each.feed.catch_up()
+    assert (await one.position()).epoch != before.epoch
+    await one.renew(agents["stays"], in_flight=1)
+    await other.until_in_flight(1)
 
 
 async def test_it_is_noticed_although_others_wrote_since(

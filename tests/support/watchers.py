@@ -105,7 +105,7 @@ class Replica:
 
     def position(self) -> Position:
         revision = self.registry.revision if self.alone else self.seen
-        return Position(epoch=self.store.epoch, revision=revision, time=NOW)
+        return Position(epoch=self.store.epoch, revision=revision, turn=0, time=NOW)
 
     def put(self, changed: Agent) -> None:
         self.store.revision += 1

@@ -52,7 +52,8 @@ class Feed:
         self._registry = registry
         self._outcomes = outcomes
         self._position = position
-        self._beaten = position.time
+        # Where heartbeats were last read, which is not each time.
+        self._heard = position
         self._terms = terms
         self._clock = clock
         self._turn = asyncio.Lock()
@@ -97,23 +98,21 @@ class Feed:
             if known and position.revision != seen.revision:
                 news.agents = await self._store.since(connection, seen.revision)
                 news.removed = await self._removals.since(connection, seen.revision)
-            due = position.time - self._beaten >= self._terms.checkpoint_interval
+            due = abs(position.time - self._heard.time) >= self._terms.checkpoint_interval
             if due:
-                # A heartbeat is written up to two checkpoints after it came.
-                since = self._beaten - self._terms.grace
-                news.beats = await self._store.beats_since(connection, since)
+                news.beats = await self._store.beats_since(connection, self._heard.turn)
                 await self._outcomes.learn(connection, position.time)
             if known and lost:
                 news.revisions = await self._store.revisions(connection)
         self._apply(news)
         if due:
-            self._beaten = position.time
+            self._heard = position
         if known and self._went_back(seen, position, news):
             _log.warning("store_went_back", revision=position.revision, seen=seen.revision)
             await self._begin_epoch(seen)
             known = False
         if not known:
-            position = await self._reload()
+            self._heard = position = await self._reload()
         self._registry.reach(position.revision)
         self._position = position
         self._in_touch = True
@@ -138,7 +137,7 @@ class Feed:
         That cannot happen while we are in touch, but when it was written to before we are again,
         its revision alone does not show it.
         """
-        if position.revision < seen.revision:
+        if position.revision < seen.revision or position.turn < seen.turn:
             return True
         if news.revisions is None:
             return False

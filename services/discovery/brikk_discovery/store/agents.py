@@ -43,7 +43,8 @@ _REMEMBERED = AGENT.outerjoin(
     (MEMORY.c.organization == AGENT.c.organization) & (MEMORY.c.agent_id == AGENT.c.agent_id),
 )
 _COLUMNS: Sequence[ColumnElement[Any]] = (*AGENT.c, MEMORY.c.standing_order)
-_LOCK = update(REGISTRY).values(revision=REGISTRY.c.revision).returning(REGISTRY.c.revision)
+_LOCK = update(REGISTRY).values(turn=REGISTRY.c.turn + 1).returning(REGISTRY.c.revision)
+_TURN = "(SELECT turn FROM registry)"
 _SELECT = select(*_COLUMNS).select_from(_REMEMBERED)
 
 
@@ -65,6 +66,8 @@ class Position:
     epoch: str
     """Names the registry's history: revisions of another one mean nothing."""
     revision: int
+    turn: int
+    """Grows with every transaction that writes agents, in the order in which they commit."""
     time: datetime
     """By the store's clock."""
 
@@ -85,19 +88,22 @@ class AgentStore:
         self._now = text(f"SELECT {database.now_sql}")
         now = ":now" if dialect == "sqlite" else database.now_sql
         self._advance = text(
-            f"UPDATE registry SET revision = {greatest}(revision, {now}) + :changes"
-            f" RETURNING revision, {now} AS now"
+            f"UPDATE registry SET revision = {greatest}(revision, {now}) + :changes,"
+            f" turn = turn + 1 RETURNING revision, {now} AS now"
         )
-        self._position = text(f"SELECT epoch, revision, {database.now_sql} AS now FROM registry")
+        self._position = text(
+            f"SELECT epoch, revision, turn, {database.now_sql} AS now FROM registry"
+        )
         self._read = text(
             f"SELECT {columns}, memory.standing_order FROM {keys} JOIN agent ON {same}"
             " LEFT JOIN memory ON memory.organization = agent.organization"
             " AND memory.agent_id = agent.agent_id"
         ).columns(*AGENT.c, MEMORY.c.standing_order)
         self._save = text(
-            f"INSERT INTO agent ({names}, graces)"
-            f" SELECT {names}, 0 FROM {batch_source(dialect, _AGENT)} WHERE true"
-            f" ON CONFLICT (organization, agent_id) DO UPDATE SET {replaced}, graces = 0"
+            f"INSERT INTO agent ({names}, turn, graces)"
+            f" SELECT {names}, {_TURN}, 0 FROM {batch_source(dialect, _AGENT)} WHERE true"
+            f" ON CONFLICT (organization, agent_id) DO UPDATE SET {replaced},"
+            " turn = excluded.turn, graces = 0"
         )
         self._delete = text(
             "DELETE FROM agent WHERE (organization, agent_id) IN"
@@ -113,14 +119,15 @@ class AgentStore:
         self._renew = text(
             "UPDATE agent SET in_flight = b.in_flight, draining = b.draining, ready = b.ready,"
             " capacity = coalesce(b.capacity, agent.capacity), beat_time = b.beat_time,"
-            f" expire_time = {greatest}(agent.expire_time, b.expire_time), graces = 0,"
+            f" expire_time = {greatest}(agent.expire_time, b.expire_time),"
+            f" turn = {_TURN}, graces = 0,"
             f" doubt = CASE agent.doubt WHEN '{Doubt.SILENT}' THEN '' ELSE agent.doubt END,"
             " revision = coalesce(b.revision, agent.revision)"
             f" FROM {renewals} WHERE {newer}"
         )
         self._beats = text(
             "SELECT organization, agent_id, epoch, in_flight, draining, ready, capacity,"
-            " beat_time, expire_time FROM agent WHERE beat_time > :since"
+            " beat_time, expire_time FROM agent WHERE turn > :turn"
         ).columns(*(AGENT.c[name] for name in _RENEWAL if name != "revision"))
         self._doubt = text(
             "UPDATE agent SET doubt = b.doubt, revision = b.revision"
@@ -153,7 +160,7 @@ class AgentStore:
         """Tell how far the registry has come. Locks nothing."""
         row = (await connection.execute(self._position)).one()
         now = self._clock.now() if self._dialect == "sqlite" else from_microseconds(row.now)
-        return Position(epoch=row.epoch, revision=row.revision, time=now)
+        return Position(epoch=row.epoch, revision=row.revision, turn=row.turn, time=now)
 
     async def begin_epoch(self, connection: AsyncConnection, epoch: str) -> int:
         """Begin another history of the registry; all agents change. Returns the revision of that.
@@ -261,9 +268,9 @@ class AgentStore:
         rows = [_renewal(item) | {"revision": revisions.get(item.key)} for item in renewals]
         await connection.execute(self._renew, batch_params(self._dialect, _RENEWAL, rows))
 
-    async def beats_since(self, connection: AsyncConnection, since: datetime) -> list[Renewal]:
-        """Read the last heartbeats of agents that were heard after a moment."""
-        rows = await connection.execute(self._beats, {"since": to_microseconds(since)})
+    async def beats_since(self, connection: AsyncConnection, turn: int) -> list[Renewal]:
+        """Read the last heartbeats of agents of which the last was written after a turn."""
+        rows = await connection.execute(self._beats, {"turn": turn})
         return [
             Renewal(
                 key=AgentKey(row.organization, row.agent_id),

@@ -10,11 +10,13 @@ METADATA = MetaData()
 
 # One row. Its revision grows with every change of the registry, and whoever changes an agent locks
 # it first: so revisions become visible in order, and no two writers can block each other for good.
+# So do turns, which grow with every such lock, also when only heartbeats are written.
 REGISTRY = Table(
     "registry",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("revision", BigInteger, nullable=False),
+    Column("turn", BigInteger, nullable=False),
     Column("epoch", Text, nullable=False),  # names this registry's history
 )
 
@@ -36,10 +38,11 @@ AGENT = Table(
     Column("register_time", UtcDateTime, nullable=False),
     Column("beat_time", UtcDateTime, nullable=False),
     Column("expire_time", UtcDateTime, nullable=False),
+    Column("turn", BigInteger, nullable=False),  # of the registry, when that was written
     Column("graces", Integer, nullable=False),  # extensions since the last heartbeat
     Index("agent_by_expire_time", "expire_time"),
     Index("agent_by_revision", "revision"),
-    Index("agent_by_beat_time", "beat_time"),
+    Index("agent_by_turn", "turn"),
 )
 
 # What outlasts an agent's registration. A row exists while there is something to remember.

@@ -17,11 +17,13 @@ branch_labels = None
 def upgrade() -> None:
     op.add_column("registry", sa.Column("epoch", sa.Text, nullable=False, server_default=""))
     op.execute(sa.text("UPDATE registry SET epoch = :epoch").bindparams(epoch=str(uuid.uuid4())))
+    op.add_column("registry", sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("agent", sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("agent", sa.Column("ready", sa.Boolean, nullable=False, server_default=sa.true()))
     op.add_column("agent", sa.Column("capacity", sa.Integer))
     op.add_column("agent", sa.Column("doubt", sa.Text, nullable=False, server_default=""))
     op.create_index("agent_by_revision", "agent", ["revision"])
-    op.create_index("agent_by_beat_time", "agent", ["beat_time"])
+    op.create_index("agent_by_turn", "agent", ["turn"])
     op.create_table(
         "memory",
         sa.Column("organization", sa.Text, primary_key=True),
