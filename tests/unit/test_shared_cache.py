@@ -24,6 +24,7 @@ class Shelf:
             "shelf", max_bytes=100, ttl=TTL, clock=self.clock, registry=self.registry
         )
         self.loads: list[str] = []
+        self._begun: asyncio.Queue[str] = asyncio.Queue()
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -31,6 +32,7 @@ class Shelf:
         async def load() -> Loaded[str]:
             self.loads.append(key)
             value = f"{key}{len(self.loads)}"
+            self._begun.put_nowait(value)
             await self.gate.wait()
             return Loaded(value=value, size=size)
 
@@ -38,6 +40,12 @@ class Shelf:
 
     async def get(self, key: str, *, size: int | None = 40) -> str:
         return await self.cache.get(key, self.loader(key, size))
+
+    async def begun(self, value: str) -> None:
+        """Waits until the load that will give a value has begun."""
+        async with asyncio.timeout(10):
+            while await self._begun.get() != value:
+                pass
 
     def shown(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"brikk_shelf_cache_{name}", labels)
@@ -77,8 +85,7 @@ async def test_what_may_still_change_is_loaded_by_each_who_asks() -> None:
     shelf = Shelf()
     shelf.gate.clear()
     asking = [asyncio.create_task(shelf.get("a", size=None)) for _ in range(3)]
-    while shelf.loads != ["a"]:
-        await asyncio.sleep(0)
+    await shelf.begun("a1")
     shelf.gate.set()
     # Those who asked while it was loaded may know of a change that the first one has not seen.
     assert sorted(await asyncio.gather(*asking)) == ["a1", "a2", "a3"]
@@ -89,8 +96,7 @@ async def test_those_who_ask_at_once_load_once() -> None:
     shelf = Shelf()
     shelf.gate.clear()
     asking = [asyncio.create_task(shelf.get("a")) for _ in range(5)]
-    while not shelf.loads:
-        await asyncio.sleep(0)
+    await shelf.begun("a1")
     shelf.gate.set()
     assert set(await asyncio.gather(*asking)) == {"a1"}
     assert shelf.loads == ["a"]
@@ -100,8 +106,7 @@ async def test_the_others_load_when_the_one_who_did_gives_up() -> None:
     shelf = Shelf()
     shelf.gate.clear()
     first = asyncio.create_task(shelf.get("a"))
-    while not shelf.loads:
-        await asyncio.sleep(0)
+    await shelf.begun("a1")
     others = [asyncio.create_task(shelf.get("a")) for _ in range(2)]
     await asyncio.sleep(0)
     first.cancel()
@@ -112,8 +117,7 @@ async def test_the_others_load_when_the_one_who_did_gives_up() -> None:
     # One who gives up waiting takes nothing from the others.
     shelf.gate.clear()
     waiting = [asyncio.create_task(shelf.get("b")) for _ in range(3)]
-    while shelf.loads[-1] != "b":
-        await asyncio.sleep(0)
+    await shelf.begun("b4")
     waiting[1].cancel()
     shelf.gate.set()
     assert await waiting[0] == await waiting[2] == "b4"
@@ -140,12 +144,10 @@ async def test_what_is_discarded_is_loaded_again_even_if_it_is_being_loaded() ->
     assert shelf.shown("bytes") == 0
     shelf.gate.clear()
     before = asyncio.create_task(shelf.get("a"))
-    while len(shelf.loads) < 4:
-        await asyncio.sleep(0)
+    await shelf.begun("a4")
     shelf.cache.discard(lambda key: key == "a")
     after = asyncio.create_task(shelf.get("a"))
-    while len(shelf.loads) < 5:
-        await asyncio.sleep(0)
+    await shelf.begun("a5")
     shelf.gate.set()
     assert [await before, await after] == ["a4", "a5"]
     assert await shelf.get("a") == "a5"
