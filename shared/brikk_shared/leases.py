@@ -8,18 +8,19 @@ may not notice; its transactions do, by `Leases.assert_held`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_shared.clock import Clock
+from brikk_shared.clock import Clock, StoreClock
 from brikk_shared.database import Database
 from brikk_shared.errors import Unavailable
+from brikk_shared.types import from_microseconds
 
 # Parts of a lease's duration: a renewal may fail twice before the lease is lost, and a free lease
 # is taken soon after it ended.
@@ -57,30 +58,50 @@ class Leases:
 
     Args:
         owner: this process in this life, for instance a new id made at start.
+        store_clock: hears the time of the store whenever a lease is taken or renewed.
     """
 
-    def __init__(self, database: Database, owner: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        owner: str,
+        clock: Clock,
+        *,
+        store_clock: StoreClock | None = None,
+    ) -> None:
         self._database = database
         self._owner = owner
         self._clock = clock
+        self._store_clock = store_clock
         now = database.now_sql
         self._take = text(
             "INSERT INTO lease (name, owner, epoch, expires_at)"
             f" VALUES (:name, :owner, 1, {now} + :duration)"
             " ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = lease.epoch + 1,"
             f" expires_at = {now} + :duration WHERE lease.expires_at <= {now}"
-            " RETURNING epoch"
+            f" RETURNING epoch, {now} AS now"
         )
         self._forget = text(f"DELETE FROM lease WHERE expires_at < {now} - :remembered")
         ours = "name = :name AND owner = :owner AND epoch = :epoch"
         self._renew = text(
-            f"UPDATE lease SET expires_at = {now} + :duration WHERE {ours} RETURNING epoch"
+            f"UPDATE lease SET expires_at = {now} + :duration WHERE {ours}"
+            f" RETURNING epoch, {now} AS now"
         )
+        self._time = text(f"SELECT 0 AS epoch, {now} AS now")
         self._release = text(f"UPDATE lease SET expires_at = {now} WHERE {ours}")
         # Until our transaction ends, nobody takes over. An expired lease that nobody took is as
         # good as a live one.
         locked = " FOR SHARE" if database.dialect == "postgresql" else ""
         self._read = text(f"SELECT epoch FROM lease WHERE {ours}{locked}")
+
+    async def ask_time(self) -> None:
+        """Let the time of the store be heard before there is a lease.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        async with self._database.reading() as connection:
+            await self._ask(connection, self._time, {})
 
     async def acquire(self, name: str, duration: timedelta) -> Lease | None:
         """Take the lease if it is free; None when somebody holds it, be it this very owner.
@@ -90,7 +111,7 @@ class Leases:
         """
         values = {"name": name, "owner": self._owner, "duration": _microseconds(duration)}
         async with self._database.transaction() as connection:
-            epoch = (await connection.execute(self._take, values)).scalar()
+            epoch = await self._ask(connection, self._take, values)
             if epoch is not None:
                 remembered = {"remembered": _microseconds(_REMEMBERED)}
                 await connection.execute(self._forget, remembered)
@@ -104,7 +125,19 @@ class Leases:
         """
         values = {**_key(lease), "duration": _microseconds(duration)}
         async with self._database.transaction() as connection:
-            return (await connection.execute(self._renew, values)).scalar() is not None
+            return await self._ask(connection, self._renew, values) is not None
+
+    async def _ask(
+        self, connection: AsyncConnection, statement: TextClause, values: Mapping[str, object]
+    ) -> int | None:
+        """Give the epoch that a statement returns, if any, and let the time beside it be heard."""
+        asked = self._clock.monotonic()
+        row = (await connection.execute(statement, values)).one_or_none()
+        if row is None:
+            return None
+        if self._store_clock is not None:
+            self._store_clock.hear(from_microseconds(row.now), asked=asked)
+        return int(row.epoch)
 
     async def release(self, lease: Lease) -> None:
         """End the lease now, if it is still ours.

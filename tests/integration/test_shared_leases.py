@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from brikk_shared.clock import StoreClock
 from brikk_shared.database import Database
 from brikk_shared.leases import Lease, LeaseLost, Leases
 from brikk_shared.testing import ManualClock
@@ -53,6 +54,26 @@ async def test_one_of_many_gets_it(database: Database) -> None:
     taken = [lease for lease in await asyncio.gather(*trials) if lease is not None]
     assert [lease.epoch for lease in taken] == [1]
     assert await leases(database, "x").acquire("b", HOUR) is not None
+
+
+async def test_the_time_of_the_store_is_heard_with_each_answer(database: Database) -> None:
+    machine = ManualClock()
+    clock = StoreClock(machine)
+    mine = Leases(database, "me", machine, store_clock=clock)
+
+    def hears() -> bool:
+        right = abs(clock.now() - datetime.now(UTC)) < HOUR
+        clock.hear(machine.now(), asked=clock.monotonic())
+        return right
+
+    assert not hears()
+    await mine.ask_time()
+    assert hears()
+    lease = await mine.acquire("a", HOUR)
+    assert lease is not None
+    assert hears()
+    assert await mine.renew(lease, HOUR)
+    assert hears()
 
 
 async def test_its_holder_cannot_take_it_twice(database: Database) -> None:

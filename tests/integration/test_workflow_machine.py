@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.runtime.starts import Start
 from support.chaos import Story, check_announcements, read_stories
 from support.directories import Setting
+from support.postgres import fresh_database
 from support.replicas import Agents, Member
 from support.scripted_discovery import candidate
 from support.stage import Stage
@@ -83,10 +84,10 @@ class Replicas(RuleBasedStateMachine):
     async def _begin(self) -> None:
         self.setting = Setting()
         await self.setting.discovery.offer(candidate("a", "t.always"))
-        self.members = [self.member() for _ in range(3)]
+        self.members = [self.member(self.stage.store.now) for _ in range(3)]
 
-    def member(self) -> Member:
-        return Member(self.stage.store, self.stage.url, self.agents, self.setting)
+    def member(self, now: datetime) -> Member:
+        return Member(self.stage.store, self.agents, self.setting, now=now)
 
     # Rules.
 
@@ -143,11 +144,12 @@ class Replicas(RuleBasedStateMachine):
 
     @rule(who=WHO, seconds=st.integers(min_value=0, max_value=3), turns=TURNS)
     def pass_time(self, who: int, seconds: int, turns: int) -> None:
-        """Time passes for one of them, which may so get ahead of the others."""
+        """Time passes, and one of them notices; the others stand still meanwhile."""
         self.do(self._pass_time(who, seconds, turns))
 
     async def _pass_time(self, who: int, seconds: int, turns: int) -> None:
-        self.members[who].clock.advance(timedelta(seconds=seconds))
+        await self.stage.store.advance(timedelta(seconds=seconds))
+        self.members[who].catch_up()
         await self.stage.turns(turns)
 
     @rule(who=WHO, minutes=st.integers(min_value=-90, max_value=90))
@@ -165,7 +167,8 @@ class Replicas(RuleBasedStateMachine):
         await dead.crash()
         if lapsed:
             await self.stage.lapse(dead.name)
-        self.members[who] = self.member()
+        # On the same machine.
+        self.members[who] = self.member(dead.clock.now())
 
     @rule(who=WHO, other=WHO, turns=TURNS)
     def pause(self, who: int, other: int, turns: int) -> None:
@@ -214,7 +217,7 @@ class Replicas(RuleBasedStateMachine):
     @invariant()
     def what_was_decided_stays_so(self) -> None:
         if self.members:
-            for story in self.do(read_stories(self.stage.url)):
+            for story in self.do(read_stories(self.stage.store.url)):
                 story.check_so_far()
                 if story.ended:
                     end = self.ends.setdefault(story.execution_id, (story.status, story.sequence))
@@ -236,11 +239,10 @@ class Replicas(RuleBasedStateMachine):
             member.wire.losing = 0
             if member.draining:
                 await self._crash(who, lapsed=True)
-        alive = {member.name for member in self.members}
+        await self.stage.lapse_all_but([member.name for member in self.members])
         left: list[Story] = []
         for number in range(ROUNDS):
-            await self.stage.pass_time_for_all_but(alive)
-            left = [each for each in await read_stories(self.stage.url) if not each.ended]
+            left = [each for each in await read_stories(self.stage.store.url) if not each.ended]
             if not left:
                 return
             if number % 20 == 0:
@@ -249,13 +251,14 @@ class Replicas(RuleBasedStateMachine):
                     await self.stage.wish(story.execution_id, WishKind.RESUME)
             for call in self.agents.pending:
                 call.answer()
+            await self.stage.store.advance(timedelta(seconds=2))
             for member in self.members:
-                member.clock.advance(timedelta(seconds=2))
+                member.catch_up()
             await self.stage.turns(4)
         raise AssertionError(f"stranded: {left}")
 
     async def _check(self) -> None:
-        stories = {each.execution_id: each for each in await read_stories(self.stage.url)}
+        stories = {each.execution_id: each for each in await read_stories(self.stage.store.url)}
         assert self.started <= stories.keys()
         for story in stories.values():
             story.check()
@@ -287,7 +290,8 @@ class Replicas(RuleBasedStateMachine):
 def test_whatever_befalls_three_replicas_all_ends_once(examples: int) -> None:
     with capture_logs(), asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        stage = runner.run(Stage.set_up(stack, FORK, ONCE))
+        url = runner.run(stack.enter_async_context(fresh_database()))
+        stage = runner.run(Stage.set_up(stack, url, FORK, ONCE))
         # To the type checker a machine is made from a class alone.
         factory: Any = partial(Replicas, runner, stage)
         try:

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 from prometheus_client import CollectorRegistry
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.audit import AuditEntry
+from brikk_shared.clock import StoreClock
 from brikk_shared.database import Database, Result
 from brikk_shared.errors import Reason, Unavailable
 from brikk_shared.group_commit import GroupCommit
@@ -24,6 +26,7 @@ from brikk_shared.leases import Leases
 from brikk_shared.lifecycle import Supervisor
 from brikk_shared.outbox import Outbox
 from brikk_shared.testing import ManualClock
+from brikk_shared.types import to_microseconds
 from brikk_workflow.clients.work import Answered, Outcome, Refused, Work
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.usage import Usage
@@ -45,17 +48,58 @@ from support.directories import Setting
 LEASE = timedelta(minutes=5)
 SECOND = timedelta(seconds=1)
 SOON = timedelta(milliseconds=20)
+MICROSECOND = timedelta(microseconds=1)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class StagedStore(Database):
+    """A store whose clock goes as a test says; `elapsed` is how far it went."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, migrations="brikk_workflow.store.migrations")
+        self.url = url
+        self.elapsed = timedelta(0)
+
+    @property
+    def now_sql(self) -> str:
+        return "(SELECT now FROM staged_clock)"
+
+    @property
+    def now(self) -> datetime:
+        """The time by its clock."""
+        return START + self.elapsed
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        async with self.transaction() as connection:
+            await connection.execute(text("CREATE TABLE staged_clock (now BIGINT NOT NULL)"))
+            await connection.execute(
+                text("INSERT INTO staged_clock VALUES (:now)"), {"now": to_microseconds(START)}
+            )
+        return self
+
+    async def advance(self, duration: timedelta) -> None:
+        """Lets time pass, which a replica notices once it catches up."""
+        async with self.transaction() as connection:
+            await connection.execute(
+                text("UPDATE staged_clock SET now = now + :by"), {"by": duration // MICROSECOND}
+            )
+        self.elapsed += duration
 
 
 class Wire(Database):
     """What a replica sees of a store that others use as well: it may be cut, and lose answers."""
 
-    def __init__(self, url: str, *, store: Database) -> None:
-        super().__init__(url, migrations=None)
+    def __init__(self, store: StagedStore) -> None:
+        super().__init__(store.url, migrations=None)
         self._store = store
         self.cut = False
         self.losing = 0
         """How many commits from now on will be done and not be answered."""
+
+    @property
+    def now_sql(self) -> str:
+        return self._store.now_sql
 
     @asynccontextmanager
     async def transaction(
@@ -161,20 +205,26 @@ class Agents:
 
 
 class Member:
-    """A replica with a clock of its own, as far from the store's as its skew."""
+    """A replica on a machine with a clock of its own, which tells the time `now` when it starts."""
 
-    def __init__(self, store: Database, url: str, agents: Agents, setting: Setting) -> None:
+    def __init__(
+        self, store: StagedStore, agents: Agents, setting: Setting, *, now: datetime
+    ) -> None:
         # To the type checker it is none: it is what the engine sees of one.
         caller: Any = agents
         owner = new_id()
-        self.clock = ManualClock(datetime.now(UTC))
-        self.wire = Wire(url, store=store)
+        self.clock = ManualClock(now)
+        self._store, self._began = store, store.elapsed
+        clock = StoreClock(self.clock)
+        # As the service does before it serves.
+        clock.hear(store.now, asked=clock.monotonic())
+        self.wire = Wire(store)
         self.name = f"{REPLICA}{owner}"
         outbox = Outbox(self.wire, source=transitions.SOURCE, destinations=["webhooks"])
         writer = TransitionWriter(self.wire, outbox, observe=lambda _: None)
         engine = Engine(
             replica=self.name,
-            clock=self.clock,
+            clock=clock,
             random=lambda: 0.5,
             database=self.wire,
             outbox=outbox,
@@ -182,17 +232,17 @@ class Member:
             directory=setting.directory,
             selector=setting.selector,
             caller=caller,
-            timers=Timers(self.clock),
-            waiting=WaitingRoom(setting.directory, interval=SECOND, clock=self.clock),
-            rousing=Rousing(setting.directory, self.wire, interval=SECOND, clock=self.clock),
-            departures=Departures(self.wire, linger=SECOND, clock=self.clock),
+            timers=Timers(clock),
+            waiting=WaitingRoom(setting.directory, interval=SECOND, clock=clock),
+            rousing=Rousing(setting.directory, self.wire, interval=SECOND, clock=clock),
+            departures=Departures(self.wire, linger=SECOND, clock=clock),
             changes=Changes(),
             metrics=Metrics(CollectorRegistry()),
         )
         self.replica = Replica(
             engine,
             Definitions(self.wire),
-            Leases(self.wire, owner, self.clock),
+            Leases(self.wire, owner, self.clock, store_clock=clock),
             lease_duration=LEASE,
             claim_interval=SECOND,
             reconcile_interval=SECOND,
@@ -208,6 +258,11 @@ class Member:
         for name, loop in self.replica.loops().items():
             self._supervisor.add(name, loop)
         self._supervisor.start()
+
+    def catch_up(self) -> None:
+        """Notices the time that has passed by the store."""
+        seen = timedelta(seconds=self.clock.monotonic())
+        self.clock.advance(self._store.elapsed - self._began - seen)
 
     @property
     def draining(self) -> bool:

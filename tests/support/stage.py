@@ -1,16 +1,14 @@
-"""One real store for many examples of a state machine, and what is asked of executions in it."""
+"""One real store for replicas of a test, and what is asked of executions in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from sqlalchemy import text
 
 from brikk_shared import tables as shared
-from brikk_shared.database import Database
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.record import VersionRecord, WorkflowRecord
 from brikk_workflow.domain.source import read_yaml
@@ -20,25 +18,22 @@ from brikk_workflow.store.executions import get_execution, get_outputs
 from brikk_workflow.store.tables import METADATA, WORKFLOW, WORKFLOW_VERSION
 from brikk_workflow.store.wishes import record_wish
 from brikk_workflow.store.workflows import add_version
-from support.postgres import fresh_database
+from support.replicas import StagedStore
 
 ORGANIZATION = "acme"
 
 
 class Stage:
-    """The store that all examples use, one after another, and the workflows in it."""
+    """The store that all replicas use, and the workflows in it."""
 
-    def __init__(self, url: str, store: Database) -> None:
-        self.url = url
+    def __init__(self, store: StagedStore) -> None:
         self.store = store
         self.workflows: dict[str, CompiledWorkflow] = {}
 
     @staticmethod
-    async def set_up(stack: AsyncExitStack, *workflows: str) -> Stage:
-        """Opens a store of its own with these workflows."""
-        url = await stack.enter_async_context(fresh_database())
-        store = Database(url, migrations="brikk_workflow.store.migrations")
-        stage = Stage(url, await stack.enter_async_context(store))
+    async def set_up(stack: AsyncExitStack, url: str, *workflows: str) -> Stage:
+        """Opens a new store with these workflows."""
+        stage = Stage(await stack.enter_async_context(StagedStore(url)))
         for yaml in workflows:
             await stage._create(yaml)
         return stage
@@ -46,7 +41,7 @@ class Stage:
     async def _create(self, yaml: str) -> None:
         workflow = read_yaml(yaml)
         assert isinstance(workflow, CompiledWorkflow)
-        now, name = datetime.now(UTC), workflow.definition.id
+        now, name = self.store.now, workflow.definition.id
         version = VersionRecord(version=1, definition=workflow.definition, create_time=now)
         record = WorkflowRecord(workflow_id=name, latest=version, create_time=now)
         async with self.store.transaction() as connection:
@@ -93,18 +88,17 @@ class Stage:
                 kind=kind,
                 attributes={},
                 request_id="",
-                now=datetime.now(UTC),
+                now=self.store.now,
             )
 
     async def lapse(self, lease: str) -> None:
         """Lets a lease end, as time does."""
         await self._run("UPDATE lease SET expires_at = 0 WHERE name = :name", {"name": lease})
 
-    async def pass_time_for_all_but(self, replicas: set[str]) -> None:
-        """Lets time pass for what no living replica holds: leases end, and what waits is due."""
-        names = ", ".join(f"'{name}'" for name in replicas)
+    async def lapse_all_but(self, leases: Collection[str]) -> None:
+        """Lets the leases of all others end."""
+        names = ", ".join(f"'{name}'" for name in leases)
         await self._run(f"UPDATE lease SET expires_at = 0 WHERE name NOT IN ({names})", {})
-        await self._run("UPDATE execution SET wake_at = 0 WHERE owner IS NULL", {})
 
     async def turns(self, count: int) -> None:
         """Lets the replicas go on while the store answers so often."""

@@ -12,6 +12,7 @@ from brikk.workflow.v1.execution_service_pb2_grpc import add_ExecutionServiceSer
 from brikk.workflow.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
+from brikk_shared.clock import StoreClock
 from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.group_commit import GroupCommit
@@ -51,7 +52,9 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     )
     app.audit(AuditLog(database))
     replica_id = new_id()
-    leases = Leases(database, replica_id, app.clock)
+    clock = StoreClock(app.clock)
+    leases = Leases(database, replica_id, app.clock, store_clock=clock)
+    await leases.ask_time()
 
     signer = TokenSigner.from_file(settings.call_key, clock=app.clock)
 
@@ -92,7 +95,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     definitions = Definitions(database)
     engine = Engine(
         replica=f"{REPLICA}{replica_id}",
-        clock=app.clock,
+        clock=clock,
         random=random.SystemRandom().random,
         database=database,
         outbox=outbox,
@@ -100,10 +103,10 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         directory=directory,
         selector=selector,
         caller=caller,
-        timers=Timers(app.clock),
+        timers=Timers(clock),
         waiting=waiting,
         rousing=rousing,
-        departures=Departures(database, linger=settings.linger, clock=app.clock),
+        departures=Departures(database, linger=settings.linger, clock=clock),
         changes=changes,
         metrics=metrics,
     )
@@ -130,7 +133,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
 
     app.mount(
         add_WorkflowServiceServicer_to_server,
-        WorkflowServicer(database, app.clock),
+        WorkflowServicer(database, clock),
         workflow_service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
     )
     app.mount(
@@ -138,7 +141,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         ExecutionServicer(
             Parts(
                 database=database,
-                clock=app.clock,
+                clock=clock,
                 definitions=definitions,
                 replica=replica,
                 changes=changes,

@@ -23,7 +23,10 @@ from brikk_workflow.store.transitions import Write, Written
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """What all executions of a replica are run with. `replica` is how the store knows it."""
+    """What all executions of a replica are run with. `replica` is how the store knows it.
+
+    `clock` goes by the time of the store: another replica must not wait for what is due by ours.
+    """
 
     replica: str
     clock: Clock
