@@ -11,8 +11,8 @@ from packaging.version import Version
 from brikk_discovery.domain.agent import Capability, Definition, Protocol, Service
 from brikk_discovery.domain.filter import Filter, compile_filter, prefix_of
 from brikk_discovery.domain.offer import newest_first, variants_of
-from brikk_discovery.domain.selector import parse_selector
 from brikk_shared.errors import InvalidArgument
+from brikk_shared.label_selector import parse_selector
 
 KEYS = st.sampled_from(["tier", "region", "in", "notin", "brikk.dev/team"])
 VALUES = st.sampled_from(["", "gold", "eu", "us", "in", "notin", "v1.2"])

@@ -11,8 +11,8 @@ from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from brikk_discovery.domain.agent import Definition, Protocol
-from brikk_discovery.domain.selector import MalformedSelector, Requirement, parse_selector
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
+from brikk_shared.label_selector import MalformedSelector, Requirement, parse_selector
 
 
 # Compared by identity: the same wishes are compiled to the same filter.
