@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from brikk_shared.types import JsonText, UtcDateTime
 
@@ -68,6 +68,8 @@ EXECUTION = Table(
     # While it waits for a place: 9 minus its priority, lowest first. The others hold a place until
     # they end, also while they are paused.
     Column("queue_rank", Integer),
+    # The hash of its newest history row; NULL when none was chained.
+    Column("head", LargeBinary),
     Index("execution_by_organization", "organization", "execution_id"),
     Index("execution_by_workflow", "organization", "workflow_id", "execution_id"),
     Index("execution_by_request", "organization", "request_id", unique=True),
@@ -114,6 +116,15 @@ EXECUTION = Table(
         postgresql_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
         sqlite_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
     ),
+    # What leaves next.
+    Index(
+        "execution_ended",
+        "organization",
+        "end_time",
+        "execution_id",
+        postgresql_where=text("end_time IS NOT NULL"),
+        sqlite_where=text("end_time IS NOT NULL"),
+    ),
     # For people who look for those that wait for a place or for somebody: few among many.
     Index(
         "execution_standing",
@@ -142,6 +153,8 @@ HISTORY = Table(
     Column("type", Text, nullable=False),
     Column("step_id", Text, nullable=False),
     Column("attributes", JsonText, nullable=False),
+    # Chained to that of the row before; NULL in rows that are older than the chain.
+    Column("hash", LargeBinary),
 )
 
 # Wishes of people and programs on their way to the replica that holds the execution.
