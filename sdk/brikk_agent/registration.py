@@ -9,26 +9,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING
 
 import grpc
 from google.rpc import code_pb2
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
-from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk_agent.connection import Connection, NotConnected
 from brikk_agent.errors import CannotStart
-
-if TYPE_CHECKING:
-    from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceAsyncStub
+from brikk_agent.registry import Registry, registry_at
 
 log = logging.getLogger(__name__)
 
-_RPC_TIMEOUT_SECONDS = 5.0
-_LEAVE_TIMEOUT_SECONDS = 2.0
-_BEAT_JITTER = 0.1
-_SHORTEST_INTERVAL = timedelta(milliseconds=10)
+_LEAVE_TIMEOUT_SECONDS = 4.0
 _ORDERED = {agent_pb2.Agent.STATE_DRAINING, agent_pb2.Agent.STATE_MAINTENANCE}
 _FIRST_BACKOFF = timedelta(milliseconds=500)
 _LONGEST_BACKOFF = timedelta(seconds=10)
@@ -41,11 +34,6 @@ _FINAL = (
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED,
 )
-
-
-def beat_delay(dictated: timedelta, random: Random) -> timedelta:
-    """The wait before the next heartbeat: what the registry dictates and up to 10 % more."""
-    return max(dictated, _SHORTEST_INTERVAL) * (1 + random.uniform(0, _BEAT_JITTER))
 
 
 def backoff(failures: int, random: Random) -> timedelta:
@@ -100,8 +88,8 @@ class Registration:
         """
         while True:
             try:
-                async with self._connect().channel("discovery") as channel:
-                    await self._keep(DiscoveryServiceStub(channel))
+                async with registry_at(self._connect()) as registry:
+                    await self._keep(registry)
             except NotConnected as error:
                 self._report("NOT_CONNECTED", str(error))
             except grpc.aio.AioRpcError as error:
@@ -120,37 +108,34 @@ class Registration:
             return
         self.held.clear()
         try:
-            async with self._connect().channel("discovery") as channel:
-                stub = DiscoveryServiceStub(channel)
-                await stub.Heartbeat(self._message(draining=True), timeout=_LEAVE_TIMEOUT_SECONDS)
-                await stub.DeregisterAgent(
-                    pb.DeregisterAgentRequest(agent=self._agent, epoch=self._epoch),
-                    timeout=_LEAVE_TIMEOUT_SECONDS,
-                )
-        except (NotConnected, grpc.aio.AioRpcError) as error:
-            log.warning("%s could not deregister; its lease will run out: %s", self._agent, error)
+            async with (
+                asyncio.timeout(_LEAVE_TIMEOUT_SECONDS),
+                registry_at(self._connect()) as registry,
+            ):
+                await registry.beat(self._beat(draining=True))
+                await registry.deregister(self._agent, self._epoch)
+        except (NotConnected, TimeoutError, grpc.aio.AioRpcError) as error:
+            log.warning("%s could not deregister; its lease will run out: %r", self._agent, error)
 
     def beat(self) -> None:
         """Beats now instead of when the interval has passed."""
         self._news.set()
 
-    async def _keep(self, stub: DiscoveryServiceAsyncStub) -> None:
+    async def _keep(self, registry: Registry) -> None:
         """Registers unless a lease is held, then beats; returns when the lease is lost."""
         if not self.held.is_set():
-            registered = await stub.RegisterAgent(self._request, timeout=_RPC_TIMEOUT_SECONDS)
+            registered = await registry.register(self._request)
             self._epoch = registered.epoch
             self.held.set()
             log.info("%s is registered at %s", self._agent, self._request.agent.endpoint)
             self._recovered()
             self._interval = registered.heartbeat_interval.ToTimedelta()
             if self._load().ready:  # otherwise the registry does not know it yet
-                await self._pause()
+                await self._pause(registry)
         while True:
             self._news.clear()
-            answer = await stub.Heartbeat(self._message(), timeout=_RPC_TIMEOUT_SECONDS)
+            result, self._interval = await registry.beat(self._beat())
             self._recovered()
-            self._interval = answer.heartbeat_interval.ToTimedelta()
-            (result,) = answer.results
             if result.status.code == code_pb2.FAILED_PRECONDITION:
                 self.held.clear()
                 raise CannotStart(result.status.message)
@@ -163,23 +148,21 @@ class Registration:
                 )
                 return
             self._note(result.state)
-            await self._pause()
+            await self._pause(registry)
 
-    def _message(self, *, draining: bool = False) -> pb.HeartbeatRequest:
+    def _beat(self, *, draining: bool = False) -> pb.Beat:
         load = self._load()
-        beat = pb.Beat(
+        return pb.Beat(
             agent=self._agent,
             epoch=self._epoch,
             in_flight=load.in_flight,
             ready=load.ready,
             draining=draining,
         )
-        return pb.HeartbeatRequest(beats=[beat])
 
-    async def _pause(self) -> None:
-        seconds = beat_delay(self._interval, self._random).total_seconds()
+    async def _pause(self, registry: Registry) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(registry.next_beat(self._interval)):
                 await self._news.wait()
 
     def _note(self, state: agent_pb2.Agent.State.ValueType) -> None:

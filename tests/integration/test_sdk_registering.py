@@ -103,7 +103,7 @@ async def test_a_lost_lease_is_taken_again_by_the_same_incarnation(
     await agent.start()
     try:
         await agent.registered()
-        registry.lease_lost = True
+        registry.lost.add(agent.name)
         await registry.until(lambda seen: len(seen.registrations) == 2)
         first, second = registry.registrations
         assert first == second

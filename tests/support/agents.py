@@ -30,9 +30,13 @@ class ScriptedRegistry:
     def __init__(self) -> None:
         self.registrations: list[pb.RegisterAgentRequest] = []
         self.beats: list[pb.Beat] = []
+        self.heartbeats: list[pb.HeartbeatRequest] = []
+        """The calls in which those beats came."""
         self.departures: list[pb.DeregisterAgentRequest] = []
         self.authorizations: set[str] = set()
-        self.lease_lost = False
+        self.lost: set[str] = set()
+        """Agents whose leases are gone when they beat next."""
+        self.interval = timedelta(milliseconds=10)
         self.refusal: grpc.StatusCode | None = None
         self._changed = asyncio.Condition()
 
@@ -55,7 +59,7 @@ class ScriptedRegistry:
         self.registrations.append(request)
         await self._note(context)
         answer = pb.RegisterAgentResponse(agent=request.agent, epoch=len(self.registrations))
-        answer.heartbeat_interval.FromTimedelta(timedelta(milliseconds=10))
+        answer.heartbeat_interval.FromTimedelta(self.interval)
         answer.lease_duration.FromTimedelta(timedelta(seconds=40))
         return answer
 
@@ -63,16 +67,18 @@ class ScriptedRegistry:
         self, request: pb.HeartbeatRequest, context: Context
     ) -> pb.HeartbeatResponse:
         self.beats.extend(request.beats)
+        self.heartbeats.append(request)
         await self._note(context)
-        status = status_pb2.Status()
-        if self.lease_lost:
-            self.lease_lost = False
-            status.code = code_pb2.NOT_FOUND
-        answer = pb.HeartbeatResponse(
-            results=[pb.BeatResult(agent=beat.agent, status=status) for beat in request.beats]
-        )
-        answer.heartbeat_interval.FromTimedelta(timedelta(milliseconds=10))
+        answer = pb.HeartbeatResponse(results=[self._judge(beat) for beat in request.beats])
+        answer.heartbeat_interval.FromTimedelta(self.interval)
         return answer
+
+    def _judge(self, beat: pb.Beat) -> pb.BeatResult:
+        status = status_pb2.Status()
+        if beat.agent in self.lost:
+            self.lost.remove(beat.agent)
+            status.code = code_pb2.NOT_FOUND
+        return pb.BeatResult(agent=beat.agent, status=status)
 
     async def DeregisterAgent(
         self, request: pb.DeregisterAgentRequest, context: Context

@@ -6,7 +6,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brikk_agent.registration import backoff, beat_delay
+from brikk_agent.registration import backoff
+from brikk_agent.registry import beat_delay
 
 RANDOM = st.integers().map(Random)
 
