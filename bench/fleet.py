@@ -1,4 +1,6 @@
-"""Thousands of simulated agents that register and beat as real ones do: each by its own calls."""
+"""Thousands of simulated agents that register as real ones do, each by itself, and beat as they do:
+those of a process with one call.
+"""
 
 from __future__ import annotations
 
@@ -52,15 +54,18 @@ class Fleet:
         await self._stub.RegisterAgent(request, metadata=self._metadata, timeout=60)
 
     @asynccontextmanager
-    async def beating(self, interval: float) -> AsyncIterator[list[float]]:
-        """Beats while the block runs, each agent once in so many seconds; gives the latencies in
-        ms.
+    async def beating(self, interval: float, *, in_process: int = 1) -> AsyncIterator[list[float]]:
+        """Beats while the block runs, each agent once in so many seconds, so many agents to a
+        process; gives the latencies of calls in ms.
         """
         latencies: list[float] = []
+        size = len(self._registrations)
         async with asyncio.TaskGroup() as group:
             beats = [
-                group.create_task(self._beat(number, interval, latencies))
-                for number in range(len(self._registrations))
+                group.create_task(
+                    self._beat(range(first, min(first + in_process, size)), interval, latencies)
+                )
+                for first in range(0, size, in_process)
             ]
             try:
                 yield latencies
@@ -80,15 +85,19 @@ class Fleet:
 
         return await put_load(register, units=len(numbers), in_flight=in_flight)
 
-    async def _beat(self, number: int, interval: float, latencies: list[float]) -> None:
-        beat = pb.Beat(agent=f"agents/fleet-{number}", epoch=self._epochs[number])
-        request = pb.HeartbeatRequest(beats=[beat])
+    async def _beat(self, numbers: range, interval: float, latencies: list[float]) -> None:
+        request = pb.HeartbeatRequest(
+            beats=[
+                pb.Beat(agent=f"agents/fleet-{number}", epoch=self._epochs[number])
+                for number in numbers
+            ]
+        )
         await asyncio.sleep(random.uniform(0, interval))  # noqa: S311
         while True:
             begin = time.perf_counter()
             answer = await self._stub.Heartbeat(request, metadata=self._metadata, timeout=30)
             latencies.append((time.perf_counter() - begin) * 1000)
-            self.refused += any(result.status.code for result in answer.results)
+            self.refused += sum(bool(result.status.code) for result in answer.results)
             await asyncio.sleep(interval * random.uniform(1, 1.1))  # noqa: S311
 
     def _registration(self, number: int) -> pb.RegisterAgentRequest:
