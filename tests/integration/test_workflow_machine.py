@@ -32,7 +32,7 @@ from support.directories import Setting
 from support.postgres import fresh_database
 from support.replicas import Agents, Member
 from support.scripted_discovery import candidate
-from support.stage import Stage
+from support.stage import ORGANIZATION, Stage
 
 T = TypeVar("T")
 
@@ -222,6 +222,7 @@ class Replicas(RuleBasedStateMachine):
                 if story.ended:
                     end = self.ends.setdefault(story.execution_id, (story.status, story.sequence))
                     assert end == (story.status, story.sequence), f"it went on after its end: {end}"
+            self.do(self.stage.check_nothing_forgotten())
 
     def teardown(self) -> None:
         try:
@@ -241,10 +242,15 @@ class Replicas(RuleBasedStateMachine):
                 await self._crash(who, lapsed=True)
         await self.stage.lapse_all_but([member.name for member in self.members])
         left: list[Story] = []
+        astray: set[tuple[str, str, int]] = set()
         for number in range(ROUNDS):
             left = [each for each in await read_stories(self.stage.store.url) if not each.ended]
             if not left:
                 return
+            if number % 10 == 9:
+                # There was time to notice what is owned by us and in nobody's memory.
+                before, astray = astray, await self._astray()
+                assert not before & astray, f"in nobody's memory: {before & astray}"
             if number % 20 == 0:
                 # Of those, too, that are suspended because nobody knows what became of a call.
                 for story in left:
@@ -256,6 +262,15 @@ class Replicas(RuleBasedStateMachine):
                 member.catch_up()
             await self.stage.turns(4)
         raise AssertionError(f"stranded: {left}")
+
+    async def _astray(self) -> set[tuple[str, str, int]]:
+        """What is held, by the store, and not by anybody who lives."""
+        replicas = {member.name: member.replica for member in self.members}
+        return {
+            (execution_id, owner, epoch)
+            for execution_id, owner, epoch in await self.stage.held()
+            if owner not in replicas or not replicas[owner].held(ORGANIZATION, execution_id)
+        }
 
     async def _check(self) -> None:
         stories = {each.execution_id: each for each in await read_stories(self.stage.store.url)}

@@ -22,6 +22,17 @@ from support.replicas import StagedStore
 
 ORGANIZATION = "acme"
 
+# A wake-up; beside it an open wait where an agent has to come. Of those that are suspended somebody
+# has to decide.
+_FORGOTTEN = """
+SELECT execution_id, status, wake_at, snapshot FROM execution
+WHERE end_time IS NULL AND owner IS NULL AND status <> 'quarantined' AND (
+    wake_at IS NULL
+    OR wake_at > {now} AND status = 'running' AND snapshot LIKE '%"status":"waiting"%'
+    AND NOT EXISTS (SELECT 1 FROM agent_wait WHERE agent_wait.execution_id = execution.execution_id)
+)
+"""
+
 
 class Stage:
     """The store that all replicas use, and the workflows in it."""
@@ -99,6 +110,21 @@ class Stage:
         """Lets the leases of all others end."""
         names = ", ".join(f"'{name}'" for name in leases)
         await self._run(f"UPDATE lease SET expires_at = 0 WHERE name NOT IN ({names})", {})
+
+    async def check_nothing_forgotten(self) -> None:
+        """Asserts that whatever nobody holds has something that wakes it, at any moment."""
+        query = text(_FORGOTTEN.format(now=self.store.now_sql))
+        async with self.store.reading() as connection:
+            assert not (await connection.execute(query)).all()
+
+    async def held(self) -> Collection[tuple[str, str, int]]:
+        """The open executions that somebody holds, with who holds them, and at which epoch."""
+        query = text(
+            "SELECT execution_id, owner, epoch FROM execution"
+            " WHERE end_time IS NULL AND owner IS NOT NULL"
+        )
+        async with self.store.reading() as connection:
+            return [(row[0], row[1], row[2]) for row in await connection.execute(query)]
 
     async def turns(self, count: int) -> None:
         """Lets the replicas go on while the store answers so often."""
