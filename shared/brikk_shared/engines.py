@@ -29,6 +29,15 @@ _SERVING = {
     # A plan that is kept from when a table was empty reads all of it when it is full.
     "plan_cache_mode": "force_custom_plan",
 }
+# To plan a small batch costs as much as to write it, so its plan is kept. That must do however full
+# the tables are and however large the batch is: by index into tables, by hash from part to part.
+BATCHES = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_nestloop": "off",
+    # What cannot be had without these looks so costly that it would be compiled first.
+    "jit": "off",
+}
 
 
 def join_threads(threads: Iterable[Thread]) -> None:
@@ -86,11 +95,12 @@ def sqlite_engine(path: Path, *, writer: bool, threads: WeakSet[Thread]) -> Asyn
     return engine
 
 
-def postgresql_engine(url: str) -> AsyncEngine:
-    """Give the engine of a service that serves."""
+def postgresql_engine(url: str, *, settings: dict[str, str] | None = None) -> AsyncEngine:
+    """Give the engine of a service that serves; `settings` are the server's, for its sessions."""
 
     async def connect() -> asyncpg.Connection[asyncpg.Record]:
-        return await _connect(url, settings=_IDENTITY | _SERVING, timeout=_COMMAND_TIMEOUT_S)
+        serving = _IDENTITY | _SERVING | (settings or {})
+        return await _connect(url, settings=serving, timeout=_COMMAND_TIMEOUT_S)
 
     return create_async_engine(
         "postgresql+asyncpg://",

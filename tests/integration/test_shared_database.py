@@ -149,13 +149,13 @@ async def test_a_lone_statement_is_a_transaction(postgres_url: str) -> None:
             await database.run_statement(insert, [["c", "a"]])
         assert await count(database) == 2
         # A broken connection is known for one, and those that are as old with it.
-        async with database.transaction(), database.transaction():
-            pass
+        await asyncio.gather(*(database.run_statement(insert, [[each]]) for each in "ef"))
         await _terminate_all(postgres_url)
         with pytest.raises(Unavailable):
             await database.run_statement(insert, [["c"]])
-        await database.run_statement(insert, [["d"]])
-        assert await count(database) == 3
+        await asyncio.gather(*(database.run_statement(insert, [[each]]) for each in "gh"))
+    async with Database(postgres_url, migrations=None) as database:
+        assert await count(database) == 6
 
 
 async def test_updates_at_the_same_time_are_not_lost(database: Database) -> None:

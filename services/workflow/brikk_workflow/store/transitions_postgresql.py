@@ -104,7 +104,7 @@ UPDATE execution SET
     wake_at = CASE WHEN execution.inbox_seq > m.inbox_folded THEN {now} ELSE m.wake_at END,
     inbox_folded = m.inbox_folded, output = m.output, end_time = m.end_time
 FROM {source}
-WHERE execution.execution_id = m.execution_id
+WHERE execution.execution_id = ANY (CAST($1 AS text[])) AND execution.execution_id = m.execution_id
     AND execution.epoch = m.epoch AND execution.seq = m.seq_before
 RETURNING execution.execution_id, execution.inbox_seq
 """
