@@ -26,11 +26,14 @@ def executions_table(executions: Iterable[execution_pb2.WorkflowExecution]) -> T
             _state(each),
             moment(each.create_time),
             between(each.create_time, each.end_time),
+            each.priority,
+            each.retry_of,
             problem(each.error) if each.HasField("error") else "",
         )
         for each in executions
     )
-    return table(("execution", "workflow", "state", "started", "took", "error"), rows)
+    columns = ("execution", "workflow", "state", "started", "took", "priority", "retry of", "error")
+    return table(columns, rows)
 
 
 def steps_table(execution: execution_pb2.WorkflowExecution) -> Table:

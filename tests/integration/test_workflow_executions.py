@@ -335,8 +335,9 @@ async def test_lists_are_paged_newest_first_and_filtered(world: World) -> None:
                 execution_service_pb2.ListExecutionsRequest(
                     page_size=2,
                     page_token=token,
-                    workflow="workflows/one",
-                    state=State.STATE_SUCCEEDED,
+                    filter=execution_service_pb2.ExecutionFilter(
+                        workflow="workflows/one", states=[State.STATE_SUCCEEDED]
+                    ),
                 ),
                 metadata=client.metadata,
             )

@@ -43,7 +43,9 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
 
 async def listed(client: WorkflowClient, state: State.ValueType) -> set[str]:
     answer = await client.executions.ListExecutions(
-        pb.ListExecutionsRequest(state=state), metadata=client.metadata, timeout=20
+        pb.ListExecutionsRequest(filter=pb.ExecutionFilter(states=[state])),
+        metadata=client.metadata,
+        timeout=20,
     )
     assert {each.state for each in answer.executions} <= {state}
     return {each.name for each in answer.executions}

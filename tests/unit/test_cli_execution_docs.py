@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 from typer.main import get_command
 
-from brikk_cli.commands.execution import ExecutionState, app
+from brikk_cli.commands.execution import app
+from brikk_cli.commands.execution_listing import ExecutionState
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "executions.md").read_text()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,9 @@ import typer
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import WATCH_PATIENCE, Services
+from brikk_cli.commands.execution_listing import list_
 from brikk_cli.commands.execution_verbs import cancel, pause, resume, terminate
-from brikk_cli.execution_view import execution_view, executions_table, history_table
+from brikk_cli.execution_view import execution_view, history_table
 from brikk_cli.failures import ExitCode
 from brikk_cli.follow import follow
 from brikk_cli.inputs import read_input
@@ -20,7 +20,6 @@ from brikk_cli.options import (
     ExecutionArgument,
     HomeOption,
     JsonOption,
-    LimitOption,
     resource_name,
 )
 from brikk_cli.render import as_json, console, plain, print_json, show
@@ -37,19 +36,6 @@ RequestIdOption = Annotated[
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Follow it to its end; exit code 1 unless it succeeds.")
 ]
-
-
-class ExecutionState(StrEnum):
-    """Where an execution stands, as people write it."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSED = "paused"
-    QUARANTINED = "quarantined"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TERMINATED = "terminated"
 
 
 @app.command()
@@ -85,20 +71,6 @@ def watch(
     perform(_watch(name, home, json), as_json=json)
 
 
-@app.command("list")
-def list_(
-    workflow: Annotated[str, typer.Option(help="Only executions of this workflow.")] = "",
-    only: Annotated[
-        ExecutionState | None, typer.Option("--state", help="Only executions in this state.")
-    ] = None,
-    limit: LimitOption = 50,
-    home: HomeOption = DEFAULT_HOME,
-    json: JsonOption = False,
-) -> None:
-    """List executions, newest first."""
-    perform(_list(workflow, only, limit, home, json), as_json=json)
-
-
 @app.command("show")
 def show_(
     name: ExecutionArgument,
@@ -131,6 +103,7 @@ def retry(
     perform(_retry(name, workflow, request_id, wait, home, json), as_json=json)
 
 
+app.command("list")(list_)
 for verb in (cancel, pause, resume, terminate):
     app.command()(verb)
 
@@ -186,24 +159,6 @@ async def _watch(name: str, home: Path, json: bool) -> int:
         ended = await follow(services, resource_name("executions", name), console(stderr=True))
     _print(ended, json)
     return 0 if ended.state == execution_pb2.WorkflowExecution.STATE_SUCCEEDED else ExitCode.FAILED
-
-
-async def _list(
-    workflow: str, only: ExecutionState | None, limit: int, home: Path, json: bool
-) -> None:
-    request = execution_service_pb2.ListExecutionsRequest()
-    if workflow:
-        request.workflow = resource_name("workflows", workflow)
-    if only is not None:
-        request.state = execution_pb2.WorkflowExecution.State.Value(f"STATE_{only.name}")
-    async with Services.at(home) as services:
-        executions = await services.pages(
-            services.executions.ListExecutions, request, lambda page: page.executions, limit=limit
-        )
-    if json:
-        print_json({"executions": [as_json(each) for each in executions]})
-    else:
-        show(executions_table(executions))
 
 
 async def _show(name: str, home: Path, json: bool) -> None:

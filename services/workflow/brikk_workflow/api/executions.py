@@ -1,4 +1,4 @@
-"""ExecutionService as a whole, and the methods that read: get, list, follow, wait, history."""
+"""ExecutionService as a whole, and the methods that read one: get, follow, wait, history."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from brikk_shared.call import organization
 from brikk_shared.errors import not_found
 from brikk_shared.pagination import next_token, page_of
 from brikk_workflow.api.execution_messages import (
-    State,
     to_execution,
     to_full_execution,
     to_history_entry,
 )
 from brikk_workflow.api.parts import POLL, Context, id_of
+from brikk_workflow.api.searching import SearchMethods
 from brikk_workflow.api.starting import StartMethods
 from brikk_workflow.api.verbs import VerbMethods
-from brikk_workflow.api.workflows import workflow_id_of
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import ExecutionStatus
 from brikk_workflow.store import executions
 
 HEARTBEAT = timedelta(seconds=15)
@@ -30,7 +28,7 @@ DEFAULT_WAIT = timedelta(seconds=30)
 WATCH_BATCH = 500
 
 
-class ExecutionServicer(StartMethods, VerbMethods):
+class ExecutionServicer(StartMethods, VerbMethods, SearchMethods):
     """All methods, of the executions of the caller's organisation; here, those that read."""
 
     async def GetExecution(
@@ -40,28 +38,6 @@ class ExecutionServicer(StartMethods, VerbMethods):
         if request.view == execution_service_pb2.EXECUTION_VIEW_BASIC:
             return to_execution(await self._read(request.name))
         return await self._read_full(request.name)
-
-    async def ListExecutions(
-        self, request: execution_service_pb2.ListExecutionsRequest, context: Context
-    ) -> execution_service_pb2.ListExecutionsResponse:
-        """Reads a page."""
-        page = page_of(request)
-        async with self._parts.database.reading() as connection:
-            records = await executions.list_executions(
-                connection,
-                organization(),
-                workflow_id=workflow_id_of(request.workflow) if request.workflow else "",
-                status=_to_status(request.state),
-                before=page.cursor,
-                limit=page.size + 1,
-            )
-        shown = records[: page.size]
-        return execution_service_pb2.ListExecutionsResponse(
-            executions=[to_execution(record) for record in shown],
-            next_page_token=(
-                next_token(request, shown[-1].execution_id) if len(records) > page.size else ""
-            ),
-        )
 
     async def WatchExecution(
         self, request: execution_service_pb2.WatchExecutionRequest, context: Context
@@ -138,7 +114,3 @@ class ExecutionServicer(StartMethods, VerbMethods):
             return await executions.list_history(
                 connection, record.execution_id, after=after, limit=limit
             )
-
-
-def _to_status(state: State.ValueType) -> ExecutionStatus | None:
-    return None if not state else ExecutionStatus[State.Name(state).removeprefix("STATE_")]

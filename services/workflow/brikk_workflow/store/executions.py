@@ -11,13 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import ExecutionStatus, StateJson, state_from_json
-from brikk_workflow.store.tables import EXECUTION, HISTORY, STANDING, STEP_OUTPUT
+from brikk_workflow.domain.state import StateJson, state_from_json
+from brikk_workflow.store.tables import EXECUTION, HISTORY, STEP_OUTPUT
 
 Outputs = Mapping[str, Mapping[str, Json]]
 """What steps returned, by step id: always objects."""
-
-_STANDING = (ExecutionStatus.QUEUED, ExecutionStatus.PAUSED, ExecutionStatus.QUARANTINED)
 
 
 async def get_execution(
@@ -40,29 +38,6 @@ async def get_execution_by_request(
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else to_record(row)
-
-
-async def list_executions(
-    connection: AsyncConnection,
-    organization: str,
-    *,
-    workflow_id: str,
-    status: ExecutionStatus | None,
-    before: str,
-    limit: int,
-) -> list[ExecutionRecord]:
-    """Returns executions, newest first, those with ids below `before`; empty filters match all."""
-    query = select(EXECUTION).where(EXECUTION.c.organization == organization)
-    if workflow_id:
-        query = query.where(EXECUTION.c.workflow_id == workflow_id)
-    if status is not None:
-        query = query.where(EXECUTION.c.status == status)
-    if status in _STANDING:
-        query = query.where(STANDING)
-    if before:
-        query = query.where(EXECUTION.c.execution_id < before)
-    rows = await connection.execute(query.order_by(EXECUTION.c.execution_id.desc()).limit(limit))
-    return [to_record(row) for row in rows]
 
 
 async def get_outputs(

@@ -7,8 +7,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 from brikk_shared.types import JsonText, UtcDateTime
 
 METADATA = MetaData()
-STANDING = text("status IN ('queued', 'paused', 'quarantined')")
-"""Of executions that stand still; a query must say it in these words for the index to be used."""
+NOT_SUCCEEDED = text("status <> 'succeeded'")
+"""What people look for by state; a query must say it in these words for the index to be used."""
 
 WORKFLOW = Table(
     "workflow",
@@ -70,8 +70,14 @@ EXECUTION = Table(
     Column("queue_rank", Integer),
     # The hash of its newest history row; NULL when none was chained.
     Column("head", LargeBinary),
-    Index("execution_by_organization", "organization", "execution_id"),
-    Index("execution_by_workflow", "organization", "workflow_id", "execution_id"),
+    Index("execution_by_time", "organization", "create_time", "execution_id"),
+    Index(
+        "execution_by_workflow_and_time",
+        "organization",
+        "workflow_id",
+        "create_time",
+        "execution_id",
+    ),
     Index("execution_by_request", "organization", "request_id", unique=True),
     Index(
         "execution_open",
@@ -125,14 +131,29 @@ EXECUTION = Table(
         postgresql_where=text("end_time IS NOT NULL"),
         sqlite_where=text("end_time IS NOT NULL"),
     ),
-    # For people who look for those that wait for a place or for somebody: few among many.
+    # For people who look for those under way, or in need of them: few among many that succeeded.
     Index(
-        "execution_standing",
+        "execution_by_state",
         "organization",
+        "status",
+        "create_time",
         "execution_id",
-        postgresql_where=STANDING,
-        sqlite_where=STANDING,
+        postgresql_where=NOT_SUCCEEDED,
+        sqlite_where=NOT_SUCCEEDED,
     ),
+)
+
+# Executions by label, an index such as neither store has: triggers keep it, so that whoever writes
+# executions need not, and those without labels cost nothing.
+EXECUTION_LABEL = Table(
+    "execution_label",
+    METADATA,
+    Column("organization", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("create_time", UtcDateTime, primary_key=True, autoincrement=False),
+    Column("execution_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 # What steps returned: apart from the snapshot, so that a transition never rewrites payloads.

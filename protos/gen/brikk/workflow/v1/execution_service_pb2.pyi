@@ -12,6 +12,7 @@ import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.struct_pb2
+import google.protobuf.timestamp_pb2
 import sys
 import typing
 
@@ -140,27 +141,107 @@ class ListExecutionsRequest(google.protobuf.message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
-    WORKFLOW_FIELD_NUMBER: builtins.int
-    STATE_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """Most executions to return: 50 when unset, 500 at most."""
     page_token: builtins.str
     """The next_page_token of the page before."""
-    workflow: builtins.str
-    """Only executions of this workflow: `workflows/{workflow}`."""
-    state: brikk.workflow.v1.execution_pb2.WorkflowExecution.State.ValueType
-    """Only executions in this state."""
+    @property
+    def filter(self) -> Global___ExecutionFilter:
+        """Only these."""
+
     def __init__(
         self,
         *,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
-        workflow: builtins.str = ...,
-        state: brikk.workflow.v1.execution_pb2.WorkflowExecution.State.ValueType = ...,
+        filter: Global___ExecutionFilter | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state", "workflow", b"workflow"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
 Global___ListExecutionsRequest: typing_extensions.TypeAlias = ListExecutionsRequest
+
+@typing.final
+class ExecutionFilter(google.protobuf.message.Message):
+    """Which executions are meant: all that is set must hold."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    EXECUTIONS_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    LABEL_SELECTOR_FIELD_NUMBER: builtins.int
+    CREATE_SINCE_FIELD_NUMBER: builtins.int
+    CREATE_UNTIL_FIELD_NUMBER: builtins.int
+    END_SINCE_FIELD_NUMBER: builtins.int
+    END_UNTIL_FIELD_NUMBER: builtins.int
+    workflow: builtins.str
+    """Those of this workflow, in any version: `workflows/{workflow}`."""
+    label_selector: builtins.str
+    """Those whose labels match, in the syntax of Kubernetes: `team=a,tier!=b,region in (eu,us),!trial`."""
+    @property
+    def executions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """These: `executions/{execution}`, at most 1,000."""
+
+    @property
+    def states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[brikk.workflow.v1.execution_pb2.WorkflowExecution.State.ValueType]:
+        """Those in one of these states."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Those with all of these labels; at most 32."""
+
+    @property
+    def create_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Those accepted at this time or later."""
+
+    @property
+    def create_until(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Those accepted before this time."""
+
+    @property
+    def end_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Those that ended at this time or later."""
+
+    @property
+    def end_until(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Those that ended before this time."""
+
+    def __init__(
+        self,
+        *,
+        executions: collections.abc.Iterable[builtins.str] | None = ...,
+        workflow: builtins.str = ...,
+        states: collections.abc.Iterable[brikk.workflow.v1.execution_pb2.WorkflowExecution.State.ValueType] | None = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        label_selector: builtins.str = ...,
+        create_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        create_until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_since", b"create_since", "create_until", b"create_until", "end_since", b"end_since", "end_until", b"end_until"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_since", b"create_since", "create_until", b"create_until", "end_since", b"end_since", "end_until", b"end_until", "executions", b"executions", "label_selector", b"label_selector", "labels", b"labels", "states", b"states", "workflow", b"workflow"]) -> None: ...
+
+Global___ExecutionFilter: typing_extensions.TypeAlias = ExecutionFilter
 
 @typing.final
 class ListExecutionsResponse(google.protobuf.message.Message):
