@@ -50,6 +50,9 @@ T = TypeVar("T")
 Build = Callable[[S, "Application"], Awaitable[None]]
 """A service's composition root: enters resources, adds loops, mounts servicers."""
 
+_YOUNG = 20_000
+"""New objects before the collector looks for cycles among them: calls leave hardly any."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -237,6 +240,7 @@ async def _serve(settings: S, build: Build[S]) -> None:
         # What start-up made lives as long as the process: the collector need not look at it.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_YOUNG)
         _log.info("serving", grpc=service.address, http=service.http_address)
         await stopping.wait()
         _log.info("stopping")
