@@ -8,7 +8,7 @@ from datetime import datetime
 from brikk.event.v1.event_pb2 import Event
 from brikk_shared.errors import BrikkError
 from brikk_shared.ids import new_id
-from brikk_shared.structs import to_struct
+from brikk_shared.structs import fill_struct
 from brikk_shared.types import to_microseconds
 from brikk_shared.validator import validate
 
@@ -37,8 +37,8 @@ def make_event(
         organization=organization,
         sequence=sequence,
         traceparent=traceparent,
-        data=to_struct(data),
     )
+    fill_struct(event.data, data, field="data")
     event.time.seconds, microseconds = divmod(to_microseconds(time), 1_000_000)
     event.time.nanos = microseconds * 1000
     return event

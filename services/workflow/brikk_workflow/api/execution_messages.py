@@ -19,6 +19,7 @@ from brikk_workflow.domain.state import ExecutionStatus
 
 State = execution_pb2.WorkflowExecution.State
 """Where an execution stands, as the contract numbers it."""
+_STATES = {status: State.Value(f"STATE_{status.name}") for status in ExecutionStatus}
 
 
 def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
@@ -29,7 +30,7 @@ def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
     return execution_pb2.WorkflowExecution(
         name=f"executions/{record.execution_id}",
         workflow_version=f"workflows/{record.workflow_id}/versions/{record.version}",
-        state=State.Value(f"STATE_{state.status.name}"),
+        state=_STATES[state.status],
         requested_transition=execution_pb2.WorkflowExecution.Transition.Value(
             f"TRANSITION_{transition.upper() or 'UNSPECIFIED'}"
         ),

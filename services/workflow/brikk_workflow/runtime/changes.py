@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,14 +18,17 @@ class Changes:
     def __init__(self) -> None:
         self._followers: defaultdict[str, set[Subscription]] = defaultdict(set)
 
-    def notify(self, record: ExecutionRecord) -> None:
-        """Wakes those who follow every step, and at the end everybody."""
-        ended = record.state.status.terminal
-        for follower in self._followers.get(record.execution_id, ()):
-            if ended:
-                follower.ended = record
-            if ended or not follower.only_the_end:
+    def moved(self, execution_id: str) -> None:
+        """Wakes those who follow every step."""
+        for follower in self._followers.get(execution_id, ()):
+            if not follower.only_the_end:
                 follower.woken.set()
+
+    def ended(self, record: ExecutionRecord) -> None:
+        """Wakes everybody."""
+        for follower in self._followers.get(record.execution_id, ()):
+            follower.ended = record
+            follower.woken.set()
 
     @contextmanager
     def subscribe(self, execution_id: str, *, only_the_end: bool = False) -> Iterator[Subscription]:
@@ -51,7 +54,10 @@ class Subscription:
 
     async def changed(self, timeout: timedelta) -> None:
         """Returns when something has happened since the last return, or after the timeout."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout.total_seconds()):
-                await self.woken.wait()
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(timeout.total_seconds(), self.woken.set)
+        try:
+            await self.woken.wait()
+        finally:
+            alarm.cancel()
         self.woken.clear()

@@ -219,8 +219,10 @@ class Run:
         self._output = decision.output
         self._folded = folded
         self._engine.outbox.wake()
-        self._engine.changes.notify(self.record)
-        if self._state.status.terminal:
+        if not self._state.status.terminal:
+            self._engine.changes.moved(self.execution_id)
+        else:
+            self._engine.changes.ended(self.record)
             self._engine.metrics.executions.labels(self._state.status).inc()
         self._carry_out(decision.commands, candidates)
         if self._state.status is ExecutionStatus.QUARANTINED is not before.status:
