@@ -218,7 +218,7 @@ async def test_a_heartbeat_that_is_late_does_not_set_back_a_newer_one(parts: Par
         )
         async with parts.database.transaction() as connection:
             await parts.store.advance(connection)
-            await parts.store.renew(connection, [renewal], {})
+            await parts.store.renew(connection, [renewal])
     stored = await parts.stored()
     assert stored is not None
     assert stored.load == Load(in_flight=2)

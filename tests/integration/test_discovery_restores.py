@@ -119,7 +119,7 @@ class Replica:
                 beat_time=now,
                 expire_time=now + TERMS.expire_after,
             )
-            await self.store.renew(connection, [beat], {})
+            await self.store.renew(connection, [beat])
 
     async def lose(self, agent_id: str, revision: int) -> None:
         """Do to the store what restoring a copy does that was made before an agent came."""

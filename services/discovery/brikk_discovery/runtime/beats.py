@@ -164,12 +164,7 @@ class Beats:
             _, now = await self._store.advance(connection)
             self._ahead = now - self._clock.now()
             renewals = list(self._renewals(batch, now))
-            changed = await self._store.changed_by(connection, renewals)
-            revisions: dict[AgentKey, int] = {}
-            if changed:
-                last, _ = await self._store.advance(connection, len(changed))
-                revisions = dict(zip(changed, range(last, 0, -1), strict=False))
-            await self._store.renew(connection, renewals, revisions)
+            changed = await self._store.renew(connection, renewals)
             agents = await self._store.read(connection, changed) if changed else {}
         for agent in agents.values():
             self._registry.put(agent)

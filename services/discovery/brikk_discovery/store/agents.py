@@ -247,26 +247,26 @@ class AgentStore:
         params = batch_params(self._dialect, _KEY, [key._asdict() for key in keys])
         await connection.execute(self._delete, params)
 
-    async def changed_by(
+    async def renew(
         self, connection: AsyncConnection, renewals: Sequence[Renewal]
     ) -> list[AgentKey]:
-        """Tell which agents heartbeats change more of than times and loads."""
-        params = batch_params(self._dialect, _RENEWAL, [_renewal(item) for item in renewals])
-        rows = await connection.execute(self._changed, params)
-        return [AgentKey(row.organization, row.agent_id) for row in rows]
-
-    async def renew(
-        self,
-        connection: AsyncConnection,
-        renewals: Sequence[Renewal],
-        revisions: Mapping[AgentKey, int],
-    ) -> None:
         """Write heartbeats. Those of leases that are gone or superseded change nothing.
 
-        Who was silent is so no more. Those that `changed_by` told are given new revisions.
+        Who was silent is so no more. Agents of which more changes than times and loads are given
+        new revisions, and returned.
         """
-        rows = [_renewal(item) | {"revision": revisions.get(item.key)} for item in renewals]
-        await connection.execute(self._renew, batch_params(self._dialect, _RENEWAL, rows))
+        rows = [_renewal(item) for item in renewals]
+        params = batch_params(self._dialect, _RENEWAL, rows)
+        found = await connection.execute(self._changed, params)
+        changed = [AgentKey(row.organization, row.agent_id) for row in found]
+        if changed:
+            last, _ = await self.advance(connection, len(changed))
+            revisions = dict(zip(changed, range(last, 0, -1), strict=False))
+            for item, row in zip(renewals, rows, strict=True):
+                row["revision"] = revisions.get(item.key)
+            params = batch_params(self._dialect, _RENEWAL, rows)
+        await connection.execute(self._renew, params)
+        return changed
 
     async def beats_since(self, connection: AsyncConnection, turn: int) -> list[Renewal]:
         """Read the last heartbeats of agents of which the last was written after a turn."""
