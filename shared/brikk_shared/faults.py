@@ -11,6 +11,7 @@ POINTS: Final = frozenset(
         "commit.before",  # a group commit has written its batch and not yet committed it
         "commit.after",  # it has committed, and nobody has been told
         "outbox.published",  # a receiver has taken a batch that still lies in the outbox
+        "archive.written",  # a file is durable whose executions still lie in the store
     }
 )
 

@@ -34,7 +34,7 @@ _WELL_KNOWN_JSON = {
     "google.protobuf.Value",
     "google.protobuf.ListValue",
 }
-_READING = ("Get", "List", "Resolve", "Search", "Watch", "Wait", "Validate")
+_READING = ("Get", "Export", "List", "Resolve", "Search", "Watch", "Wait", "Validate")
 
 
 def _methods() -> list[MethodDescriptor]:

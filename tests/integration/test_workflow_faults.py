@@ -90,7 +90,8 @@ async def test_killed_at_every_point_in_turn(tmp_path: Path, database_url: str) 
         }
         async with world.process(**addresses) as service:
             await service.client.create(WORKFLOW)
-        for fault in (f"{point}:{time}" for point in sorted(faults.POINTS) for time in TIMES):
+        points = sorted(faults.POINTS - {"archive.written"})
+        for fault in (f"{point}:{time}" for point in points for time in TIMES):
             await let_leases_end(database_url)
             async with world.process(fault=fault, **addresses) as service:
                 await asyncio.gather(*(starts.until_death(service) for _ in range(AT_ONCE)))

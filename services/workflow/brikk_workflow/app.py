@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from contextlib import aclosing
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from brikk_shared.relays import relayed_outbox
 from brikk_shared.selection import Selector
 from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
+from brikk_workflow.api.finished import Finished
 from brikk_workflow.api.parts import Parts
 from brikk_workflow.api.workflows import WorkflowServicer
 from brikk_workflow.clients.agents import AgentCaller
@@ -36,10 +38,12 @@ from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
+from brikk_workflow.runtime.retention import Retention
 from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings
+from brikk_workflow.store.archive import Archive
 from brikk_workflow.store.ownership import REPLICA
 from brikk_workflow.store.transition_writer import TransitionWriter
 from brikk_workflow.store.transitions import keys
@@ -121,12 +125,29 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         max_owned=settings.max_owned,
         max_running=settings.max_running,
     )
+    finished = Finished(
+        max_bytes=settings.cache_bytes, clock=app.clock, registry=app.telemetry.registry
+    )
+
+    def removed(execution_ids: Collection[str]) -> None:
+        metrics.removed.inc(len(execution_ids))
+        finished.forget(execution_ids)
+
+    retention = Retention(
+        database,
+        leases,
+        keep=settings.retention,
+        archive=None if settings.archive_dir is None else Archive(settings.archive_dir),
+        removed=removed,
+        clock=clock,
+    )
     app.loop("commits", commits.run)
     app.loop("timers", engine.timers.run)
     app.loop("watch of discovery", watch.run)
     app.loop("disused capabilities", watch.tidy)
     app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)
     app.loop("waiting room", waiting.run)
+    app.loop("retention", retention.run)
     for name, loop in replica.loops().items():
         app.loop(name, loop)
     app.on_drain(replica.drain)
@@ -145,6 +166,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
                 definitions=definitions,
                 replica=replica,
                 changes=changes,
+                finished=finished,
             )
         ),
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],

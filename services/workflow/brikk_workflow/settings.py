@@ -68,3 +68,16 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         timedelta(seconds=5),
         description="How often steps without an agent look for one, should they not be told.",
     )
+    retention: Duration = Field(
+        timedelta(days=30),
+        ge=timedelta(days=1),
+        description="How long ended executions are kept; they leave on the next day (in UTC).",
+    )
+    archive_dir: Path | None = Field(
+        None, description="Folder for executions that leave; unset, nothing is kept of them."
+    )
+    cache_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="Memory for answers about ended executions, which are read again and again.",
+    )

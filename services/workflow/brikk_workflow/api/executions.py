@@ -1,25 +1,23 @@
-"""ExecutionService as a whole, and the methods that read one: get, follow, wait, history."""
+"""ExecutionService as a whole, and the methods that read one: get, follow, wait."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_shared.call import organization
 from brikk_shared.errors import not_found
-from brikk_shared.pagination import next_token, page_of
 from brikk_workflow.api.execution_messages import (
     to_execution,
     to_full_execution,
     to_history_entry,
 )
+from brikk_workflow.api.history import HistoryMethods
 from brikk_workflow.api.parts import POLL, Context, id_of
 from brikk_workflow.api.searching import SearchMethods
 from brikk_workflow.api.starting import StartMethods
 from brikk_workflow.api.verbs import VerbMethods
-from brikk_workflow.domain.decision import HistoryEntry
-from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.store import executions
 
 HEARTBEAT = timedelta(seconds=15)
@@ -28,7 +26,7 @@ DEFAULT_WAIT = timedelta(seconds=30)
 WATCH_BATCH = 500
 
 
-class ExecutionServicer(StartMethods, VerbMethods, SearchMethods):
+class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, HistoryMethods):
     """All methods, of the executions of the caller's organisation; here, those that read."""
 
     async def GetExecution(
@@ -37,7 +35,7 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods):
         """Reads one."""
         if request.view == execution_service_pb2.EXECUTION_VIEW_BASIC:
             return to_execution(await self._read(request.name))
-        return await self._read_full(request.name)
+        return await self._show(request.name)
 
     async def WatchExecution(
         self, request: execution_service_pb2.WatchExecutionRequest, context: Context
@@ -71,24 +69,14 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods):
         record = await self._until_ended(id_of(request.name), timeout)
         if request.view == execution_service_pb2.EXECUTION_VIEW_BASIC:
             return to_execution(record)
-        return await self._read_full(request.name)
+        return await self._show(request.name)
 
-    async def ListHistory(
-        self, request: execution_service_pb2.ListHistoryRequest, context: Context
-    ) -> execution_service_pb2.ListHistoryResponse:
-        """Reads a page of history."""
-        page = page_of(request, default=200, cap=1000)
-        record = await self._read(request.parent)
-        # A forged cursor that is no number starts at the beginning.
-        after = int(page.cursor) if page.cursor.isdecimal() and len(page.cursor) < 19 else 0
-        entries = await self._history(record, after=after, limit=page.size + 1)
-        shown = entries[: page.size]
-        return execution_service_pb2.ListHistoryResponse(
-            entries=[to_history_entry(entry) for entry in shown],
-            next_page_token=(
-                next_token(request, str(shown[-1].sequence)) if len(entries) > page.size else ""
-            ),
-        )
+    async def _show(self, name: str) -> execution_pb2.WorkflowExecution:
+        async def load() -> tuple[execution_pb2.WorkflowExecution, bool]:
+            execution = await self._read_full(name)
+            return execution, execution.HasField("end_time")
+
+        return await self._parts.finished.answer(id_of(name), "full", load)
 
     async def _read_full(
         self, name: str, *, with_input: bool = True
@@ -104,13 +92,3 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods):
         return to_full_execution(
             record, workflow, outputs[record.execution_id], with_input=with_input
         )
-
-    async def _history(
-        self, record: ExecutionRecord, *, after: int, limit: int
-    ) -> Sequence[HistoryEntry]:
-        if after >= record.state.sequence:
-            return ()
-        async with self._parts.database.reading() as connection:
-            return await executions.list_history(
-                connection, record.execution_id, after=after, limit=limit
-            )

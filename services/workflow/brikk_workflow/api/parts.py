@@ -13,6 +13,7 @@ from brikk_shared.call import organization
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
+from brikk_workflow.api.finished import Finished
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
@@ -34,6 +35,7 @@ class Parts:
     definitions: Definitions
     replica: Replica
     changes: Changes
+    finished: Finished
 
 
 class Methods(ExecutionServiceServicer):

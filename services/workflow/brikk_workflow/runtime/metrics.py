@@ -80,6 +80,11 @@ class Metrics:
             "Executions set aside because this program cannot read them, or has no workflow for.",
             registry=registry,
         )
+        self.removed = Counter(
+            "brikk_workflow_executions_removed",
+            "Executions that were removed, their time being over.",
+            registry=registry,
+        )
         self.held = Gauge(
             "brikk_workflow_executions_held", "Executions in memory here.", registry=registry
         )

@@ -522,3 +522,39 @@ class ListHistoryResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]) -> None: ...
 
 Global___ListHistoryResponse: typing_extensions.TypeAlias = ListHistoryResponse
+
+@typing.final
+class ExportHistoryRequest(google.protobuf.message.Message):
+    """Asks for an execution with its history, as a file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___ExportHistoryRequest: typing_extensions.TypeAlias = ExportHistoryRequest
+
+@typing.final
+class ExportHistoryResponse(google.protobuf.message.Message):
+    """A part of the file."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """At most 64 KiB, which begin and end anywhere."""
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
+
+Global___ExportHistoryResponse: typing_extensions.TypeAlias = ExportHistoryResponse

@@ -91,6 +91,11 @@ class ExecutionServiceStub(object):
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryResponse.FromString,
                 _registered_method=True)
+        self.ExportHistory = channel.unary_stream(
+                '/brikk.workflow.v1.ExecutionService/ExportHistory',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer(object):
@@ -181,6 +186,14 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportHistory(self, request, context):
+        """Streams an execution as it stands, with its history, its input and its outputs, as a file that can be verified without any service: its entries are chained
+        by hashes. The parts put together are lines of JSON, in the form of docs/history.md.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -238,6 +251,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.ListHistory,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryResponse.SerializeToString,
+            ),
+            'ExportHistory': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportHistory,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -538,6 +556,33 @@ class ExecutionService(object):
             '/brikk.workflow.v1.ExecutionService/ListHistory',
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/ExportHistory',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

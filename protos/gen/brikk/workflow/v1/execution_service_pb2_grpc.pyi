@@ -202,7 +202,23 @@ _ExecutionServiceListHistoryType = typing_extensions.TypeVar(
     ],
 )
 
-class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceListHistoryType]):
+_ExecutionServiceExportHistoryType = typing_extensions.TypeVar(
+    '_ExecutionServiceExportHistoryType',
+    grpc.UnaryStreamMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
+    ],
+)
+
+class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType]):
     """The executions of an organisation."""
 
     @typing.overload
@@ -250,6 +266,10 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.ListHistoryRequest,
             brikk.workflow.v1.execution_service_pb2.ListHistoryResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+            brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -299,6 +319,10 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
             brikk.workflow.v1.execution_service_pb2.ListHistoryRequest,
             brikk.workflow.v1.execution_service_pb2.ListHistoryResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+            brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     StartExecution: _ExecutionServiceStartExecutionType
@@ -346,6 +370,11 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
     ListHistory: _ExecutionServiceListHistoryType
     """Lists the history of an execution, oldest first."""
 
+    ExportHistory: _ExecutionServiceExportHistoryType
+    """Streams an execution as it stands, with its history, its input and its outputs, as a file that can be verified without any service: its entries are chained
+    by hashes. The parts put together are lines of JSON, in the form of docs/history.md.
+    """
+
 ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.execution_service_pb2.StartExecutionRequest,
@@ -390,6 +419,10 @@ ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.execution_service_pb2.ListHistoryRequest,
         brikk.workflow.v1.execution_service_pb2.ListHistoryResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+        brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
     ],
 ]
 
@@ -495,5 +528,15 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.workflow.v1.execution_service_pb2.ListHistoryResponse, collections.abc.Awaitable[brikk.workflow.v1.execution_service_pb2.ListHistoryResponse]]:
         """Lists the history of an execution, oldest first."""
+
+    @abc.abstractmethod
+    def ExportHistory(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse], collections.abc.AsyncIterator[brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse]]:
+        """Streams an execution as it stands, with its history, its input and its outputs, as a file that can be verified without any service: its entries are chained
+        by hashes. The parts put together are lines of JSON, in the form of docs/history.md.
+        """
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
