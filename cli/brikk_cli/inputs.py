@@ -1,4 +1,4 @@
-"""What users hand to commands: files, stdin, and JSON inputs of executions."""
+"""What users hand to commands: files, stdin, and JSON inputs and outputs of executions."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ def read_file(file: Path) -> bytes:
         raise _refused(f"{file}: {error.strerror}") from None
 
 
-def read_input(file: Path | None, text: str | None) -> Struct:
-    """The input that a file (`-` for stdin) or a text holds; empty when there is neither.
+def read_input(file: Path | None, text: str | None, *, what: str = "input") -> Struct:
+    """The object that a file (`-` for stdin) or a text holds; empty when there is neither.
+
+    `what` it is: the options are --WHAT and --WHAT-json.
 
     Raises CommandError when both are given, or what is given is not a JSON object.
     """
     if file is not None and text is not None:
-        raise _refused("give --input or --input-json, not both")
+        raise _refused(f"give --{what} or --{what}-json, not both")
     if file is not None:
-        return parse_input(read_file(file), str(file))
+        return parse_input(read_file(file), str(file), what=what)
     if text is not None:
-        return parse_input(os.fsencode(text), "--input-json")
+        return parse_input(os.fsencode(text), f"--{what}-json", what=what)
     return Struct()
 
 
-def parse_input(content: bytes, where: str) -> Struct:
+def parse_input(content: bytes, where: str, *, what: str = "input") -> Struct:
     """A JSON object as a Struct; `where` names its source in the CommandError raised otherwise."""
     try:
         document = json.loads(content)
@@ -47,11 +49,11 @@ def parse_input(content: bytes, where: str) -> Struct:
     except UnicodeDecodeError as error:
         raise _refused(f"{where}: not UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise _refused(f"{where}: the input is nested too deeply") from None
+        raise _refused(f"{where}: the {what} is nested too deeply") from None
     if not isinstance(document, dict):
-        raise _refused(f"{where}: the input must be a JSON object")
+        raise _refused(f"{where}: the {what} must be a JSON object")
     try:
-        return to_struct(document, field="input")
+        return to_struct(document, field=what)
     except InvalidArgument as error:
         raise _refused(f"{where}: {describe(error)}") from None
 

@@ -90,6 +90,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         executions.ResumeExecutionRequest(name=execution),
         executions.TerminateExecutionRequest(name=execution),
         executions.RetryExecutionRequest(name=execution),
+        executions.SkipStepRequest(name=execution, step="only"),
         executions.ListHistoryRequest(parent=execution),
         webhook_request(),
         webhooks.GetWebhookRequest(name=hook),

@@ -24,6 +24,7 @@ from brikk_workflow.domain.decision import (
     HistoryEntry,
     PauseRequested,
     ResumeRequested,
+    SkipRequested,
     Suspended,
     TimerFired,
     Values,
@@ -48,6 +49,7 @@ RESOLUTIONS = {
     "step.waiting",
     "step.failed",
     "step.cancelled",
+    "step.skipped",
 }
 HOLDS: list[Event] = [
     PauseRequested(),
@@ -91,7 +93,7 @@ class World:
 
     def event(self) -> Event:
         """Something that may happen now: also late, also again, also to nobody."""
-        kinds = ["answer", "answer", "answer", "again", "time", "other", "hold", "hold"]
+        kinds = ["answer", "answer", "answer", "again", "time", "other", "hold", "hold", "skip"]
         kind = self.draw(st.sampled_from(kinds))
         if kind == "answer" and self.ordered:
             call = self.ordered[self.draw(st.sampled_from(sorted(self.ordered)))]
@@ -102,6 +104,11 @@ class World:
             return self.draw(st.sampled_from(self.told))
         if kind == "hold":
             return self.draw(st.sampled_from(HOLDS))
+        if kind == "skip":
+            step_id = self.draw(st.sampled_from([*sorted(self.workflow.steps), "nobody"]))
+            given: dict[str, Json] = {"of": "hand"}
+            output = given if self.draw(st.booleans()) else None
+            return SkipRequested(step_id=step_id, output=output, by="users/x")
         if kind == "other":
             capability = self.draw(st.sampled_from(["c.one", "c.two"]))
             others: list[Event] = [
@@ -259,7 +266,8 @@ class World:
             if entry.type in ("step.attempt_started", "step.skipped"):
                 waits_for = set(self.workflow.steps[entry.step_id].step.after)
                 assert waits_for <= done, "began before what it waits for"
-                assert entry.step_id not in flying | done
+                asked = entry.type == "step.skipped" and entry.attributes
+                assert entry.step_id not in (done if asked else flying | done)
             if entry.type == "step.attempt_started":
                 flying.add(entry.step_id)
             if entry.type in RESOLUTIONS:

@@ -11,7 +11,7 @@ from support.workflows import State, WorkflowClient
 Execution = execution_pb2.WorkflowExecution
 
 
-async def ask(client: WorkflowClient, verb: str, name: str, **more: str) -> Execution:
+async def ask(client: WorkflowClient, verb: str, name: str, **more: object) -> Execution:
     """Calls the RPC of a verb."""
     request = getattr(pb, f"{verb}Request")(name=name, **more)
     call: Callable[..., Awaitable[Execution]] = getattr(client.executions, verb)

@@ -6,19 +6,29 @@ from datetime import timedelta
 
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import adopt
-from brikk_workflow.domain.decision import Admitted, Call, Decision, TerminateRequested, Values
+from brikk_workflow.domain.decision import (
+    Admitted,
+    Call,
+    Decision,
+    SkipRequested,
+    TerminateRequested,
+    Values,
+)
 from brikk_workflow.domain.state import ExecutionStatus, StepStatus
 from support.play import CHAIN, JOIN, NOW, WRONG, Play, compiled
 
 LATER = NOW + timedelta(hours=1)
 
 
-def retried(play: Play, workflow: CompiledWorkflow, *, queued: bool = False) -> Decision:
+def retried(
+    play: Play, workflow: CompiledWorkflow, *, from_step: str = "", queued: bool = False
+) -> Decision:
     return adopt(
         workflow,
         retry_of="e1",
         definition=play.workflow.definition,
         state=play.state,
+        from_step=from_step,
         values=Values(execution="e2", input=play.input, outputs=play.outputs),
         now=LATER,
         random=lambda: 0.5,
@@ -120,3 +130,25 @@ def test_a_retry_may_have_to_wait_for_a_place() -> None:
     play.take(decision)
     play.tell(Admitted())
     assert play.calls().keys() == {"b"}
+
+
+def test_from_a_step_on_everything_is_done_again_and_what_was_before_it_is_kept() -> None:
+    play = Play(compiled(JOIN))
+    for step in ("a", "b", "c"):
+        play.tell(play.succeeded(step))
+    assert play.status() is ExecutionStatus.SUCCEEDED
+    decision = retried(play, play.workflow, from_step="b")
+    assert called(decision) == {"b"}
+    assert set(decision.state.steps) == {"a", "b"}
+    assert decision.history[0].attributes["from_step"] == "b"
+
+
+def test_the_output_that_was_given_for_a_skipped_step_is_kept() -> None:
+    play = Play(compiled(CHAIN), {"text": "hi"})
+    play.tell(SkipRequested(step_id="a", output={"text": "HE"}))
+    play.tell(play.failed("b", WRONG))
+    decision = retried(play, play.workflow)
+    (call,) = decision.commands
+    assert isinstance(call, Call)
+    assert call.input == {"text": "HE!"}
+    assert decision.outputs == {"a": {"text": "HE"}}

@@ -10,7 +10,7 @@ import typer
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import WATCH_PATIENCE, Services
 from brikk_cli.commands.execution_listing import list_
-from brikk_cli.commands.execution_verbs import cancel, pause, resume, terminate
+from brikk_cli.commands.execution_verbs import cancel, pause, resume, skip, terminate
 from brikk_cli.execution_view import execution_view, history_table
 from brikk_cli.failures import ExitCode
 from brikk_cli.follow import follow
@@ -94,17 +94,26 @@ def retry(
             "the version that failed when not given."
         ),
     ] = "",
+    from_step: Annotated[
+        str, typer.Option("--from", help="Step to begin with; what was not done when not given.")
+    ] = "",
     request_id: RequestIdOption = "",
     wait: WaitOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Start an execution in place of one that ended badly; it keeps what was done there."""
-    perform(_retry(name, workflow, request_id, wait, home, json), as_json=json)
+    """Start an execution in place of one that ended; it keeps what was done there."""
+    request = execution_service_pb2.RetryExecutionRequest(
+        name=resource_name("executions", name),
+        workflow=resource_name("workflows", workflow) if workflow else "",
+        from_step=from_step,
+        request_id=request_id or new_id(),
+    )
+    perform(_retry(request, wait, home, json), as_json=json)
 
 
 app.command("list")(list_)
-for verb in (cancel, pause, resume, terminate):
+for verb in (cancel, pause, resume, skip, terminate):
     app.command()(verb)
 
 
@@ -130,13 +139,8 @@ async def _start(
 
 
 async def _retry(
-    name: str, workflow: str, request_id: str, wait: bool, home: Path, json: bool
+    request: execution_service_pb2.RetryExecutionRequest, wait: bool, home: Path, json: bool
 ) -> int:
-    request = execution_service_pb2.RetryExecutionRequest(
-        name=resource_name("executions", name),
-        workflow=resource_name("workflows", workflow) if workflow else "",
-        request_id=request_id or new_id(),
-    )
     async with Services.at(home) as services:
         started = await services.call(services.executions.RetryExecution, request)
     return await _started(started, wait, home, json)

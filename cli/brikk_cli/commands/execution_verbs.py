@@ -1,4 +1,4 @@
-"""`brikk execution cancel`, `pause`, `resume` and `terminate`: what people ask of a run."""
+"""`brikk execution cancel`, `pause`, `resume`, `skip` and `terminate`: what is asked of a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_cli.client import Services
 from brikk_cli.execution_view import state_line
+from brikk_cli.inputs import read_input
 from brikk_cli.options import (
     DEFAULT_HOME,
     ExecutionArgument,
@@ -65,6 +66,29 @@ def terminate(
     """Ask for the end of an execution at once, whatever state it is in."""
     request = pb.TerminateExecutionRequest(name=_full(name), reason=reason, request_id=new_id())
     _ask(lambda to: to.call(to.executions.TerminateExecution, request), home, json)
+
+
+def skip(
+    name: ExecutionArgument,
+    step: Annotated[str, typer.Argument(help="ID of the step.")],
+    output_file: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="JSON file with its output; - is stdin."),
+    ] = None,
+    output_json: Annotated[str | None, typer.Option(help="Its output itself, as JSON.")] = None,
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Ask an execution to do without a step under way; those after it go on."""
+    request = pb.SkipStepRequest(name=_full(name), step=step, reason=reason, request_id=new_id())
+
+    async def ask(to: Services) -> execution_pb2.WorkflowExecution:
+        if output_file is not None or output_json is not None:
+            request.output.CopyFrom(read_input(output_file, output_json, what="output"))
+        return await to.call(to.executions.SkipStep, request)
+
+    _ask(ask, home, json)
 
 
 def _full(name: str) -> str:

@@ -1,4 +1,4 @@
-"""How executions begin: from a workflow, or in place of one that ended without success."""
+"""How executions begin: from a workflow, or in place of one that ended."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class StartMethods(Methods):
         self, request: pb.RetryExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
         """Begins one that goes on with the results of an old one."""
-        old = await self._retried(request.name)
+        old = await self._retried(request.name, request.from_step)
         status = old.record.state.status
-        if not status.terminal or status is ExecutionStatus.SUCCEEDED:
+        if not status.terminal or (status is ExecutionStatus.SUCCEEDED and not old.from_step):
             raise FailedPrecondition(
                 Reason.WRONG_STATE,
                 f"{request.name} is {status.name}; one is retried once it has FAILED or was "
-                "CANCELLED or TERMINATED",
+                "CANCELLED or TERMINATED, or from_step says which of its steps to do again",
                 metadata={"resource": request.name, "state": status.name},
             )
         return to_execution(await self._begin(lambda: self._retry_order(request, old)))
@@ -75,7 +75,7 @@ class StartMethods(Methods):
         _check(order)
         return order
 
-    async def _retried(self, name: str) -> Retried:
+    async def _retried(self, name: str, from_step: str) -> Retried:
         """Returns an execution with what it ran and what its steps returned."""
         record = await self._read(name)
         async with self._parts.database.reading() as connection:
@@ -84,7 +84,10 @@ class StartMethods(Methods):
             record.organization, record.workflow_id, record.version
         )
         return Retried(
-            record=record, definition=ran.definition, outputs=outputs[record.execution_id]
+            record=record,
+            definition=ran.definition,
+            outputs=outputs[record.execution_id],
+            from_step=from_step,
         )
 
     async def _retry_order(self, request: pb.RetryExecutionRequest, retried: Retried) -> Start:
@@ -96,6 +99,8 @@ class StartMethods(Methods):
             )
         ran = f"workflows/{old.workflow_id}/versions/{old.version}"
         workflow, newest = await self._workflow(request.workflow or ran)
+        if request.from_step and request.from_step not in workflow.steps:
+            raise no_step("from_step", request.from_step, workflow)
         order = Start(
             organization=organization(),
             workflow=workflow,
@@ -136,6 +141,12 @@ class StartMethods(Methods):
                 metadata={"request_id": order.request_id},
             )
         return record
+
+
+def no_step(field: str, step_id: str, workflow: CompiledWorkflow) -> InvalidArgument:
+    """Returns the refusal of a step that a version does not have."""
+    version = f"workflows/{workflow.definition.id}/versions/{workflow.version}"
+    return invalid_field(field, f"{version} has no step {step_id}")
 
 
 def _asked(of: Start | ExecutionRecord, workflow_id: str) -> tuple[object, ...]:

@@ -6,10 +6,12 @@ from typing import Protocol
 
 from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
-from brikk_shared.call import organization
+from brikk_shared.call import current_call, organization
 from brikk_shared.errors import not_found
+from brikk_shared.structs import from_struct
 from brikk_workflow.api.execution_messages import to_execution
 from brikk_workflow.api.parts import Context, Methods, id_of
+from brikk_workflow.api.starting import no_step
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.store.wishes import record_wish
@@ -46,6 +48,25 @@ class VerbMethods(Methods):
     ) -> execution_pb2.WorkflowExecution:
         """Asks for its end, with nothing done for it any more."""
         return await self._ask(WishKind.TERMINATE, request, {"reason": request.reason})
+
+    async def SkipStep(
+        self, request: pb.SkipStepRequest, context: Context
+    ) -> execution_pb2.WorkflowExecution:
+        """Asks it to do without a step."""
+        record = await self._read(request.name)
+        ran = await self._parts.definitions.get(
+            record.organization, record.workflow_id, record.version
+        )
+        if request.step not in ran.steps:
+            raise no_step("step", request.step, ran)
+        wish: dict[str, Json] = {
+            "step": request.step,
+            "by": current_call().identity.subject,
+            "reason": request.reason,
+        }
+        if request.HasField("output"):
+            wish["output"] = from_struct(request.output)
+        return await self._ask(WishKind.SKIP, request, wish)
 
     async def _ask(
         self, kind: WishKind, request: _VerbRequest, attributes: dict[str, Json]

@@ -10,15 +10,18 @@ from brikk_workflow.domain.state import ExecutionState, StepState
 
 
 def adoptable(
-    definition: WorkflowDefinition, before: WorkflowDefinition, state: ExecutionState
+    definition: WorkflowDefinition,
+    before: WorkflowDefinition,
+    state: ExecutionState,
+    from_step: str = "",
 ) -> Mapping[str, StepState]:
     """Return the steps that need not be done again.
 
     They are done, defined as they were, and so is all they wait for: what is made of something
-    else now is made again.
+    else now is made again. So is `from_step`, unless that is empty.
     """
     steps = {step.id: step for step in definition.steps}
-    same = {step.id for step in before.steps if steps.get(step.id) == step}
+    same = {step.id for step in before.steps if steps.get(step.id) == step} - {from_step}
     adopted: dict[str, StepState] = {}
     graph = {step.id: step.after for step in definition.steps}
     for step_id in TopologicalSorter(graph).static_order():

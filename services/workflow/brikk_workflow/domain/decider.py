@@ -32,7 +32,7 @@ def start(
     """
     state = ExecutionState(started_at=now, deadline=now + workflow.definition.timeout)
     draft = Draft(workflow, state, values, now, random)
-    draft.journal.started("")
+    draft.journal.started()
     _begin(draft, queued)
     return draft.decision()
 
@@ -43,6 +43,7 @@ def adopt(
     retry_of: str,
     definition: WorkflowDefinition,
     state: ExecutionState,
+    from_step: str = "",
     values: Values,
     now: datetime,
     random: Callable[[], float],
@@ -50,19 +51,16 @@ def adopt(
 ) -> Decision:
     """Begin an execution in the place of one that ended, with what that one had done.
 
-    `retry_of` is its id, `definition` what it ran and `state` how it ended. `values` are those of
-    the new execution with the outputs of the old; those it adopts are in the decision's outputs.
+    `retry_of` is its id, `definition` what it ran and `state` how it ended; `from_step` and what
+    follows it is done again in any case. `values` are those of the new execution with the outputs
+    of the old; those it adopts are in the decision's outputs.
     """
-    steps = adoptable(workflow.definition, definition, state)
-    outputs = {
-        step_id: values.outputs[step_id]
-        for step_id, step in steps.items()
-        if step.status is StepStatus.SUCCEEDED
-    }
+    steps = adoptable(workflow.definition, definition, state, from_step)
+    outputs = {step_id: values.outputs[step_id] for step_id in steps if step_id in values.outputs}
     begun = ExecutionState(started_at=now, deadline=now + workflow.definition.timeout, steps=steps)
     draft = Draft(workflow, begun, replace(values, outputs=outputs), now, random)
     draft.outputs = outputs
-    draft.journal.started(retry_of)
+    draft.journal.started(retry_of, from_step)
     for step_id in steps:
         draft.journal.adopted(step_id)
     _begin(draft, queued)

@@ -103,6 +103,16 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SkipRequested:
+    """Someone wants a step under way to be done with: with this output, None for none."""
+
+    step_id: str
+    output: Mapping[str, Json] | None = None
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Admitted:
     """There is a place for a QUEUED execution: it begins."""
 
@@ -125,6 +135,7 @@ Event: TypeAlias = (
     | TerminateRequested
     | PauseRequested
     | ResumeRequested
+    | SkipRequested
     | Admitted
     | Suspended
 )

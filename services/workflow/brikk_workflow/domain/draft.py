@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from brikk_workflow.domain.compiled import CompiledWorkflow
@@ -102,11 +103,18 @@ class Draft:
         if usage is not NO_USAGE:
             self.usage += usage
 
-    def skip(self, step_id: str) -> None:
-        """Record that a step is done without an output."""
-        self.steps[step_id] = StepState(status=StepStatus.SKIPPED, ended_at=self.now)
+    def skip(self, step_id: str, why: Mapping[str, Json]) -> None:
+        """Record that a step is done without an output; `why` is empty when its condition says."""
+        self.steps[step_id] = replace(
+            self.step(step_id),
+            status=StepStatus.SKIPPED,
+            token="",
+            failure=None,
+            due_at=None,
+            ended_at=self.now,
+        )
         self._readable[step_id] = None
-        self.journal.step_skipped(step_id)
+        self.journal.step_skipped(step_id, why)
 
     def withdraw(self, step_id: str, step: StepState) -> None:
         """Cancel the call in flight, if there is one."""

@@ -15,6 +15,7 @@ from brikk_workflow.domain.decision import (
     Event,
     PauseRequested,
     ResumeRequested,
+    SkipRequested,
     Suspended,
     TerminateRequested,
     TimerFired,
@@ -23,6 +24,7 @@ from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import end
 from brikk_workflow.domain.failure import cancelled, terminated
 from brikk_workflow.domain.holding import admit, pause, resume, suspend
+from brikk_workflow.domain.skipping import skip
 from brikk_workflow.domain.state import ExecutionStatus
 
 
@@ -47,6 +49,8 @@ def apply(draft: Draft, event: Event) -> None:
             pause(draft, event.reason)
         case ResumeRequested():
             resume(draft)
+        case SkipRequested():
+            skip(draft, event)
         case Admitted():
             admit(draft)
         case Suspended():

@@ -24,11 +24,13 @@ class Journal:
         self._started_at = state.started_at
         self._now = now
 
-    def started(self, retry_of: str) -> None:
-        """Record the beginning of the execution, which may retry another one."""
+    def started(self, retry_of: str = "", from_step: str = "") -> None:
+        """Record the beginning of the execution, which may retry another one, from a step on."""
         facts = self._version()
         if retry_of:
             facts["retry_of"] = f"executions/{retry_of}"
+        if from_step:
+            facts["from_step"] = from_step
         self._record("execution.started", "", facts)
         self._announce("execution.started", facts)
 
@@ -111,10 +113,10 @@ class Journal:
         self._record("step.failed", step_id, facts | _code(step.failure))
         self._announce("step.failed", self._called(step_id) | facts)
 
-    def step_skipped(self, step_id: str) -> None:
-        """Record that a condition was false."""
-        self._record("step.skipped", step_id, {})
-        self._announce("step.skipped", self._named(step_id))
+    def step_skipped(self, step_id: str, why: Mapping[str, Json]) -> None:
+        """Record that a condition was false, or `why` somebody wanted the step to be skipped."""
+        self._record("step.skipped", step_id, why)
+        self._announce("step.skipped", {**self._named(step_id), **why})
 
     def step_cancelled(self, step_id: str) -> None:
         """Record that a step ended because its execution did."""

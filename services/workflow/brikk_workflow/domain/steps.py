@@ -114,7 +114,7 @@ def _begin(draft: Draft, step_id: str) -> bool:
         fail(draft, step_id, PENDING, Failure.of(error))
         return False
     if not wanted:
-        draft.skip(step_id)
+        draft.skip(step_id, {})
         return True
     order(draft, step_id, PENDING, 1, draft.now)
     return False

@@ -11,6 +11,7 @@ from brikk_workflow.domain.decision import (
     Event,
     PauseRequested,
     ResumeRequested,
+    SkipRequested,
     TerminateRequested,
 )
 from brikk_workflow.domain.payload import Json
@@ -23,6 +24,7 @@ class WishKind(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     TERMINATE = "terminate"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,3 +47,11 @@ class Wish:
                 return ResumeRequested()
             case WishKind.TERMINATE:
                 return TerminateRequested(reason=reason)
+            case WishKind.SKIP:
+                output = self.attributes.get("output")
+                return SkipRequested(
+                    step_id=str(self.attributes["step"]),
+                    output=output if isinstance(output, Mapping) else None,
+                    by=str(self.attributes["by"]),
+                    reason=reason,
+                )

@@ -16,11 +16,15 @@ from brikk_workflow.domain.record import ExecutionRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retried:
-    """An execution that ended, what it ran, and what its steps returned."""
+    """An execution that ended, what it ran, and what its steps returned.
+
+    `from_step` is done again, and so is what follows it; empty for what was not done only.
+    """
 
     record: ExecutionRecord
     definition: WorkflowDefinition
     outputs: Mapping[str, Json]
+    from_step: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +61,7 @@ class Start:
             retry_of=self.retry_of,
             definition=self.retried.definition,
             state=self.retried.record.state,
+            from_step=self.retried.from_step,
             values=replace(values, outputs=self.retried.outputs),
             now=now,
             random=random,

@@ -99,6 +99,8 @@ class WorkflowExecution(google.protobuf.message.Message):
         """ResumeExecution was recorded."""
         TRANSITION_TERMINATE: WorkflowExecution._Transition.ValueType  # 4
         """TerminateExecution was recorded."""
+        TRANSITION_SKIP: WorkflowExecution._Transition.ValueType  # 5
+        """SkipStep was recorded."""
 
     class Transition(_Transition, metaclass=_TransitionEnumTypeWrapper):
         """A recorded wish that is not in effect yet."""
@@ -113,6 +115,8 @@ class WorkflowExecution(google.protobuf.message.Message):
     """ResumeExecution was recorded."""
     TRANSITION_TERMINATE: WorkflowExecution.Transition.ValueType  # 4
     """TerminateExecution was recorded."""
+    TRANSITION_SKIP: WorkflowExecution.Transition.ValueType  # 5
+    """SkipStep was recorded."""
 
     @typing.final
     class LabelsEntry(google.protobuf.message.Message):
@@ -272,7 +276,7 @@ class StepRun(google.protobuf.message.Message):
         STATE_FAILED: StepRun._State.ValueType  # 6
         """Failed for good. Terminal."""
         STATE_SKIPPED: StepRun._State.ValueType  # 7
-        """Its condition was false. Terminal."""
+        """Its condition was false, or somebody asked for that. Terminal."""
         STATE_CANCELLED: StepRun._State.ValueType  # 8
         """Its execution ended before it did. Terminal."""
         STATE_UNKNOWN: StepRun._State.ValueType  # 9
@@ -296,7 +300,7 @@ class StepRun(google.protobuf.message.Message):
     STATE_FAILED: StepRun.State.ValueType  # 6
     """Failed for good. Terminal."""
     STATE_SKIPPED: StepRun.State.ValueType  # 7
-    """Its condition was false. Terminal."""
+    """Its condition was false, or somebody asked for that. Terminal."""
     STATE_CANCELLED: StepRun.State.ValueType  # 8
     """Its execution ended before it did. Terminal."""
     STATE_UNKNOWN: StepRun.State.ValueType  # 9
@@ -323,7 +327,7 @@ class StepRun(google.protobuf.message.Message):
     """The capability it calls."""
     @property
     def output(self) -> google.protobuf.struct_pb2.Struct:
-        """Its output, once SUCCEEDED."""
+        """Its output, once SUCCEEDED, or what SkipStep gave in its place."""
 
     @property
     def error(self) -> google.rpc.status_pb2.Status:

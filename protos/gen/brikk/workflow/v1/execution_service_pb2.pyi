@@ -447,13 +447,14 @@ Global___TerminateExecutionRequest: typing_extensions.TypeAlias = TerminateExecu
 
 @typing.final
 class RetryExecutionRequest(google.protobuf.message.Message):
-    """Asks for a new execution in place of one that ended without success."""
+    """Asks for a new execution in place of one that ended."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
     WORKFLOW_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    FROM_STEP_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`executions/{execution}`."""
     workflow: builtins.str
@@ -462,16 +463,56 @@ class RetryExecutionRequest(google.protobuf.message.Message):
     """
     request_id: builtins.str
     """Makes the retry idempotent: the same id returns the execution it started first, as it does in StartExecution."""
+    from_step: builtins.str
+    """Id of the step to begin with: it and all that follows it are run, what was done before it is taken over. Empty: what was not done."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         workflow: builtins.str = ...,
         request_id: builtins.str = ...,
+        from_step: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id", "workflow", b"workflow"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["from_step", b"from_step", "name", b"name", "request_id", b"request_id", "workflow", b"workflow"]) -> None: ...
 
 Global___RetryExecutionRequest: typing_extensions.TypeAlias = RetryExecutionRequest
+
+@typing.final
+class SkipStepRequest(google.protobuf.message.Message):
+    """Asks an execution to do without a step."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    step: builtins.str
+    """Id of the step. One that the execution's version does not have answers INVALID_ARGUMENT."""
+    reason: builtins.str
+    """Why, for the history."""
+    request_id: builtins.str
+    """The same id records the wish once, however often it is sent."""
+    @property
+    def output(self) -> google.protobuf.struct_pb2.Struct:
+        """What the steps after it read as its output: null when unset. At most 1 MiB and 32 levels deep."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        step: builtins.str = ...,
+        output: google.protobuf.struct_pb2.Struct | None = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["output", b"output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "output", b"output", "reason", b"reason", "request_id", b"request_id", "step", b"step"]) -> None: ...
+
+Global___SkipStepRequest: typing_extensions.TypeAlias = SkipStepRequest
 
 @typing.final
 class ListHistoryRequest(google.protobuf.message.Message):

@@ -86,6 +86,11 @@ class ExecutionServiceStub(object):
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
                 _registered_method=True)
+        self.SkipStep = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/SkipStep',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.SkipStepRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+                _registered_method=True)
         self.ListHistory = channel.unary_unary(
                 '/brikk.workflow.v1.ExecutionService/ListHistory',
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListHistoryRequest.SerializeToString,
@@ -173,7 +178,16 @@ class ExecutionServiceServicer(object):
     def RetryExecution(self, request, context):
         """Starts a new execution in place of one that FAILED, was CANCELLED or TERMINATED, and answers with the new one once it is durable. It has the input, labels
         and priority of the old one, takes over the outputs of the steps that were done there and are defined alike, and runs the rest. The old one stays as it is.
-        FAILED_PRECONDITION with WRONG_STATE while the old one has not ended, and when it SUCCEEDED.
+        With `from_step`, that step and all that follows it are run again in any case, also of one that SUCCEEDED. FAILED_PRECONDITION with WRONG_STATE while the
+        old one has not ended, and when it SUCCEEDED and no step is given.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SkipStep(self, request, context):
+        """Records the wish to do without a step and answers; the step is SKIPPED soon after, and those after it go on. A call in flight is cancelled. Of a PAUSED or
+        QUARANTINED execution they go on once it is resumed. A step that is not under way, or has ended, stays as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +259,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
             'RetryExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryExecution,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
+            ),
+            'SkipStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipStep,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.SkipStepRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
             ),
             'ListHistory': grpc.unary_unary_rpc_method_handler(
@@ -528,6 +547,33 @@ class ExecutionService(object):
             target,
             '/brikk.workflow.v1.ExecutionService/RetryExecution',
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/SkipStep',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.SkipStepRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
             options,
             channel_credentials,

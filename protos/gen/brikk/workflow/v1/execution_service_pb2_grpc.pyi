@@ -186,6 +186,22 @@ _ExecutionServiceRetryExecutionType = typing_extensions.TypeVar(
     ],
 )
 
+_ExecutionServiceSkipStepType = typing_extensions.TypeVar(
+    '_ExecutionServiceSkipStepType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+)
+
 _ExecutionServiceListHistoryType = typing_extensions.TypeVar(
     '_ExecutionServiceListHistoryType',
     grpc.UnaryUnaryMultiCallable[
@@ -218,7 +234,7 @@ _ExecutionServiceExportHistoryType = typing_extensions.TypeVar(
     ],
 )
 
-class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType]):
+class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceSkipStepType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType]):
     """The executions of an organisation."""
 
     @typing.overload
@@ -261,6 +277,10 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
         grpc.UnaryUnaryMultiCallable[
@@ -316,6 +336,10 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.ListHistoryRequest,
             brikk.workflow.v1.execution_service_pb2.ListHistoryResponse,
         ],
@@ -364,7 +388,13 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
     RetryExecution: _ExecutionServiceRetryExecutionType
     """Starts a new execution in place of one that FAILED, was CANCELLED or TERMINATED, and answers with the new one once it is durable. It has the input, labels
     and priority of the old one, takes over the outputs of the steps that were done there and are defined alike, and runs the rest. The old one stays as it is.
-    FAILED_PRECONDITION with WRONG_STATE while the old one has not ended, and when it SUCCEEDED.
+    With `from_step`, that step and all that follows it are run again in any case, also of one that SUCCEEDED. FAILED_PRECONDITION with WRONG_STATE while the
+    old one has not ended, and when it SUCCEEDED and no step is given.
+    """
+
+    SkipStep: _ExecutionServiceSkipStepType
+    """Records the wish to do without a step and answers; the step is SKIPPED soon after, and those after it go on. A call in flight is cancelled. Of a PAUSED or
+    QUARANTINED execution they go on once it is resumed. A step that is not under way, or has ended, stays as it is.
     """
 
     ListHistory: _ExecutionServiceListHistoryType
@@ -414,6 +444,10 @@ ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
         brikk.workflow.v1.execution_pb2.WorkflowExecution,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
@@ -518,7 +552,18 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
         """Starts a new execution in place of one that FAILED, was CANCELLED or TERMINATED, and answers with the new one once it is durable. It has the input, labels
         and priority of the old one, takes over the outputs of the steps that were done there and are defined alike, and runs the rest. The old one stays as it is.
-        FAILED_PRECONDITION with WRONG_STATE while the old one has not ended, and when it SUCCEEDED.
+        With `from_step`, that step and all that follows it are run again in any case, also of one that SUCCEEDED. FAILED_PRECONDITION with WRONG_STATE while the
+        old one has not ended, and when it SUCCEEDED and no step is given.
+        """
+
+    @abc.abstractmethod
+    def SkipStep(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.SkipStepRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
+        """Records the wish to do without a step and answers; the step is SKIPPED soon after, and those after it go on. A call in flight is cancelled. Of a PAUSED or
+        QUARANTINED execution they go on once it is resumed. A step that is not under way, or has ended, stays as it is.
         """
 
     @abc.abstractmethod
