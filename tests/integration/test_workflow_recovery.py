@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.chaos import let_leases_end
 from support.gates import Gate
 from support.workflows import State, WorkflowClient, World, echo
 
@@ -44,15 +45,15 @@ async def ended_once_each(client: WorkflowClient, names: list[str]) -> None:
 
 async def test_killed_in_the_middle_all_complete_and_none_twice(world: World) -> None:
     gate = Gate()
-    lease = {"replica_lease": "1s"}
     async with world.agent(text__one=echo(), text__two=gate.work, text__three=echo()) as agent:
-        async with world.process(**lease) as first:
+        async with world.process() as first:
             await first.client.create(CHAIN)
             names = [await first.client.start("chain", {"n": n}) for n in range(COUNT)]
             await agent.until(lambda agent: agent.calls["text.two"] == COUNT)
             await first.process.kill()
         gate.open.set()
-        async with world.process(**lease) as second:
+        await let_leases_end(world.database_url)
+        async with world.process() as second:
             await ended_once_each(second.client, names)
         # The calls in flight were made again, under the same key and another token.
         by_key: dict[str, set[str]] = {}
@@ -87,12 +88,13 @@ async def test_a_second_replica_takes_over_what_a_dead_one_held(
         World(tmp_path, postgres_url).open() as world,
         world.agent(text__one=echo(), text__two=gate.work, text__three=echo()) as agent,
         world.service() as survivor,
-        world.process(replica_lease="1s") as doomed,
+        world.process() as doomed,
     ):
         await survivor.create(CHAIN)
         names = [await doomed.client.start("chain", {"n": n}) for n in range(COUNT)]
         await agent.until(lambda agent: agent.calls["text.two"] == COUNT)
         await doomed.process.kill()
+        await let_leases_end(world.database_url)
         gate.open.set()
         await ended_once_each(survivor, names)
 

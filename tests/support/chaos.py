@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,6 +87,11 @@ async def receiving() -> AsyncIterator[tuple[Receiver, Receiver]]:
 async def let_leases_end(database_url: str) -> None:
     """Does in a moment what time does to the leases of the dead."""
     await run(database_url, "UPDATE lease SET expires_at = 0")
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """What is typical of some measurements, and the worst of them, for people."""
+    return f"p50 {statistics.median(seconds):.1f} s, max {max(seconds):.1f} s"
 
 
 async def prove(database_url: str, names: Collection[str], *receivers: Receiver) -> None:

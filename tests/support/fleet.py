@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -13,6 +15,7 @@ import grpc
 from brikk.workflow.v1 import execution_pb2
 from brikk_shared.ids import new_id
 from support.behind import run
+from support.discovery import until
 from support.workflows import State, WorkflowClient, WorkflowProcess, World
 
 T = TypeVar("T")
@@ -105,6 +108,12 @@ class Load:
                 self.names.append(name)
                 self._done.notify_all()
 
+    async def until(self, moment: float) -> None:
+        """Goes on until a time by `time.monotonic`, and at least until one more has ended."""
+        await self.more(1)
+        while time.monotonic() < moment:
+            await self.more(1)
+
     async def more(self, count: int) -> None:
         """Waits until so many more have ended."""
         goal = len(self.names) + count
@@ -127,3 +136,26 @@ async def owners(database_url: str) -> dict[str, tuple[str | None, int]]:
         database_url, "SELECT execution_id, owner, epoch FROM execution WHERE end_time IS NULL"
     )
     return {f"executions/{each}": (owner, epoch) for each, owner, epoch in rows}
+
+
+def name_of(replica: WorkflowProcess) -> str:
+    """What the store knows a replica by."""
+    entries = (json.loads(line) for line in replica.process.log if "replica is live" in line)
+    return str(next(entries)["replica"])
+
+
+async def held_by(database_url: str, replica: WorkflowProcess) -> set[str]:
+    """The open executions that a replica holds."""
+    name = name_of(replica)
+    return {each for each, (owner, _) in (await owners(database_url)).items() if owner == name}
+
+
+async def taken_over(database_url: str, names: set[str], replica: WorkflowProcess) -> None:
+    """Waits until others than a replica hold these executions, those that have not ended."""
+    name = name_of(replica)
+
+    async def nobody_waits() -> bool:
+        now = await owners(database_url)
+        return all(now[each][0] not in (None, name) for each in now.keys() & names)
+
+    await until(nobody_waits)

@@ -8,18 +8,19 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceProcess:
-    """A service that serves: its addresses and what it logs."""
+    """A service that serves: its addresses and the lines that it has logged so far."""
 
     process: Process
     address: str
     http_address: str
+    log: Sequence[str]
 
     async def kill(self) -> None:
         """Ends it as a power cut would."""
@@ -52,11 +53,15 @@ async def service_process(
         stderr=PIPE,
     )
     serving: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-    reading = asyncio.create_task(_read_log(service, process, serving))
+    log: list[str] = []
+    reading = asyncio.create_task(_read_log(service, process, serving, log))
     try:
         addresses = await asyncio.wait_for(serving, 60)
         yield ServiceProcess(
-            process=process, address=addresses["grpc"], http_address=addresses["http"]
+            process=process,
+            address=addresses["grpc"],
+            http_address=addresses["http"],
+            log=log,
         )
     finally:
         if process.returncode is None:
@@ -66,11 +71,10 @@ async def service_process(
 
 
 async def _read_log(
-    service: str, process: Process, serving: asyncio.Future[dict[str, str]]
+    service: str, process: Process, serving: asyncio.Future[dict[str, str]], lines: list[str]
 ) -> None:
     """Finds the addresses in the log, and reads on, so that the process never waits for us."""
     assert process.stderr is not None
-    lines: list[str] = []
     async for line in process.stderr:
         lines.append(line.decode())
         if not serving.done() and '"event": "serving"' in lines[-1]:

