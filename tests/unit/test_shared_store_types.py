@@ -41,8 +41,12 @@ def test_json_is_compact_and_readable() -> None:
     assert to_json({"a": [1, "é"], "b": None}) == '{"a":[1,"é"],"b":null}'
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_has_no_form_for(value: float) -> None:
+def test_json_holds_integers_of_any_length() -> None:
+    assert to_json([2**64, None]) == "[18446744073709551616,null]"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [None, float("nan")]}])
+def test_json_has_no_form_for(value: object) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         to_json(value)
 

@@ -179,8 +179,8 @@ class StateJson(TypedDict):
     deadline: int
     held_at: NotRequired[int]
     pause_reason: NotRequired[str]
-    ended_at: int | None
-    failure: FailureJson | None
+    ended_at: NotRequired[int | None]
+    failure: NotRequired[FailureJson | None]
     steps: Mapping[str, _StepJson]
 
 
@@ -192,8 +192,6 @@ def state_to_json(state: ExecutionState) -> StateJson:
         dispatches=state.dispatches,
         started_at=_to_stamp(state.started_at),
         deadline=_to_stamp(state.deadline),
-        ended_at=None if state.ended_at is None else _to_stamp(state.ended_at),
-        failure=None if state.failure is None else _failure_to_json(state.failure),
         steps={step_id: _step_to_json(step) for step_id, step in state.steps.items()},
     )
     if state.calls != state.dispatches:
@@ -208,12 +206,16 @@ def state_to_json(state: ExecutionState) -> StateJson:
         stored["held_at"] = _to_stamp(state.held_at)
     if state.pause_reason:
         stored["pause_reason"] = state.pause_reason
+    if state.ended_at is not None:
+        stored["ended_at"] = _to_stamp(state.ended_at)
+    if state.failure is not None:
+        stored["failure"] = _failure_to_json(state.failure)
     return stored
 
 
 def state_from_json(stored: StateJson) -> ExecutionState:
     """Return the snapshot that `state_to_json` was given."""
-    failure, ended_at = stored["failure"], stored["ended_at"]
+    failure = stored.get("failure")
     return ExecutionState(
         status=ExecutionStatus(stored["status"]),
         sequence=stored["sequence"],
@@ -225,7 +227,7 @@ def state_from_json(stored: StateJson) -> ExecutionState:
         deadline=_from_stamp(stored["deadline"]),
         held_at=_from_optional_stamp(stored.get("held_at")),
         pause_reason=stored.get("pause_reason", ""),
-        ended_at=None if ended_at is None else _from_stamp(ended_at),
+        ended_at=_from_optional_stamp(stored.get("ended_at")),
         failure=None if failure is None else _failure_from_json(failure),
         steps={step_id: _step_from_json(step) for step_id, step in stored["steps"].items()},
     )
