@@ -37,6 +37,10 @@ class SystemClock:
         await asyncio.sleep(duration.total_seconds())
 
 
+_GRAIN = timedelta(milliseconds=1)
+"""How exactly SQLite tells the time."""
+
+
 class StoreClock:
     """Tells the time of a store, so that all who share the store agree, whatever their own clocks.
 
@@ -56,7 +60,7 @@ class StoreClock:
         """
         answered = self.monotonic()
         moment, doubt = (asked + answered) / 2, timedelta(seconds=(answered - asked) / 2)
-        if abs(time - self._at(moment)) > doubt:
+        if abs(time - self._at(moment)) > doubt + _GRAIN:
             self._time, self._moment = time, moment
 
     def now(self) -> datetime:
