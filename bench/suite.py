@@ -138,9 +138,11 @@ class BenchedSuite:
         }
 
     def database_url(self, service: str) -> str:
-        """Where a service keeps its data on PostgreSQL."""
-        assert self._postgresql is not None
-        return self._postgresql.url.replace("{service}", service)
+        """Where a service keeps its data, as SQLAlchemy writes it."""
+        if self._postgresql is None:
+            return f"sqlite+aiosqlite:///{self._suite.home.data / service}.db"
+        url = self._postgresql.url.replace("{service}", service)
+        return url.replace("postgresql:", "postgresql+asyncpg:", 1)
 
     def rss_mib(self, part: str) -> float:
         """Returns the memory of a part."""

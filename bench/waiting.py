@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from functools import partial
 
-import asyncpg
+from sqlalchemy import NullPool, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from bench.chains import CHAIN
 from bench.load import put_load
@@ -42,15 +43,15 @@ async def waiting_case(bench: BenchedSuite, store: str, count: int) -> Case:
     )
 
 
-async def stored_case(bench: BenchedSuite, count: int) -> Case:
-    """The rate on PostgreSQL beside so many executions of the past, with all that they left."""
+async def stored_case(bench: BenchedSuite, store: str, count: int) -> Case:
+    """The rate beside so many executions of the past, with all that they left."""
     await _store_copies(bench, count)
     units = 1280
     load = await put_load(
         partial(bench.execute, CHAIN), units=units, in_flight=64, finish=bench.outbox_empty
     )
     return Case(
-        name=f"postgresql, 64 in flight, {count:,} stored",
+        name=f"{store}, 64 in flight, {count:,} stored",
         rate=round(units * CHAIN.steps / load.seconds, 1),
         p50_ms=percentile(load.latencies_ms, 50),
         p99_ms=percentile(load.latencies_ms, 99),
@@ -74,31 +75,39 @@ def _still(name: str, figures: Mapping[str, float]) -> Case:
 
 async def _store_copies(bench: BenchedSuite, count: int) -> None:
     """Copies an execution that ended until there are so many, below the ids of all others."""
-    connection = await asyncpg.connect(bench.database_url("workflow"))
+    engine = create_async_engine(bench.database_url("workflow"), poolclass=NullPool)
     try:
-        original = await connection.fetchval(
-            "SELECT max(execution_id) FROM execution WHERE end_time IS NOT NULL"
-        )
-        before = await connection.fetchval(
-            "SELECT count(*) FROM execution WHERE execution_id < 'b'"
-        )
-        for table in ("execution", "history", "step_output"):
-            columns = [
-                row[0]
-                for row in await connection.fetch(
-                    "SELECT column_name FROM information_schema.columns"
-                    " WHERE table_name = $1 AND column_name <> 'execution_id'",
-                    table,
-                )
-            ]
-            names = ", ".join(columns)
-            await connection.execute(
-                f"INSERT INTO {table} (execution_id, {names})"
-                f" SELECT 'a' || lpad(number::text, 31, '0'), {names}"
-                f" FROM {table}, generate_series({before + 1}, {count}) AS number"
-                " WHERE execution_id = $1",
-                original,
-            )
-            await connection.execute(f"ANALYZE {table}")
+        async with engine.begin() as connection:
+            ended = text("SELECT max(execution_id) FROM execution WHERE end_time IS NOT NULL")
+            original = (await connection.execute(ended)).scalar_one()
+            copied = text("SELECT count(*) FROM execution WHERE execution_id < 'b'")
+            begun = (await connection.execute(copied)).scalar_one()
+        for first in range(begun, count, _COPIES):
+            # Not in one transaction: on SQLite the service waits for it.
+            async with engine.begin() as connection:
+                for table in _COPIED:
+                    columns = (
+                        await connection.execute(text(f"SELECT * FROM {table} LIMIT 0"))
+                    ).keys()
+                    names = ", ".join(each for each in columns if each != "execution_id")
+                    copy = _COPY.format(table=table, names=names)
+                    last = min(first + _COPIES, count) - 1
+                    values = {"original": original, "first": first, "last": last}
+                    await connection.execute(text(copy), values)
+        async with engine.begin() as connection:
+            for table in _COPIED:
+                await connection.execute(text(f"ANALYZE {table}"))
     finally:
-        await connection.close()
+        await engine.dispose()
+
+
+_COPIES = 5_000
+_COPIED = ("execution", "history", "step_output")
+_COPY = """
+WITH RECURSIVE copies(number) AS (
+    SELECT CAST(:first AS bigint) UNION ALL SELECT number + 1 FROM copies WHERE number < :last
+)
+INSERT INTO {table} (execution_id, {names})
+SELECT 'a000000000000000000000' || CAST(1000000000 + number AS text), {names}
+FROM {table}, copies WHERE execution_id = :original
+"""

@@ -5,6 +5,9 @@ The clock stops when every execution is terminal and every event has left the wo
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator
+
 from bench.chains import CHAIN, load_case, lone_case
 from bench.naked import NakedCalls, naked_agent
 from bench.report import Case, Report
@@ -24,12 +27,9 @@ async def measure(*, quick: bool) -> Report:
         for store in ("postgresql", "sqlite"):
             async with benched_suite(store) as bench:
                 await bench.warm_up(CHAIN)
-                cases.append(await lone_case(bench, store))
-                if quick:
-                    name = f"{store}, 64 in flight"
-                    cases.append(await load_case(bench, naked, name, in_flight=64, pairs=4))
-                else:
-                    cases += await all_cases(bench, naked, store)
+                async for case in (_judged if quick else _all)(bench, naked, store):
+                    cases.append(case)
+                    print(f"{case.name}: {case.rate:,.0f} per second", file=sys.stderr, flush=True)
     by_name = {case.name: case for case in cases}
     return Report(
         bench="workflow",
@@ -42,22 +42,27 @@ async def measure(*, quick: bool) -> Report:
     )
 
 
-async def all_cases(bench: BenchedSuite, naked: NakedCalls, store: str) -> list[Case]:
-    """Runs the cases beside the lone run."""
-    cases = [await idle_case(bench, store)]
+async def _judged(bench: BenchedSuite, naked: NakedCalls, store: str) -> AsyncIterator[Case]:
+    """Runs the cases that the report is judged by."""
+    yield await lone_case(bench, store)
+    yield await load_case(bench, naked, f"{store}, 64 in flight", in_flight=64, pairs=4)
+
+
+async def _all(bench: BenchedSuite, naked: NakedCalls, store: str) -> AsyncIterator[Case]:
+    """Runs every case."""
+    yield await lone_case(bench, store)
+    yield await idle_case(bench, store)
     for in_flight in (1, 8, 64, 256):
         name = f"{store}, {in_flight} in flight"
-        cases.append(await load_case(bench, naked, name, in_flight=in_flight, pairs=7))
+        yield await load_case(bench, naked, name, in_flight=in_flight, pairs=7)
     for shape, name, in_flight in (
         (LONG_CHAIN, "chains of 20, 64 in flight", 64),
         (FAN, "fans of 100, 4 in flight", 4),
     ):
         await bench.create(shape)
-        case = await load_case(
+        yield await load_case(
             bench, naked, f"{store}, {name}", in_flight=in_flight, pairs=5, shape=shape
         )
-        cases.append(case)
-    if store == "postgresql":
-        cases += [await stored_case(bench, count) for count in STORED]
-        cases.append(await waiting_case(bench, store, WAITING))
-    return cases
+    for count in STORED:
+        yield await stored_case(bench, store, count)
+    yield await waiting_case(bench, store, WAITING)
