@@ -128,7 +128,7 @@ class WorkflowDefinition(google.protobuf.message.Message):
 
     @property
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
-        """The steps, at least one and at most 500."""
+        """The steps, at least one and at most 500, those inside others counted; they are nested at most 8 deep."""
 
     @property
     def output(self) -> google.protobuf.struct_pb2.Value:
@@ -187,6 +187,29 @@ class WorkflowStep(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _OnError:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _OnErrorEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[WorkflowStep._OnError.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        ON_ERROR_UNSPECIFIED: WorkflowStep._OnError.ValueType  # 0
+        """ON_ERROR_FAIL."""
+        ON_ERROR_FAIL: WorkflowStep._OnError.ValueType  # 1
+        """It fails the steps it is among: the execution, or the item of a map."""
+        ON_ERROR_CONTINUE: WorkflowStep._OnError.ValueType  # 2
+        """The steps after it go on; they read what happened as `steps.<id>.error`."""
+
+    class OnError(_OnError, metaclass=_OnErrorEnumTypeWrapper):
+        """What a step's failure does that nobody catches."""
+
+    ON_ERROR_UNSPECIFIED: WorkflowStep.OnError.ValueType  # 0
+    """ON_ERROR_FAIL."""
+    ON_ERROR_FAIL: WorkflowStep.OnError.ValueType  # 1
+    """It fails the steps it is among: the execution, or the item of a map."""
+    ON_ERROR_CONTINUE: WorkflowStep.OnError.ValueType  # 2
+    """The steps after it go on; they read what happened as `steps.<id>.error`."""
+
     class _AtMostOnce:
         ValueType = typing.NewType("ValueType", builtins.int)
         V: typing_extensions.TypeAlias = ValueType
@@ -210,26 +233,187 @@ class WorkflowStep(google.protobuf.message.Message):
     AT_MOST_ONCE_SUSPEND: WorkflowStep.AtMostOnce.ValueType  # 2
     """The execution is QUARANTINED with OUTCOME_UNKNOWN until somebody decides; resuming it calls again."""
 
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     STEP_ID_FIELD_NUMBER: builtins.int
     AFTER_FIELD_NUMBER: builtins.int
     WHEN_FIELD_NUMBER: builtins.int
     CALL_FIELD_NUMBER: builtins.int
+    MAP_FIELD_NUMBER: builtins.int
+    SWITCH_FIELD_NUMBER: builtins.int
+    LOOP_FIELD_NUMBER: builtins.int
+    WAIT_FIELD_NUMBER: builtins.int
+    SIGNAL_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    EMIT_FIELD_NUMBER: builtins.int
+    SET_FIELD_NUMBER: builtins.int
+    FAIL_FIELD_NUMBER: builtins.int
+    RETURN_FIELD_NUMBER: builtins.int
     RETRY_FIELD_NUMBER: builtins.int
     TIMEOUT_FIELD_NUMBER: builtins.int
     AT_MOST_ONCE_FIELD_NUMBER: builtins.int
+    JOIN_FIELD_NUMBER: builtins.int
+    ON_ERROR_FIELD_NUMBER: builtins.int
+    CATCH_FIELD_NUMBER: builtins.int
+    COMPENSATE_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     step_id: builtins.str
     """Unique within the workflow; a CEL identifier, so that expressions can name it."""
     when: builtins.str
     """CEL condition; false skips the step. Unset means true."""
     at_most_once: Global___WorkflowStep.AtMostOnce.ValueType
     """Keeps a call from being repeated while its outcome is unknown."""
+    join: builtins.int
+    """How many of the steps in `after` must have succeeded before it begins: 1 is `any` in YAML. Unset: all are done. When fewer can still succeed it is skipped."""
+    on_error: Global___WorkflowStep.OnError.ValueType
+    """What its failure does that nobody catches."""
     @property
     def after(self) -> Global___Dependencies:
         """The steps that must be done before it. Absent: the step above it. Present and empty: none."""
 
     @property
     def call(self) -> Global___CallStep:
-        """Calls an agent."""
+        """Calls agents."""
+
+    @property
+    def map(self) -> Global___MapStep:
+        """Runs steps for each item of a list."""
+
+    @property
+    def switch(self) -> Global___SwitchStep:
+        """Runs the steps of the first case that holds."""
+
+    @property
+    def loop(self) -> Global___LoopStep:
+        """Runs steps again and again."""
+
+    @property
+    def wait(self) -> Global___WaitStep:
+        """Waits for a time."""
+
+    @property
+    def signal(self) -> Global___SignalStep:
+        """Waits for a signal."""
+
+    @property
+    def workflow(self) -> Global___SubworkflowStep:
+        """Runs another workflow."""
+
+    @property
+    def emit(self) -> Global___EmitStep:
+        """Announces an event."""
+
+    @property
+    def set(self) -> Global___SetStep:
+        """Writes the shared state."""
+
+    @property
+    def fail(self) -> Global___FailStep:
+        """Fails."""
+
+    @property
+    def retry(self) -> Global___RetryPolicy:
+        """How often and how soon a failed attempt is repeated."""
+
+    @property
+    def timeout(self) -> Global___StepTimeout:
+        """How long it may take."""
+
+    @property
+    def catch(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Catch]:
+        """What is done when it fails: the first that matches."""
+
+    @property
+    def compensate(self) -> Global___Compensation:
+        """Undoes it when it succeeded and its execution fails, or is cancelled with compensation."""
+
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Free labels, at most 32; keys and values at most 63 characters."""
+
+    def __init__(
+        self,
+        *,
+        step_id: builtins.str = ...,
+        after: Global___Dependencies | None = ...,
+        when: builtins.str = ...,
+        call: Global___CallStep | None = ...,
+        map: Global___MapStep | None = ...,
+        switch: Global___SwitchStep | None = ...,
+        loop: Global___LoopStep | None = ...,
+        wait: Global___WaitStep | None = ...,
+        signal: Global___SignalStep | None = ...,
+        workflow: Global___SubworkflowStep | None = ...,
+        emit: Global___EmitStep | None = ...,
+        set: Global___SetStep | None = ...,
+        fail: Global___FailStep | None = ...,
+        retry: Global___RetryPolicy | None = ...,
+        timeout: Global___StepTimeout | None = ...,
+        at_most_once: Global___WorkflowStep.AtMostOnce.ValueType = ...,
+        join: builtins.int = ...,
+        on_error: Global___WorkflowStep.OnError.ValueType = ...,
+        catch: collections.abc.Iterable[Global___Catch] | None = ...,
+        compensate: Global___Compensation | None = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after", "call", b"call", "compensate", b"compensate", "emit", b"emit", "fail", b"fail", "kind", b"kind", "loop", b"loop", "map", b"map", "retry", b"retry", "return", b"return", "set", b"set", "signal", b"signal", "switch", b"switch", "timeout", b"timeout", "wait", b"wait", "workflow", b"workflow"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "at_most_once", b"at_most_once", "call", b"call", "catch", b"catch", "compensate", b"compensate", "emit", b"emit", "fail", b"fail", "join", b"join", "kind", b"kind", "labels", b"labels", "loop", b"loop", "map", b"map", "on_error", b"on_error", "retry", b"retry", "return", b"return", "set", b"set", "signal", b"signal", "step_id", b"step_id", "switch", b"switch", "timeout", b"timeout", "wait", b"wait", "when", b"when", "workflow", b"workflow"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["call", "map", "switch", "loop", "wait", "signal", "workflow", "emit", "set", "fail", "return"] | None: ...
+
+Global___WorkflowStep: typing_extensions.TypeAlias = WorkflowStep
+
+@typing.final
+class Catch(google.protobuf.message.Message):
+    """Steps that run when a step fails. They read what happened as `steps.<id>.error`; when they succeed, so has the step, with the output of the last of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERRORS_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    @property
+    def errors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """gRPC codes and reasons that it is for; empty: any."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
+        """The steps, at least one and at most 500."""
+
+    def __init__(
+        self,
+        *,
+        errors: collections.abc.Iterable[builtins.str] | None = ...,
+        steps: collections.abc.Iterable[Global___WorkflowStep] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["errors", b"errors", "steps", b"steps"]) -> None: ...
+
+Global___Catch: typing_extensions.TypeAlias = Catch
+
+@typing.final
+class Compensation(google.protobuf.message.Message):
+    """The call that undoes a step. Compensations run in reverse order of completion."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: builtins.int
+    RETRY_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    @property
+    def call(self) -> Global___CallStep:
+        """The call; its input may read the step's output."""
 
     @property
     def retry(self) -> Global___RetryPolicy:
@@ -242,19 +426,14 @@ class WorkflowStep(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        step_id: builtins.str = ...,
-        after: Global___Dependencies | None = ...,
-        when: builtins.str = ...,
         call: Global___CallStep | None = ...,
         retry: Global___RetryPolicy | None = ...,
         timeout: Global___StepTimeout | None = ...,
-        at_most_once: Global___WorkflowStep.AtMostOnce.ValueType = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["after", b"after", "call", b"call", "kind", b"kind", "retry", b"retry", "timeout", b"timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after", b"after", "at_most_once", b"at_most_once", "call", b"call", "kind", b"kind", "retry", b"retry", "step_id", b"step_id", "timeout", b"timeout", "when", b"when"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["call"] | None: ...
+    def HasField(self, field_name: typing.Literal["call", b"call", "retry", b"retry", "timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "retry", b"retry", "timeout", b"timeout"]) -> None: ...
 
-Global___WorkflowStep: typing_extensions.TypeAlias = WorkflowStep
+Global___Compensation: typing_extensions.TypeAlias = Compensation
 
 @typing.final
 class Dependencies(google.protobuf.message.Message):
@@ -278,9 +457,40 @@ Global___Dependencies: typing_extensions.TypeAlias = Dependencies
 
 @typing.final
 class CallStep(google.protobuf.message.Message):
-    """Calls one live agent that has a capability."""
+    """Calls live agents that have a capability."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Select:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _SelectEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[CallStep._Select.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        SELECT_UNSPECIFIED: CallStep._Select.ValueType  # 0
+        """SELECT_ONE."""
+        SELECT_ONE: CallStep._Select.ValueType  # 1
+        """One. The output is its output."""
+        SELECT_ALL: CallStep._Select.ValueType  # 2
+        """All, at once. The output is `{answers: [{agent, output}]}`, as they came."""
+        SELECT_RACE: CallStep._Select.ValueType  # 3
+        """All, at once; the first answer is the output, and the other calls are cancelled."""
+        SELECT_BIDS: CallStep._Select.ValueType  # 4
+        """The one whose bid scores best; when it fails, the next."""
+
+    class Select(_Select, metaclass=_SelectEnumTypeWrapper):
+        """Which of the live agents with the capability are called."""
+
+    SELECT_UNSPECIFIED: CallStep.Select.ValueType  # 0
+    """SELECT_ONE."""
+    SELECT_ONE: CallStep.Select.ValueType  # 1
+    """One. The output is its output."""
+    SELECT_ALL: CallStep.Select.ValueType  # 2
+    """All, at once. The output is `{answers: [{agent, output}]}`, as they came."""
+    SELECT_RACE: CallStep.Select.ValueType  # 3
+    """All, at once; the first answer is the output, and the other calls are cancelled."""
+    SELECT_BIDS: CallStep.Select.ValueType  # 4
+    """The one whose bid scores best; when it fails, the next."""
 
     class _Policy:
         ValueType = typing.NewType("ValueType", builtins.int)
@@ -316,13 +526,33 @@ class CallStep(google.protobuf.message.Message):
     CAPABILITY_FIELD_NUMBER: builtins.int
     INPUT_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
+    SELECT_FIELD_NUMBER: builtins.int
+    QUORUM_FIELD_NUMBER: builtins.int
+    MAX_AGENTS_FIELD_NUMBER: builtins.int
+    SELECTOR_FIELD_NUMBER: builtins.int
+    AFFINITY_FIELD_NUMBER: builtins.int
+    BIDS_FIELD_NUMBER: builtins.int
     capability: builtins.str
-    """The capability, for instance `text.summarize`."""
+    """The capability, for instance `text.summarize`; may hold `${expressions}`."""
     policy: Global___CallStep.Policy.ValueType
     """How the agent is chosen: the best when unset."""
+    select: Global___CallStep.Select.ValueType
+    """Which agents are called: one when unset."""
+    quorum: builtins.int
+    """With SELECT_ALL, how many answers are enough: all when unset. Calls that are not needed any more are cancelled; the step fails when so many cannot come."""
+    max_agents: builtins.int
+    """With SELECT_ALL and SELECT_RACE, most agents that are called: 10 when unset, 100 at most."""
+    selector: builtins.str
+    """Only agents whose labels match, for instance `region=eu,tier!=free`; may hold `${expressions}`."""
+    affinity: builtins.str
+    """Calls with the same key go to the same agent while it lives; may hold `${expressions}`."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input: an object whose strings may hold `${expressions}`."""
+
+    @property
+    def bids(self) -> Global___Bidding:
+        """With SELECT_BIDS, how bids are asked for and judged."""
 
     def __init__(
         self,
@@ -330,11 +560,360 @@ class CallStep(google.protobuf.message.Message):
         capability: builtins.str = ...,
         input: google.protobuf.struct_pb2.Struct | None = ...,
         policy: Global___CallStep.Policy.ValueType = ...,
+        select: Global___CallStep.Select.ValueType = ...,
+        quorum: builtins.int = ...,
+        max_agents: builtins.int = ...,
+        selector: builtins.str = ...,
+        affinity: builtins.str = ...,
+        bids: Global___Bidding | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["capability", b"capability", "input", b"input", "policy", b"policy"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["bids", b"bids", "input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "bids", b"bids", "capability", b"capability", "input", b"input", "max_agents", b"max_agents", "policy", b"policy", "quorum", b"quorum", "select", b"select", "selector", b"selector"]) -> None: ...
 
 Global___CallStep: typing_extensions.TypeAlias = CallStep
+
+@typing.final
+class Bidding(google.protobuf.message.Message):
+    """How bids are asked for and judged."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEADLINE_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    MAX_BIDDERS_FIELD_NUMBER: builtins.int
+    score: builtins.str
+    """CEL over `bid` {price, seconds, confidence, capacity}; the highest wins. `-bid.price` when unset."""
+    max_bidders: builtins.int
+    """Most agents that are asked: 10 when unset, 100 at most."""
+    @property
+    def deadline(self) -> google.protobuf.duration_pb2.Duration:
+        """How long bids are waited for: 2 s when unset, 5 minutes at most."""
+
+    def __init__(
+        self,
+        *,
+        deadline: google.protobuf.duration_pb2.Duration | None = ...,
+        score: builtins.str = ...,
+        max_bidders: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["deadline", b"deadline"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["deadline", b"deadline", "max_bidders", b"max_bidders", "score", b"score"]) -> None: ...
+
+Global___Bidding: typing_extensions.TypeAlias = Bidding
+
+@typing.final
+class MapStep(google.protobuf.message.Message):
+    """Runs steps once for each item of a list. Its output is the list of what the items' last steps put out, in the order of the items, null where one failed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OVER_FIELD_NUMBER: builtins.int
+    AS_FIELD_NUMBER: builtins.int
+    MAX_CONCURRENCY_FIELD_NUMBER: builtins.int
+    TOLERATE_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    over: builtins.str
+    """CEL that gives the list, of at most 10,000 items."""
+    max_concurrency: builtins.int
+    """Most items at once: 10 when unset, 1,000 at most."""
+    tolerate: builtins.str
+    """How many items may fail: a number, or a share such as `20%`. None when unset."""
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
+        """The steps, at least one and at most 500."""
+
+    def __init__(
+        self,
+        *,
+        over: builtins.str = ...,
+        max_concurrency: builtins.int = ...,
+        tolerate: builtins.str = ...,
+        steps: collections.abc.Iterable[Global___WorkflowStep] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["as", b"as", "max_concurrency", b"max_concurrency", "over", b"over", "steps", b"steps", "tolerate", b"tolerate"]) -> None: ...
+
+Global___MapStep: typing_extensions.TypeAlias = MapStep
+
+@typing.final
+class SwitchStep(google.protobuf.message.Message):
+    """Runs the steps of the first case that holds. Its output is that of the last of them, null when there was none."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class Case(google.protobuf.message.Message):
+        """One of the cases."""
+
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        WHEN_FIELD_NUMBER: builtins.int
+        STEPS_FIELD_NUMBER: builtins.int
+        when: builtins.str
+        """CEL condition."""
+        @property
+        def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
+            """The steps, at least one and at most 500."""
+
+        def __init__(
+            self,
+            *,
+            when: builtins.str = ...,
+            steps: collections.abc.Iterable[Global___WorkflowStep] | None = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["steps", b"steps", "when", b"when"]) -> None: ...
+
+    CASES_FIELD_NUMBER: builtins.int
+    DEFAULT_FIELD_NUMBER: builtins.int
+    @property
+    def cases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SwitchStep.Case]:
+        """The cases, at least one and at most 50."""
+
+    @property
+    def default(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
+        """The steps that run when none holds."""
+
+    def __init__(
+        self,
+        *,
+        cases: collections.abc.Iterable[Global___SwitchStep.Case] | None = ...,
+        default: collections.abc.Iterable[Global___WorkflowStep] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cases", b"cases", "default", b"default"]) -> None: ...
+
+Global___SwitchStep: typing_extensions.TypeAlias = SwitchStep
+
+@typing.final
+class LoopStep(google.protobuf.message.Message):
+    """Runs steps again and again. Inside, `loop.index` counts from 0 and `loop.last` is the output of the iteration before, null in the first."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WHILE_FIELD_NUMBER: builtins.int
+    UNTIL_FIELD_NUMBER: builtins.int
+    MAX_ITERATIONS_FIELD_NUMBER: builtins.int
+    KEEP_LAST_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    until: builtins.str
+    """CEL condition, asked after each iteration; unset: false. `while` or `until` must be set."""
+    max_iterations: builtins.int
+    """Most iterations, beyond which the step fails with LOOP_LIMIT: 100 when unset, 100,000 at most."""
+    keep_last: builtins.int
+    """The output is the list of the last so many iterations' outputs, 1,000 at most; unset: the last one's."""
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WorkflowStep]:
+        """The steps, at least one and at most 500."""
+
+    def __init__(
+        self,
+        *,
+        until: builtins.str = ...,
+        max_iterations: builtins.int = ...,
+        keep_last: builtins.int = ...,
+        steps: collections.abc.Iterable[Global___WorkflowStep] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keep_last", b"keep_last", "max_iterations", b"max_iterations", "steps", b"steps", "until", b"until", "while", b"while"]) -> None: ...
+
+Global___LoopStep: typing_extensions.TypeAlias = LoopStep
+
+@typing.final
+class WaitStep(google.protobuf.message.Message):
+    """Waits. No output."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: builtins.int
+    UNTIL_FIELD_NUMBER: builtins.int
+    until: builtins.str
+    """Until a time as RFC 3339 writes it; may hold `${expressions}`. One that has passed is no wait."""
+    @property
+    def duration(self) -> google.protobuf.duration_pb2.Duration:
+        """So long; a year at most."""
+
+    def __init__(
+        self,
+        *,
+        duration: google.protobuf.duration_pb2.Duration | None = ...,
+        until: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["duration", b"duration", "for", b"for", "until", b"until"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["duration", b"duration", "for", b"for", "until", b"until"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["for", b"for"]) -> typing.Literal["duration", "until"] | None: ...
+
+Global___WaitStep: typing_extensions.TypeAlias = WaitStep
+
+@typing.final
+class SignalStep(google.protobuf.message.Message):
+    """Waits for a signal that SignalExecution sends. Its output is what the signal carries. Signals that come before the step begins are kept."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _OnTimeout:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _OnTimeoutEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[SignalStep._OnTimeout.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        ON_TIMEOUT_UNSPECIFIED: SignalStep._OnTimeout.ValueType  # 0
+        """ON_TIMEOUT_FAIL."""
+        ON_TIMEOUT_FAIL: SignalStep._OnTimeout.ValueType  # 1
+        """It fails with SIGNAL_TIMEOUT."""
+        ON_TIMEOUT_CONTINUE: SignalStep._OnTimeout.ValueType  # 2
+        """It succeeds with the output null."""
+
+    class OnTimeout(_OnTimeout, metaclass=_OnTimeoutEnumTypeWrapper):
+        """What becomes of the step when no signal comes in time."""
+
+    ON_TIMEOUT_UNSPECIFIED: SignalStep.OnTimeout.ValueType  # 0
+    """ON_TIMEOUT_FAIL."""
+    ON_TIMEOUT_FAIL: SignalStep.OnTimeout.ValueType  # 1
+    """It fails with SIGNAL_TIMEOUT."""
+    ON_TIMEOUT_CONTINUE: SignalStep.OnTimeout.ValueType  # 2
+    """It succeeds with the output null."""
+
+    NAME_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    ON_TIMEOUT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The signal's name."""
+    on_timeout: Global___SignalStep.OnTimeout.ValueType
+    """What becomes of the step when no signal comes in time."""
+    @property
+    def timeout(self) -> google.protobuf.duration_pb2.Duration:
+        """Longest wait: no bound of its own when unset."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        on_timeout: Global___SignalStep.OnTimeout.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "on_timeout", b"on_timeout", "timeout", b"timeout"]) -> None: ...
+
+Global___SignalStep: typing_extensions.TypeAlias = SignalStep
+
+@typing.final
+class SubworkflowStep(google.protobuf.message.Message):
+    """Runs another workflow as an execution of its own, within the deadline and the budget of this one. Its output is this step's; it is cancelled with this step."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    workflow: builtins.str
+    """Id of the workflow; may hold `${expressions}`."""
+    version: builtins.int
+    """Its version: the newest when the step begins if unset."""
+    @property
+    def input(self) -> google.protobuf.struct_pb2.Struct:
+        """The input: an object whose strings may hold `${expressions}`."""
+
+    def __init__(
+        self,
+        *,
+        workflow: builtins.str = ...,
+        version: builtins.int = ...,
+        input: google.protobuf.struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "version", b"version", "workflow", b"workflow"]) -> None: ...
+
+Global___SubworkflowStep: typing_extensions.TypeAlias = SubworkflowStep
+
+@typing.final
+class EmitStep(google.protobuf.message.Message):
+    """Announces an event of the organisation's own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    type: builtins.str
+    """The event's type is `brikk.custom.<type>.v1`."""
+    @property
+    def data(self) -> google.protobuf.struct_pb2.Struct:
+        """Its data: an object whose strings may hold `${expressions}`."""
+
+    def __init__(
+        self,
+        *,
+        type: builtins.str = ...,
+        data: google.protobuf.struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "type", b"type"]) -> None: ...
+
+Global___EmitStep: typing_extensions.TypeAlias = EmitStep
+
+@typing.final
+class SetStep(google.protobuf.message.Message):
+    """Writes members of the shared state, which expressions read as `state`. Each writing gives it its next version, `execution.state_version`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: builtins.int
+    IF_VERSION_FIELD_NUMBER: builtins.int
+    if_version: builtins.str
+    """CEL that gives the version that the state must have; otherwise the step fails with STATE_CONFLICT. Unset: any."""
+    @property
+    def values(self) -> google.protobuf.struct_pb2.Struct:
+        """Members to write, their strings may hold `${expressions}`; others stay."""
+
+    def __init__(
+        self,
+        *,
+        values: google.protobuf.struct_pb2.Struct | None = ...,
+        if_version: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["values", b"values"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["if_version", b"if_version", "values", b"values"]) -> None: ...
+
+Global___SetStep: typing_extensions.TypeAlias = SetStep
+
+@typing.final
+class FailStep(google.protobuf.message.Message):
+    """Fails, for a reason of the author's own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """The reason, for `catch` and for people: for instance `ORDER_REFUSED`."""
+    message: builtins.str
+    """What happened; may hold `${expressions}`."""
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "reason", b"reason"]) -> None: ...
+
+Global___FailStep: typing_extensions.TypeAlias = FailStep
+
+@typing.final
+class ReturnStep(google.protobuf.message.Message):
+    """Ends the execution: it succeeds, and what still runs is cancelled."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: builtins.int
+    @property
+    def output(self) -> google.protobuf.struct_pb2.Value:
+        """The execution's output: a value whose strings may hold `${expressions}`. Null when unset."""
+
+    def __init__(
+        self,
+        *,
+        output: google.protobuf.struct_pb2.Value | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["output", b"output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["output", b"output"]) -> None: ...
+
+Global___ReturnStep: typing_extensions.TypeAlias = ReturnStep
 
 @typing.final
 class RetryPolicy(google.protobuf.message.Message):
