@@ -107,7 +107,7 @@ def test_failures(text: str, problem: str) -> None:
     [
         ("", "it ends too early"),
         ("1 +", "at character 4: it ends too early"),
-        ("nope.x == 1", "there is no `nope`; expressions read input, steps and execution"),
+        ("nope.x == 1", "there is no `nope`; expressions read input, steps, execution and state"),
         ("input.n + 1", "`input.n` is a double, like every number in data: write `1.0`, not `1`"),
         ("2 * input.n", "`input.n` is a double, like every number in data: write `2.0`, not `2`"),
         ("input.n % 2", "`input.n` is a double, like every number in data: write `int(input.n)`"),
@@ -146,6 +146,72 @@ def test_the_steps_that_an_expression_reads() -> None:
         "steps.b.output.x > 1 || has(steps.a.output) || 'steps.c.output' == '' || steps.b.output.y"
     )
     assert expression.steps == ("b", "a")
+
+
+INSIDE = Scope(
+    input={"xs": [1.0, 2.0]},
+    outputs={"a": None, "b": {"n": 4.0}},
+    execution={},
+    state={"turns": 3.0, "log": ["x"]},
+    errors={"a": {"code": "ABORTED", "reason": "BUSY", "message": "no", "attempts": 2.0}},
+    variables={"ticket": {"body": "hello"}, "loop": {"index": 2.0, "last": {"ok": True}}},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("loop.index", 2.0),
+        ("loop.index + 1.0", 3.0),
+        ("loop.last.ok && !has(loop.last.done)", True),
+        ("input.xs.map(x, x * loop.index)", [2.0, 4.0]),
+        ("'loop.index'", "loop.index"),
+        ("ticket", {"body": "hello"}),
+        ("ticket.body.size() + int(loop.index)", 7.0),
+        ("input.xs.map(ticket, ticket * 2.0)", [2.0, 4.0]),
+        ("input.xs.map(state, state * 2.0)", [2.0, 4.0]),
+        ("state.turns", 3.0),
+        ("state.?thread.orValue([])", []),
+        ("state.turns < 5 && size(state.log) == 1", True),
+        ("steps.a.error.code", "ABORTED"),
+        ("steps.a.error != null && steps.b.error == null", True),
+        ("steps.a.error.attempts + steps.b.output.n", 6.0),
+        ("steps.b.error", None),
+    ],
+)
+def test_what_the_steps_around_declare(text: str, value: Json) -> None:
+    assert compile_expression(text, ("ticket", "loop")).evaluate(INSIDE) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("loop.index", "there is no `loop` here"),
+        ("while > 1", "`while` is a word that CEL keeps for itself"),
+        ("Loop.index", "there is no `Loop`"),
+        ("l__p.index", "there is no `l__p`"),
+        ("ticket.x == 1", "expressions read input, steps, execution and state here"),
+        ("steps.a.failure", "`steps.a.failure` is not readable"),
+    ],
+)
+def test_what_they_do_not_declare(text: str, problem: str) -> None:
+    with pytest.raises(ExpressionInvalid) as refused:
+        compile_expression(text)
+    assert any(problem in each for each in refused.value.problems), refused.value.problems
+
+
+def test_where_a_reserved_word_stands_the_place_of_a_problem_is_right() -> None:
+    with pytest.raises(ExpressionInvalid) as refused:
+        compile_expression("loop.index > loop.last && nope", ("item", "loop"))
+    assert refused.value.problems == [
+        "at character 27: there is no `nope`; expressions read input, steps, execution, state,"
+        " item and loop here"
+    ]
+
+
+def test_the_variables_that_an_expression_reads() -> None:
+    text = "ticket.body == state.last || steps.a.error.code in input.codes.map(state, state)"
+    assert compile_expression(text, ("ticket",)).reads == {"ticket", "state", "steps", "input"}
 
 
 def test_conditions_must_be_boolean() -> None:

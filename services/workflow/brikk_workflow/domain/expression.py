@@ -2,15 +2,16 @@
 
 Hazards of cel-expr-python 0.1.3 that shape this file: on Python 3.11 `.value()` of a null drops a
 reference to None and ends the process after enough of them; a variable is converted whole on each
-evaluation; errors at run time come back as values; memory has no bound (see `growth`).
+evaluation; errors at run time come back as values; memory has no bound (see `growth`); `loop` is
+a reserved word, so that another name of its length stands for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import TypeAlias
 
 from cel_expr_python import cel
@@ -20,7 +21,7 @@ from cel_expr_python.ext.ext_strings import ExtStrings
 
 from brikk_shared.errors import FailedPrecondition, Reason
 from brikk_workflow.domain.complaints import compile_complaints, plainly
-from brikk_workflow.domain.growth import MAX_LIST, count_macros, excesses
+from brikk_workflow.domain.growth import MAX_LIST, bound, count_macros, excesses
 from brikk_workflow.domain.payload import LARGEST_INTEGER, Json, scrub, unstorable
 from brikk_workflow.domain.scope import VARIABLES, NoSuchValue, Scope, kind_of, plain_path
 from brikk_workflow.domain.tokens import Kind, Reference, Token, is_sign, references, tokenize
@@ -30,6 +31,8 @@ MAX_VALUES = 10_000
 MAX_TEXT = 1 << 18
 MAX_RESULT_VALUES = 100_000
 MAX_RESULT_TEXT = 1 << 20
+
+_LOOP = "l__p"
 
 _Shape: TypeAlias = "dict[str, _Shape]"
 """The members to convert of a value; an empty one stands for the whole value."""
@@ -57,19 +60,26 @@ class ExpressionFailed(FailedPrecondition):
 class Expression:
     """A compiled expression.
 
-    `steps` are the ids it reads, `macros` is how many list macros it has, and `type` is `DYN` when
-    it is not known.
+    `reads` are the variables it names, `steps` the ids of which it reads the output or the error,
+    `macros` is how many list macros it has, and `type` is `DYN` when it is not known.
     """
 
-    __slots__ = ("_path", "_program", "_shape", "macros", "steps", "text", "type")
+    __slots__ = ("_path", "_program", "_shape", "macros", "reads", "steps", "text", "type")
 
-    def __init__(self, text: str, program: cel.Expression, tokens: list[Token]) -> None:
-        paths = [variable.path for variable in _variables(tokens)]
+    def __init__(
+        self,
+        text: str,
+        program: cel.Expression,
+        tokens: list[Token],
+        variables: list[Reference],
+    ) -> None:
+        paths = [variable.path for variable in variables]
         self.text = text
         self.type: str = program.return_type().name().partition("<")[0]
         self.steps = tuple({path[1]: None for path in paths if path[0] == "steps"})
         self.macros = count_macros(tokens)
-        self._path = plain_path(tokens)
+        self.reads = frozenset(path[0] for path in paths)
+        self._path = plain_path(tokens, self.reads)
         self._program = program
         self._shape = _shape(paths)
 
@@ -96,37 +106,61 @@ class Expression:
         return value
 
 
-def compile_expression(text: str) -> Expression:
-    """Compile an expression. Raises ExpressionInvalid with every problem found."""
+def compile_expression(text: str, variables: Iterable[str] = ()) -> Expression:
+    """Compile an expression; `variables` are those that the steps around it declare.
+
+    Raises ExpressionInvalid with every problem found.
+    """
     if len(text) > MAX_LENGTH:
         raise ExpressionInvalid([f"is longer than {MAX_LENGTH} characters"])
     if unstorable(text):
         raise ExpressionInvalid(["holds a NUL or half a surrogate pair"])
     tokens = list(tokenize(text))
+    readable = (*VARIABLES, *variables)
+    found = _variables(tokens, readable)
+    declared = frozenset(_LOOP if name == "loop" else name for name in variables)
+    if any(token.text == _LOOP for token in tokens):
+        raise ExpressionInvalid([f"there is no `{_LOOP}`"])
     try:
-        program = _environment().compile(text)
+        program = _environment(declared).compile(_without_reserved(text, tokens, found))
     except RuntimeError as error:
-        raise ExpressionInvalid(compile_complaints(str(error))) from error
-    variables = _variables(tokens)
-    problems = [*_step_problems(variables), *_number_problems(tokens, variables)]
-    problems += excesses(tokens, variables)
+        raise ExpressionInvalid(compile_complaints(str(error), readable)) from error
+    problems = [*_step_problems(found), *_number_problems(tokens, found)]
+    problems += excesses(tokens, found)
     if program.return_type().name().startswith("optional_type"):
         problems.append("is optional: end it with `.orValue(...)`")
     if problems:
         raise ExpressionInvalid(problems)
-    return Expression(text, program, tokens)
+    return Expression(text, program, tokens, found)
 
 
-@cache
-def _environment() -> cel.Env:
+@lru_cache(maxsize=1000)
+def _environment(declared: frozenset[str]) -> cel.Env:
+    """Return what knows the variables, which takes 1 ms to make."""
     return cel.NewEnv(
-        variables=dict.fromkeys(VARIABLES, cel.Type.DYN),
+        variables=dict.fromkeys((*VARIABLES, *declared), cel.Type.DYN),
         extensions=[ExtStrings(), ExtMath(), ExtOptional()],
     )
 
 
-def _variables(tokens: list[Token]) -> list[Reference]:
-    return [found for found in references(tokens) if found.path[0] in VARIABLES]
+def _variables(tokens: list[Token], readable: tuple[str, ...]) -> list[Reference]:
+    """Return what refers to data, which the variable of a list macro of the same name does not."""
+    bindings = bound(tokens)
+    return [
+        found
+        for found in references(tokens)
+        if found.path[0] in readable
+        and not any(name == found.path[0] and found.first in where for name, where in bindings)
+    ]
+
+
+def _without_reserved(text: str, tokens: list[Token], variables: list[Reference]) -> str:
+    """Return the text with the name that stands for `loop`, each character in its place."""
+    for variable in variables:
+        if variable.path[0] == "loop":
+            end = tokens[variable.first].end
+            text = text[: end - len(_LOOP)] + _LOOP + text[end:]
+    return text
 
 
 def _shape(paths: list[tuple[str, ...]]) -> _Shape:
@@ -151,15 +185,18 @@ class _Reading:
     def data(self, shape: _Shape, scope: Scope) -> dict[str, Json]:
         """Return the variables with only the members that the expression names."""
         data: dict[str, Json] = {}
-        if "input" in shape:
-            data["input"] = self._part(shape["input"], scope.input)
-        if "execution" in shape:
-            data["execution"] = self._part(shape["execution"], scope.execution)
-        if "steps" in shape:
-            data["steps"] = {
-                step: {"output": self._part(members["output"], scope.outputs[step])}
-                for step, members in shape["steps"].items()
-            }
+        for name, members in shape.items():
+            if name == "steps":
+                data["steps"] = {
+                    step: {
+                        member: self._part(parts, scope.member(step, member))
+                        for member, parts in of_step.items()
+                    }
+                    for step, of_step in members.items()
+                }
+            else:
+                stands = _LOOP if name == "loop" else name
+                data[stands] = self._part(members, scope.variable(name))
         return data
 
     def result(self, value: cel.Value) -> Json:
@@ -250,9 +287,10 @@ class _Reading:
 
 def _step_problems(variables: list[Reference]) -> list[str]:
     return [
-        f"`{'.'.join(variable.path)}` is not readable: write `steps.<id>.output`"
+        f"`{'.'.join(variable.path)}` is not readable: write `steps.<id>.output`, or `.error` for"
+        " what it failed with"
         for variable in variables
-        if variable.path[0] == "steps" and variable.path[2:3] != ("output",)
+        if variable.path[0] == "steps" and variable.path[2:3] not in (("output",), ("error",))
     ]
 
 

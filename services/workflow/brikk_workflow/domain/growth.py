@@ -60,6 +60,12 @@ def count_macros(tokens: list[Token]) -> int:
     return len(_calls(tokens, _MACROS))
 
 
+def bound(tokens: list[Token]) -> list[tuple[str, range]]:
+    """Return the variables of the list macros, each with the tokens among which it is known."""
+    macros = [_macro(tokens, start) for start in _calls(tokens, _MACROS)]
+    return [(macro.variable, range(macro.first - 1, macro.end)) for macro in macros]
+
+
 def excesses(tokens: list[Token], variables: list[Reference]) -> list[str]:
     """Return what must be written differently; `variables` are the references to data."""
     macros = [_macro(tokens, start) for start in _calls(tokens, _MACROS)]

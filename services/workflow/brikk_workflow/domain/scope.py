@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from brikk_workflow.domain.path import Path, written
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.tokens import Kind, Token
 
-VARIABLES = ("input", "steps", "execution")
+VARIABLES = ("input", "steps", "execution", "state")
+"""What every expression reads; inside maps and loops there are more, which steps declare."""
 
 _SIMPLE_TEXT = re.compile(r"""(["'])[^"'\\]*\1""")
 
@@ -22,21 +23,44 @@ class NoSuchValue(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What can be read. `outputs` holds the outputs of the done steps; a skipped step's is null."""
+    """What can be read. `outputs` holds the outputs of the done steps; a skipped step's is null.
+
+    `errors` says what happened to those of them that failed, `variables` are those that the steps
+    around declare: `loop`, `item` or as it is called.
+    """
 
     input: Mapping[str, Json]
     outputs: Mapping[str, Json]
     execution: Mapping[str, Json]
+    state: Mapping[str, Json] = field(default_factory=dict)
+    errors: Mapping[str, Json] = field(default_factory=dict)
+    variables: Mapping[str, Json] = field(default_factory=dict)
+
+    def variable(self, name: str) -> Json:
+        """Return what a variable other than `steps` holds."""
+        match name:
+            case "input":
+                return self.input
+            case "execution":
+                return self.execution
+            case "state":
+                return self.state
+            case _:
+                return self.variables[name]
+
+    def member(self, step: str, name: str) -> Json:
+        """Return the `output` of a step, or its `error`, null when it did not fail."""
+        return self.errors.get(step) if name == "error" else self.outputs[step]
 
     def look_up(self, path: Path) -> Json:
-        """Return the value at a path, which is `steps.<id>.output` or longer if it is a step's.
+        """Return the value at a path, which names `output` or `error` of a step if it is a step's.
 
         Raises NoSuchValue.
         """
         if path[0] == "steps":
-            value, start = self.outputs[str(path[1])], 3
+            value, start = self.member(str(path[1]), str(path[2])), 3
         else:
-            value, start = (self.input if path[0] == "input" else self.execution), 1
+            value, start = self.variable(str(path[0])), 1
         for index in range(start, len(path)):
             part = path[index]
             if isinstance(part, str):
@@ -54,9 +78,9 @@ class Scope:
         return value
 
 
-def plain_path(tokens: list[Token]) -> Path | None:
+def plain_path(tokens: list[Token], variables: Collection[str]) -> Path | None:
     """Return the path if the whole expression is one, as `input.tickets[0].body`, else None."""
-    if not tokens or tokens[0].text not in VARIABLES:
+    if not tokens or tokens[0].text not in variables:
         return None
     path: list[str | int] = [tokens[0].text]
     index = 1

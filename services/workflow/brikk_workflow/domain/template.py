@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -49,9 +49,12 @@ class Template:
         return _Rendering(scope).render(self._root)
 
 
-def compile_template(value: Json) -> Template:
-    """Compile a value. Raises TemplateInvalid with every problem found."""
-    compiler = _Compiler()
+def compile_template(value: Json, variables: Collection[str] = ()) -> Template:
+    """Compile a value; `variables` are those that the steps around it declare.
+
+    Raises TemplateInvalid with every problem found.
+    """
+    compiler = _Compiler(variables)
     root = compiler.compile(value, ())
     if compiler.problems:
         raise TemplateInvalid(compiler.problems, compiler.expressions)
@@ -82,7 +85,8 @@ _Node: TypeAlias = "_Constant | Expression | _Text | _List | _Object"
 
 
 class _Compiler:
-    def __init__(self) -> None:
+    def __init__(self, variables: Collection[str]) -> None:
+        self._variables = variables
         self.problems: list[tuple[Path, str]] = []
         self.expressions: list[tuple[Path, Expression]] = []
 
@@ -126,7 +130,7 @@ class _Compiler:
             self.problems.append((path, "`${}` holds no expression"))
             return []
         try:
-            expression = compile_expression(text)
+            expression = compile_expression(text, self._variables)
         except ExpressionInvalid as error:
             self.problems += [(path, f"`{text}`: {problem}") for problem in error.problems]
             return []
