@@ -1,152 +1,119 @@
 """The JSON form in which definitions are stored."""
 
-class _RetryJson(TypedDict):
-    max_attempts: int
-    initial: int
-    multiplier: float
-    max: int
-    jitter: float
-    non_retryable: list[str]
+from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any, TypeAlias, get_args, get_type_hints
 
-class _TimeoutJson(TypedDict):
-    schedule_to_start: int
-    start_to_close: int
-    schedule_to_close: int | None
-    heartbeat: NotRequired[int]
+from brikk_workflow.domain.definition import (
+    Budget,
+    RetryPolicy,
+    Step,
+    StepTimeout,
+    WorkflowDefinition,
+)
+from brikk_workflow.domain.kinds import KINDS, CallStep, Kind
+from brikk_workflow.domain.payload import Json
 
+DefinitionJson: TypeAlias = Mapping[str, Any]
+"""The stored form: an object for each part, by the names of its members, durations in microseconds.
 
-class _StepJson(TypedDict):
-    id: str
-    after: list[str]
-    when: str
-    capability: str
-    input: Mapping[str, Json]
-    policy: NotRequired[str]
-    retry: _RetryJson
-    timeout: _TimeoutJson
-    at_most_once: NotRequired[str]
+What came later than the first definitions is left out at its default, and a call lies flat in its
+step: so definitions stored before there was more stay equal, and can still be read.
+"""
 
-
-class _BudgetJson(TypedDict):
-    calls: int | None
-    tokens: int | None
-    cost_micros: int | None
-
-
-class DefinitionJson(TypedDict):
-    """The stored form; durations are whole microseconds.
-
-    What came later is left out at its default, so that definitions stored before it stay equal.
-    """
-
-    id: str
-    description: str
-    input_schema: Mapping[str, Json] | None
-    timeout: int
-    budget: NotRequired[_BudgetJson]
-    concurrency: NotRequired[int]
-    steps: list[_StepJson]
-    output: Json
+_FROM_THE_START: Mapping[type, frozenset[str]] = {
+    WorkflowDefinition: frozenset({"description", "input_schema", "timeout", "output"}),
+    Step: frozenset({"after", "when", "retry", "timeout"}),
+    CallStep: frozenset({"input"}),
+    RetryPolicy: frozenset(field.name for field in fields(RetryPolicy)),
+    StepTimeout: frozenset({"schedule_to_start", "start_to_close", "schedule_to_close"}),
+    Budget: frozenset(field.name for field in fields(Budget)),
+}
 
 
 def definition_to_json(definition: WorkflowDefinition) -> DefinitionJson:
     """Return the stored form, which `json.dumps` takes as it is."""
-    json = DefinitionJson(
-        id=definition.id,
-        description=definition.description,
-        input_schema=definition.input_schema,
-        timeout=_microseconds(definition.timeout),
-        steps=[_step_to_json(step) for step in definition.steps],
-        output=definition.output,
-    )
-    budget = definition.budget
-    if budget != Budget():
-        json["budget"] = _BudgetJson(
-            calls=budget.calls, tokens=budget.tokens, cost_micros=budget.cost_micros
-        )
-    if definition.concurrency is not None:
-        json["concurrency"] = definition.concurrency
-    return json
+    return _members(definition)
 
 
 def definition_from_json(stored: DefinitionJson) -> WorkflowDefinition:
     """Return the definition that `definition_to_json` was given; it is not checked again."""
-    budget = stored.get("budget")
-    return WorkflowDefinition(
-        id=stored["id"],
-        description=stored["description"],
-        input_schema=stored["input_schema"],
-        timeout=timedelta(microseconds=stored["timeout"]),
-        budget=Budget() if budget is None else Budget(**budget),
-        concurrency=stored.get("concurrency"),
-        steps=tuple(_step_from_json(step) for step in stored["steps"]),
-        output=stored["output"],
-    )
+    definition: WorkflowDefinition = _decoded(WorkflowDefinition, stored)
+    return definition
 
 
-def _step_to_json(step: Step) -> _StepJson:
-    retry, timeout = step.retry, step.timeout
-    close = timeout.schedule_to_close
-    json = _StepJson(
-        id=step.id,
-        after=list(step.after),
-        when=step.when,
-        capability=step.call.capability,
-        input=step.call.input,
-        retry=_RetryJson(
-            max_attempts=retry.max_attempts,
-            initial=_microseconds(retry.initial),
-            multiplier=retry.multiplier,
-            max=_microseconds(retry.max),
-            jitter=retry.jitter,
-            non_retryable=list(retry.non_retryable),
-        ),
-        timeout=_TimeoutJson(
-            schedule_to_start=_microseconds(timeout.schedule_to_start),
-            start_to_close=_microseconds(timeout.start_to_close),
-            schedule_to_close=None if close is None else _microseconds(close),
-        ),
-    )
-    if timeout.heartbeat is not None:
-        json["timeout"]["heartbeat"] = _microseconds(timeout.heartbeat)
-    if step.at_most_once is not None:
-        json["at_most_once"] = step.at_most_once.value
-    if step.call.policy is not Policy.BEST:
-        json["policy"] = step.call.policy.value
-    return json
+def _members(part: Any) -> dict[str, Json]:
+    written: dict[str, Json] = {}
+    always = _FROM_THE_START.get(type(part), ())
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if field.name == "kind":
+            written |= _kind_members(value)
+        elif field.name in always or value != _default(field):
+            written[field.name] = _encoded(value)
+    return written
 
 
-def _step_from_json(stored: _StepJson) -> Step:
-    retry, timeout = stored["retry"], stored["timeout"]
-    close, heartbeat = timeout["schedule_to_close"], timeout.get("heartbeat")
-    at_most_once = stored.get("at_most_once")
-    return Step(
-        id=stored["id"],
-        after=tuple(stored["after"]),
-        when=stored["when"],
-        call=CallStep(
-            capability=stored["capability"],
-            input=stored["input"],
-            policy=Policy(stored.get("policy", Policy.BEST)),
-        ),
-        retry=RetryPolicy(
-            max_attempts=retry["max_attempts"],
-            initial=timedelta(microseconds=retry["initial"]),
-            multiplier=retry["multiplier"],
-            max=timedelta(microseconds=retry["max"]),
-            jitter=retry["jitter"],
-            non_retryable=tuple(retry["non_retryable"]),
-        ),
-        timeout=StepTimeout(
-            schedule_to_start=timedelta(microseconds=timeout["schedule_to_start"]),
-            start_to_close=timedelta(microseconds=timeout["start_to_close"]),
-            schedule_to_close=None if close is None else timedelta(microseconds=close),
-            heartbeat=None if heartbeat is None else timedelta(microseconds=heartbeat),
-        ),
-        at_most_once=None if at_most_once is None else AtMostOnce(at_most_once),
-    )
+def _kind_members(kind: Kind) -> Mapping[str, Json]:
+    members = _members(kind)
+    if isinstance(kind, CallStep):
+        return members
+    return {next(word for word, each in KINDS.items() if each is type(kind)): members}
 
 
-def _microseconds(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1)
+def _encoded(value: Any) -> Json:
+    if isinstance(value, timedelta):
+        return value // timedelta(microseconds=1)
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_encoded(item) for item in value]
+    if is_dataclass(value):
+        return _members(value)
+    plain: Json = value
+    return plain
+
+
+def _default(field: Field[Any]) -> object:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _decoded(hint: Any, stored: Any) -> Any:
+    arguments = get_args(hint)
+    if type(None) in arguments:
+        return None if stored is None else _decoded(arguments[0], stored)
+    if hint is timedelta:
+        return timedelta(microseconds=stored)
+    if arguments[1:] == (...,):
+        return tuple(_decoded(arguments[0], item) for item in stored)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return hint(stored)
+    if is_dataclass(hint):
+        parts = {
+            name: _decoded(each, stored[name])
+            for name, each in _hints(hint).items()
+            if name in stored
+        }
+        if hint is Step:
+            parts["kind"] = _kind(stored)
+        return hint(**parts)
+    return stored
+
+
+def _kind(stored: Mapping[str, Any]) -> Kind:
+    for word in KINDS.keys() & stored.keys():
+        kind: Kind = _decoded(KINDS[word], stored[word])
+        return kind
+    call: CallStep = _decoded(CallStep, stored)
+    return call
+
+
+@cache
+def _hints(part: Any) -> Mapping[str, Any]:
+    # What is `Json` is stored as it is, and `Step` is only there for type checkers among the kinds.
+    return get_type_hints(part, localns={"Json": object, "Step": Step})

@@ -193,3 +193,18 @@ Kind: TypeAlias = (
     | FailStep
     | ReturnStep
 )
+
+KINDS: Mapping[str, type[Kind]] = {
+    "call": CallStep,
+    "map": MapStep,
+    "switch": SwitchStep,
+    "loop": LoopStep,
+    "wait": WaitStep,
+    "signal": SignalStep,
+    "workflow": WorkflowStep,
+    "emit": EmitStep,
+    "set": SetStep,
+    "fail": FailStep,
+    "return": ReturnStep,
+}
+"""Every kind by the key under which a step holds it."""

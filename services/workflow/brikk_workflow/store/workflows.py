@@ -8,7 +8,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.turns import take_turn
-from brikk_workflow.domain.definition import (
+from brikk_workflow.domain.definition_json import (
     DefinitionJson,
     definition_from_json,
     definition_to_json,
