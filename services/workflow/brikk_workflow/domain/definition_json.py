@@ -93,7 +93,7 @@ def _decoded(hint: Any, stored: Any) -> Any:
         return tuple(_decoded(arguments[0], item) for item in stored)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint(stored)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         parts = {
             name: _decoded(each, stored[name])
             for name, each in _hints(hint).items()

@@ -12,9 +12,13 @@ _UNITS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
-_DURATION = re.compile(
-    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,6})?)s)?(?:(\d{1,9})ms)?"
+PATTERN = (
+    r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]{1,6})?)s)?"
+    r"(?:([0-9]{1,9})ms)?"
 )
+"""It also accepts nothing at all, which is no duration."""
+
+_DURATION = re.compile(PATTERN)
 
 
 def parse_duration(text: str) -> timedelta:
