@@ -1,16 +1,21 @@
-"""Whether a definition hangs together: its graph, its expressions, its schema."""
+"""Whether a definition hangs together: its order, its expressions, its schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterator, Sequence, Set
 
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.expression import Expression, ExpressionInvalid, compile_expression
+from brikk_workflow.domain.formulas import Formula, Gives, formulas
+from brikk_workflow.domain.language import MAX_STEPS
+from brikk_workflow.domain.meaning import check_meaning
+from brikk_workflow.domain.nested import all_of, inside
+from brikk_workflow.domain.order import check_order
 from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.schema import SchemaInvalid, compile_schema
+from brikk_workflow.domain.sight import Sight, check_read
 from brikk_workflow.domain.template import TemplateInvalid, compile_template
 
 MAX_EXPRESSIONS = 2000
@@ -26,9 +31,10 @@ def check_definition(definition: WorkflowDefinition, report: Report) -> None:
         except SchemaInvalid as error:
             for path, problem in error.problems:
                 report.value(("input_schema", *path), problem)
-    upstream = _upstream(definition.steps, report)
+    ids = _check_ids(definition, report)
+    homes = _homes(definition.steps)
     macros = 0
-    for count, (reader, path, expression) in enumerate(_expressions(definition, report), 1):
+    for count, (sight, path, expression) in enumerate(_expressions(definition, ids, report), 1):
         macros += expression.macros
         if count > MAX_EXPRESSIONS or macros > MAX_MACROS:
             report.value(
@@ -37,107 +43,110 @@ def check_definition(definition: WorkflowDefinition, report: Report) -> None:
                 f" {MAX_MACROS} list macros",
             )
             return
-        for name in expression.steps:
-            _check_read(name, reader, upstream, path, report)
+        for name, member in expression.members:
+            check_read(name, member, sight, homes, path, report)
 
 
-def _upstream(steps: Sequence[Step], report: Report) -> Mapping[str, Set[str] | None]:
-    """Return what is done when each step begins; None where that cannot be told."""
-    ids = {step.id for step in steps}
+def _check_ids(definition: WorkflowDefinition, report: Report) -> Set[str]:
     seen: set[str] = set()
-    for index, step in enumerate(steps):
+    for count, (at, step) in enumerate(all_of(definition.steps), 1):
         if step.id in seen and step.id:
-            report.value(("steps", index, "id"), f"there is a step `{step.id}` above already")
+            report.value((*at, "id"), f"there is a step `{step.id}` above already")
+        if count == MAX_STEPS + 1:
+            problem = f"is too much: a workflow has at most {MAX_STEPS} steps, those inside others"
+            report.value(at, f"{problem} included; put some into a workflow of their own")
         seen.add(step.id)
-        for place, before in enumerate(step.after):
-            path: Path = ("steps", index, "after", place)
-            if before not in ids:
-                report.value(path, f"there is no step `{before}`{report.nearest(before, ids)}")
-            elif before in step.after[:place]:
-                report.value(path, f"`{before}` is named twice")
-    upstream: dict[str, Set[str] | None] = dict.fromkeys(ids)
-    if len(ids) < len(steps):
-        return upstream
-    graph = {step.id: ids.intersection(step.after) for step in steps}
-    for step_id in _in_order(steps, graph, report):
-        done = set(graph[step_id])
-        for before in graph[step_id]:
-            done |= upstream[before] or set()
-        upstream[step_id] = done
-    return upstream
+    return seen
 
 
-def _in_order(
-    steps: Sequence[Step], graph: Mapping[str, Set[str]], report: Report
-) -> Iterator[str]:
-    """Return the steps, those they wait for first; steps that wait for one another are left out."""
-    rest = dict(graph)
-    index = {step.id: number for number, step in enumerate(steps)}
-    while True:
-        try:
-            return iter(tuple(TopologicalSorter(rest).static_order()))
-        except CycleError as error:
-            cycle: list[str] = error.args[1]
-            first = min(cycle, key=index.__getitem__)
-            start = cycle.index(first)
-            turn = [*cycle[start:-1], *cycle[:start], first]
-            problem = f"the steps follow one another in a circle: {' -> '.join(turn)}"
-            report.value(("steps", index[first], "after"), problem)
-            rest = {step: before - set(cycle) for step, before in rest.items() if step not in cycle}
-
-
-def _check_read(
-    name: str, reader: str, upstream: Mapping[str, Set[str] | None], path: Path, report: Report
-) -> None:
-    """Report an expression that reads a step which may not be done when its own step begins."""
-    if name not in upstream:
-        report.value(path, f"there is no step `{name}`{report.nearest(name, upstream)}")
-        return
-    done, before_it = upstream.get(reader), upstream[name]
-    if done is None or before_it is None or name in done:
-        return
-    if name == reader:
-        problem = "a step cannot read its own output"
-    elif reader in before_it:
-        problem = f"`{name}` runs after `{reader}`, so its output is not there yet"
-    else:
-        problem = f"`{name}` may not be done yet: add it to the `after` of `{reader}`"
-    report.value(path, problem)
+def _homes(steps: Sequence[Step], home: Step | None = None) -> dict[str, Step | None]:
+    homes = {step.id: home for step in steps}
+    for step in steps:
+        for each in inside(step):
+            homes |= _homes(each.steps, step)
+    return homes
 
 
 def _expressions(
-    definition: WorkflowDefinition, report: Report
-) -> Iterator[tuple[str, Path, Expression]]:
-    """Yield every expression that compiles, with the step it is in, "" for the output."""
-    for index, step in enumerate(definition.steps):
+    definition: WorkflowDefinition, ids: Set[str], report: Report
+) -> Iterator[tuple[Sight, Path, Expression]]:
+    """Yield every expression that compiles, with what can be seen from where it stands."""
+    for sight, at, formula in _formulas(definition.steps, ("steps",), None, (), ids, report):
         if report.full:
             return
-        at: Path = ("steps", index)
-        for path, expression in _condition(step.when, (*at, "when"), report):
-            yield step.id, path, expression
-        for path, expression in _template(step.call.input, (*at, "call", "input"), report):
-            yield step.id, path, expression
-    for path, expression in _template(definition.output, ("output",), report):
-        yield "", path, expression
+        for path, expression in _compiled(formula, sight, at, report):
+            yield sight, path, expression
+    end = Sight(step=None, before=dict.fromkeys(step.id for step in definition.steps))
+    output = Formula(at=("output",), value=definition.output)
+    for path, expression in _compiled(output, end, output.at, report):
+        yield end, path, expression
 
 
-def _condition(text: str, path: Path, report: Report) -> Iterator[tuple[Path, Expression]]:
-    if not text:
+def _formulas(
+    steps: Sequence[Step],
+    at: Path,
+    around: Sight | None,
+    variables: tuple[str, ...],
+    ids: Set[str],
+    report: Report,
+    *,
+    caught: bool = False,
+) -> Iterator[tuple[Sight, Path, Formula]]:
+    """Yield what stands in the steps and in those inside, while their order is checked."""
+    before = check_order(steps, at, ids, report)
+    for index, step in enumerate(steps):
+        place: Path = (*at, index)
+        sight = Sight(step=step, before=before, variables=variables, around=around, caught=caught)
+        check_meaning(step, place, report)
+        for formula in formulas(step):
+            seen = sight
+            if formula.own:
+                seen = Sight(step=None, before={step.id: None}, variables=variables, around=sight)
+            yield seen, (*place, *formula.at), formula
+        for each in inside(step):
+            yield from _formulas(
+                each.steps,
+                (*place, *each.at),
+                sight,
+                tuple(dict.fromkeys((*variables, *each.variables))),
+                ids,
+                report,
+                caught=each.at[0] == "catch",
+            )
+
+
+def _compiled(
+    formula: Formula, sight: Sight, at: Path, report: Report
+) -> Iterator[tuple[Path, Expression]]:
+    variables = (*sight.variables, *formula.variables)
+    if formula.gives is Gives.ANYTHING:
+        yield from _template(formula.value, variables, at, report)
+    elif isinstance(formula.value, str) and formula.value:
+        yield from _expression(formula.value, variables, formula.gives, at, report)
+
+
+def _expression(
+    text: str, variables: Sequence[str], gives: Gives, path: Path, report: Report
+) -> Iterator[tuple[Path, Expression]]:
+    if "${" in text:
+        report.value(path, f"`{text}` is an expression as a whole: leave out `${{` and `}}`")
         return
     try:
-        condition = compile_expression(text)
+        expression = compile_expression(text, variables)
     except ExpressionInvalid as error:
         for problem in error.problems:
             report.value(path, f"`{text}`: {problem}")
         return
-    if condition.type not in ("BOOL", "DYN"):
-        report.value(path, f"`{text}`: expected a boolean, found {condition.type.lower()}")
-    yield path, condition
+    if not gives.accepts(expression.type):
+        report.value(path, f"`{text}`: expected {gives.words}, found {expression.type.lower()}")
+    yield path, expression
 
 
-def _template(value: Json, at: Path, report: Report) -> Iterator[tuple[Path, Expression]]:
+def _template(
+    value: Json, variables: Sequence[str], at: Path, report: Report
+) -> Iterator[tuple[Path, Expression]]:
     try:
-        expressions = compile_template(value).expressions
+        expressions = compile_template(value, variables).expressions
     except TemplateInvalid as error:
         expressions = error.expressions
         for path, problem in error.problems:

@@ -60,11 +60,22 @@ class ExpressionFailed(FailedPrecondition):
 class Expression:
     """A compiled expression.
 
-    `reads` are the variables it names, `steps` the ids of which it reads the output or the error,
-    `macros` is how many list macros it has, and `type` is `DYN` when it is not known.
+    `reads` are the variables it names, `members` the ids of the steps that it reads, each with
+    `output` or `error`, `steps` the ids alone; `macros` is how many list macros it has, and `type`
+    is `DYN` when it is not known.
     """
 
-    __slots__ = ("_path", "_program", "_shape", "macros", "reads", "steps", "text", "type")
+    __slots__ = (
+        "_path",
+        "_program",
+        "_shape",
+        "macros",
+        "members",
+        "reads",
+        "steps",
+        "text",
+        "type",
+    )
 
     def __init__(
         self,
@@ -76,7 +87,8 @@ class Expression:
         paths = [variable.path for variable in variables]
         self.text = text
         self.type: str = program.return_type().name().partition("<")[0]
-        self.steps = tuple({path[1]: None for path in paths if path[0] == "steps"})
+        self.members = tuple({path[1:3]: None for path in paths if path[0] == "steps"})
+        self.steps = tuple({step: None for step, _ in self.members})
         self.macros = count_macros(tokens)
         self.reads = frozenset(path[0] for path in paths)
         self._path = plain_path(tokens, self.reads)

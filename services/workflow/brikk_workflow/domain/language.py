@@ -75,8 +75,9 @@ _NAME = Text(
 _STEP_ID = Text(
     longest=63,
     form=Form(
-        "(?!(?:in|true|false|null)$)[a-z][a-z0-9_]*",
-        "an id has letters a-z, digits and _, begins with a letter and is no word of CEL",
+        "(?!(?:in|true|false|null|catch|compensate)$)[a-z][a-z0-9_]*",
+        "an id has letters a-z, digits and _, begins with a letter and is no word of CEL, nor catch"
+        " or compensate",
     ),
 )
 _VARIABLE = Text(
