@@ -28,6 +28,10 @@ class Money:
         amount = Number(1e-6, self.most).read(raw, path, report)
         return amount if amount is UNREAD else round(amount * 1_000_000)
 
+    def write(self, value: int) -> float:
+        """Write one."""
+        return value / 1_000_000
+
     def blank(self) -> int:
         """Stand for one."""
         return 1
@@ -52,6 +56,10 @@ class Join:
                 return UNREAD
             return None if raw == _ALL else 1
         return Whole(1, self.most).read(raw, path, report)
+
+    def write(self, value: int) -> int | str:
+        """Write one."""
+        return _ANY if value == 1 else value
 
     def blank(self) -> None:
         """Stand for one."""
@@ -80,6 +88,12 @@ class Tolerated:
             raw = int(raw)
         items = Whole(0, self.most).read(raw, path, report)
         return items if items is UNREAD else Tolerance(items=items)
+
+    def write(self, value: Tolerance) -> int | str:
+        """Write one."""
+        return (
+            f"{value.share * 100:.3f}".rstrip("0").rstrip(".") + "%" if value.share else value.items
+        )
 
     def blank(self) -> Tolerance:
         """Stand for one."""

@@ -16,7 +16,7 @@ from brikk_workflow.domain.definition import (
     StepTimeout,
     WorkflowDefinition,
 )
-from brikk_workflow.domain.kinds import KINDS, CallStep, Kind
+from brikk_workflow.domain.kinds import KINDS, CallStep, Kind, word_of
 from brikk_workflow.domain.payload import Json
 
 DefinitionJson: TypeAlias = Mapping[str, Any]
@@ -63,7 +63,7 @@ def _kind_members(kind: Kind) -> Mapping[str, Json]:
     members = _members(kind)
     if isinstance(kind, CallStep):
         return members
-    return {next(word for word, each in KINDS.items() if each is type(kind)): members}
+    return {word_of(kind): members}
 
 
 def _encoded(value: Any) -> Json:

@@ -208,3 +208,8 @@ KINDS: Mapping[str, type[Kind]] = {
     "return": ReturnStep,
 }
 """Every kind by the key under which a step holds it."""
+
+
+def word_of(kind: Kind) -> str:
+    """Return the key under which a step holds something of this kind."""
+    return next(word for word, each in KINDS.items() if each is type(kind))

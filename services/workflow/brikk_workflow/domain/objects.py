@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,8 @@ from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.scope import kind_of
 from brikk_workflow.domain.shapes import UNREAD, Shape
+
+_EMPTY = (None, "", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Object:
     def __init__(self, make: Callable[..., Any], *keys: Key) -> None:
         self.keys = {key.name: key for key in keys}
         self._make = make
+        self._defaults = _defaults(make)
 
     def read(self, raw: object, path: Path, report: Report) -> Any:
         """Read one."""
@@ -68,6 +71,18 @@ class Object:
                 members[key.goes_to] = key.shape.blank()
         return members
 
+    def write(self, made: Any, *, leave_out: Collection[str] = ()) -> dict[str, Any]:
+        """Return the members from which this was made, defaults and all but what is empty."""
+        members: dict[str, Any] = {}
+        for key in self.keys.values():
+            if key.name in leave_out:
+                continue
+            value = getattr(made, key.goes_to)
+            written = None if value is None else key.shape.write(value)
+            if value != self._defaults.get(key.goes_to, MISSING) or written not in _EMPTY:
+                members[key.name] = written
+        return members
+
     def blank(self) -> Any:
         """Stand for one."""
         required = (key for key in self.keys.values() if key.required)
@@ -75,12 +90,12 @@ class Object:
 
     def schema(self) -> dict[str, Json]:
         """Tell editors what it is."""
-        defaults = _defaults(self._make)
         properties: dict[str, Json] = {}
         for key in self.keys.values():
             schema: dict[str, Json] = {"description": key.help, **key.shape.schema()}
-            if not key.required and defaults.get(key.goes_to):
-                schema["default"] = defaults[key.goes_to]
+            default = _plain(self._defaults.get(key.goes_to))
+            if default:
+                schema["default"] = default
             properties[key.name] = schema
         return {
             "type": "object",
@@ -90,17 +105,17 @@ class Object:
         }
 
 
-def _defaults(made: object) -> Mapping[str, Json]:
-    """Return the defaults of a dataclass as people write them."""
+def _defaults(made: object) -> Mapping[str, Any]:
     if not is_dataclass(made):
         return {}
     return {
-        field.name: _written(field.default)
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
         for field in fields(made)
-        if field.default is not MISSING
+        if field.default is not MISSING or field.default_factory is not MISSING
     }
 
 
-def _written(default: Any) -> Json:
+def _plain(default: Any) -> Json:
+    """Return a default as people write it; None for those that need not be told."""
     plain: Json = format_duration(default) if isinstance(default, timedelta) else default
-    return plain if isinstance(plain, str | float | int | bool) else None
+    return plain if isinstance(plain, str | float | int) else None

@@ -1,6 +1,8 @@
-"""From the members of a definition to the definition."""
+"""Between a definition and the members that its two forms share, which durations are part of."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.language import DEFINITION
@@ -14,3 +16,8 @@ def read_definition(raw: object, report: Report) -> WorkflowDefinition | None:
     """
     members = DEFINITION.members(raw, (), report)
     return WorkflowDefinition(**members) if members and members["steps"] else None
+
+
+def write_definition(definition: WorkflowDefinition) -> Mapping[str, object]:
+    """Return what is read as the definition, with its defaults spelt out."""
+    return DEFINITION.write(definition)

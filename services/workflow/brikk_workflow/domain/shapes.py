@@ -28,11 +28,24 @@ class Shape(Protocol):
     def read(self, raw: object, path: Path, report: Report) -> Any:
         """Return the value that somebody wrote, or UNREAD."""
 
+    def write(self, value: Any) -> Any:
+        """Return the plain value that is read as this one; durations stay what they are."""
+
     def blank(self) -> Any:
         """Return what stands for a value that has to be there and could not be read."""
 
     def schema(self) -> dict[str, Json]:
         """Return its JSON Schema."""
+
+
+class AsItIs:
+    """What is written as it was read."""
+
+    __slots__ = ()
+
+    def write(self, value: Any) -> Any:
+        """Write one."""
+        return value
 
 
 class Form(NamedTuple):
@@ -43,7 +56,7 @@ class Form(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Text:
+class Text(AsItIs):
     """A text; of one that `varies` only what holds no `${expressions}` must have the form."""
 
     longest: int
@@ -101,6 +114,10 @@ class Word:
         report.value(path, f"expected one of {', '.join(words)}{hint}")
         return UNREAD
 
+    def write(self, value: StrEnum) -> str:
+        """Write one."""
+        return value.value
+
     def blank(self) -> StrEnum:
         """Stand for one."""
         return next(iter(self.words))
@@ -111,7 +128,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Number(AsItIs):
     """A number in bounds."""
 
     lowest: float
@@ -138,7 +155,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(AsItIs):
     """A whole number in bounds."""
 
     lowest: int
@@ -162,7 +179,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(AsItIs):
     """A duration in bounds: a timedelta or a text such as `5s`."""
 
     lowest: timedelta
@@ -195,7 +212,7 @@ class Duration:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Payload:
+class Payload(AsItIs):
     """Any value that can be stored, or any object."""
 
     max_bytes: int
@@ -246,6 +263,10 @@ class Items:
         )
         return tuple(item for item in items if item is not UNREAD)
 
+    def write(self, value: Sequence[Any]) -> list[Any]:
+        """Write them."""
+        return [self.item.write(item) for item in value]
+
     def blank(self) -> tuple[()]:
         """Stand for one."""
         return ()
@@ -261,7 +282,7 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class Texts(AsItIs):
     """An object of texts, by names of any kind."""
 
     text: Text

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from brikk_workflow.domain.definition import Step
-from brikk_workflow.domain.kinds import KINDS, CallStep
+from brikk_workflow.domain.kinds import KINDS, CallStep, word_of
 from brikk_workflow.domain.objects import Object
 from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
@@ -46,6 +46,10 @@ class Steps:
             steps.append(Step(**members))
         return tuple(steps)
 
+    def write(self, value: Sequence[Step]) -> list[dict[str, Any]]:
+        """Write them, each with the steps that it waits for."""
+        return [_StepShape(self._step()).write(step) for step in value]
+
     def blank(self) -> tuple[()]:
         """Stand for one."""
         return ()
@@ -83,6 +87,17 @@ class _StepShape:
         if kinds and "call" not in kinds:
             _check_for_calls(raw, kinds[0], path, report)
         return members
+
+    def write(self, value: Step) -> dict[str, Any]:
+        """Write one, without what has no meaning for it."""
+        word = word_of(value.kind)
+        leave_out = {*KINDS, *CALLS_ONLY, "timeout"} if word != "call" else {*KINDS}
+        plain = self._step.write(value, leave_out=leave_out - {word})
+        plain["after"] = list(value.after)
+        close = value.timeout.schedule_to_close
+        if word != "call" and close is not None:
+            plain["timeout"] = {WHOLE_STEP: close}
+        return plain
 
     def blank(self) -> Any:
         """Stand for one."""

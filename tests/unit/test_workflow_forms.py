@@ -1,0 +1,91 @@
+"""A definition is the same as YAML, as a message and as it is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+
+from brikk.workflow.v1 import workflow_pb2
+from brikk_shared.selection import Policy
+from brikk_workflow.api.definitions import to_message
+from brikk_workflow.api.plain import to_plain
+from brikk_workflow.domain.definition import Step, WorkflowDefinition
+from brikk_workflow.domain.definition_json import definition_from_json, definition_to_json
+from brikk_workflow.domain.duration import format_duration
+from brikk_workflow.domain.kinds import KINDS, CallStep
+from brikk_workflow.domain.problems import Report
+from brikk_workflow.domain.reader import read_definition, write_definition
+from brikk_workflow.domain.yaml_text import load_yaml
+from support.any_definition import DEFINITIONS
+
+STORED = """
+{"id": "old", "description": "", "input_schema": null, "timeout": 86400000000, "budget":
+{"calls": 3, "tokens": null, "cost_micros": null}, "steps": [{"id": "a", "after": [], "when": "",
+"capability": "t.a", "input": {"n": 1.0}, "policy": "random", "retry": {"max_attempts": 3,
+"initial": 200000, "multiplier": 2.0, "max": 30000000, "jitter": 0.2, "non_retryable": ["ABORTED"]},
+"timeout": {"schedule_to_start": 60000000, "start_to_close": 30000000, "schedule_to_close": null},
+"at_most_once": "fail"}], "output": null}
+"""
+
+
+def as_text(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, Mapping):
+        return {key: as_text(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_text(item) for item in value]
+    return value
+
+
+def read(raw: object) -> WorkflowDefinition | None:
+    report = Report()
+    definition = read_definition(raw, report)
+    assert not report.problems
+    return definition
+
+
+@settings(max_examples=60, deadline=None)
+@given(DEFINITIONS)
+def test_every_form_gives_the_definition_back(definition: WorkflowDefinition) -> None:
+    stored = json.dumps(definition_to_json(definition))
+    assert definition_from_json(json.loads(stored)) == definition
+    assert read(to_plain(to_message(definition))) == definition
+    yaml = json.dumps(as_text(write_definition(definition)), ensure_ascii=False)
+    report = Report()
+    assert read(load_yaml(yaml, report)) == definition
+    assert not report.problems
+
+
+def test_a_definition_stored_when_there_were_only_calls() -> None:
+    definition = definition_from_json(json.loads(STORED))
+    (step,) = definition.steps
+    assert step.kind == CallStep(capability="t.a", input={"n": 1.0}, policy=Policy.RANDOM)
+    assert definition_to_json(definition) == json.loads(STORED)
+
+
+def test_the_contract_has_every_kind() -> None:
+    fields = workflow_pb2.WorkflowStep.DESCRIPTOR.oneofs_by_name["kind"].fields
+    assert {field.name for field in fields} == KINDS.keys()
+
+
+def test_a_word_of_a_newer_contract_is_refused() -> None:
+    message = to_message(definition_from_json(json.loads(STORED)))
+    message.steps[0].call.MergeFromString(b"\x18\x4d")  # policy: 77
+    report = Report()
+    read_definition(to_plain(message), report)
+    (problem,) = report.problems
+    assert problem.path == "steps[0].call.policy"
+    assert problem.message.startswith("expected one of best, least_in_flight")
+
+
+def test_the_defaults_are_spelt_out() -> None:
+    definition = WorkflowDefinition(id="x", steps=(Step(id="a", kind=CallStep(capability="t.a")),))
+    step = to_message(definition).steps[0]
+    assert step.retry.max_attempts == 3
+    assert step.timeout.start_to_close.ToTimedelta() == timedelta(seconds=30)
+    assert step.HasField("after")
