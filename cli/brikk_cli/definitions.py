@@ -61,3 +61,10 @@ async def store(
     )
     same = after.latest_version == before.latest_version
     return after, "unchanged" if same else "updated"
+
+
+def workflow_schema() -> dict[str, Any]:
+    """The JSON Schema of the language, which `make schema` generates."""
+    text = files("brikk_cli").joinpath("workflow.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema

@@ -40,7 +40,7 @@ def steps_table(execution: execution_pb2.WorkflowExecution) -> Table:
     """A line per step: who does it, at which attempt, how long it took."""
     rows = (
         (
-            step.step_id,
+            step.path or step.step_id,
             state(execution_pb2.StepRun.State.Name(step.state)),
             step.capability,
             step.agent,

@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 from brikk_cli.failures import CommandError, ExitCode, describe
 from brikk_shared.errors import InvalidArgument
-from brikk_shared.structs import to_struct
+from brikk_shared.structs import to_struct, to_value
 
 
 def read_file(file: Path) -> bytes:
@@ -42,20 +43,33 @@ def read_input(file: Path | None, text: str | None, *, what: str = "input") -> S
 
 def parse_input(content: bytes, where: str, *, what: str = "input") -> Struct:
     """A JSON object as a Struct; `where` names its source in the CommandError raised otherwise."""
-    try:
-        document = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise _refused(f"{where}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise _refused(f"{where}: not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise _refused(f"{where}: the {what} is nested too deeply") from None
+    document = _parse(content, where)
     if not isinstance(document, dict):
         raise _refused(f"{where}: the {what} must be a JSON object")
     try:
         return to_struct(document, field=what)
     except InvalidArgument as error:
         raise _refused(f"{where}: {describe(error)}") from None
+
+
+def parse_value(text: str, where: str) -> Value:
+    """Any JSON as a Value; `where` names its source in the CommandError raised otherwise."""
+    document = _parse(os.fsencode(text), where)
+    try:
+        return to_value(document, field=where)
+    except InvalidArgument as error:
+        raise _refused(f"{where}: {describe(error)}") from None
+
+
+def _parse(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise _refused(f"{where}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise _refused(f"{where}: not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise _refused(f"{where}: the input is nested too deeply") from None
 
 
 def _refused(message: str) -> CommandError:

@@ -52,6 +52,10 @@ class Reason(StrEnum):
     ADDRESS_REFUSED = auto()
     BUDGET_EXCEEDED = auto()
     OUTCOME_UNKNOWN = auto()
+    FAIL_STEP = auto()
+    LOOP_LIMIT = auto()
+    SIGNAL_TIMEOUT = auto()
+    STATE_CONFLICT = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def changes(execution_id: str, state: ExecutionState = STATE, output: Json = Non
         wake_at=state.deadline,
         output=output,
         outputs={f"step{state.sequence}": {"text": "é\u2028'\"\\"}},
+        dropped=(),
         history=[
             HistoryEntry(
                 sequence=state.sequence, type="x", step_id="", time=NOW, attributes={"n": 1.5}

@@ -10,12 +10,12 @@ from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
 from brikk_workflow.domain.definition import (
     AtMostOnce,
     Budget,
-    CallStep,
     RetryPolicy,
     Step,
     StepTimeout,
     WorkflowDefinition,
 )
+from brikk_workflow.domain.kinds import CallStep
 
 
 @st.composite
@@ -31,7 +31,7 @@ def workflows(draw: st.DrawFn, *, bounded: bool = True) -> CompiledWorkflow:
                 id=f"s{number}",
                 after=tuple(after),
                 when=draw(st.sampled_from(["", "", "input.yes", "input.no"])),
-                call=CallStep(
+                kind=CallStep(
                     capability=draw(st.sampled_from(["c.one", "c.two"])),
                     input={read: f"${{{read}}}" for read in reads},
                 ),

@@ -87,6 +87,8 @@ class Play:
         self.last = decision
         self.state: ExecutionState = decision.state
         self.outputs |= decision.outputs
+        for path in decision.dropped:
+            del self.outputs[path]
         self.history += decision.history
         self.announced += [(each.type, each.data) for each in decision.announcements]
         return decision

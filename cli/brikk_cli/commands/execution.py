@@ -10,7 +10,7 @@ import typer
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import WATCH_PATIENCE, Services
 from brikk_cli.commands.execution_listing import list_
-from brikk_cli.commands.execution_verbs import cancel, pause, resume, skip, terminate
+from brikk_cli.commands.execution_verbs import cancel, pause, resume, signal, skip, terminate
 from brikk_cli.execution_view import execution_view, history_table
 from brikk_cli.failures import ExitCode
 from brikk_cli.follow import follow
@@ -113,7 +113,7 @@ def retry(
 
 
 app.command("list")(list_)
-for verb in (cancel, pause, resume, skip, terminate):
+for verb in (cancel, pause, resume, skip, terminate, signal):
     app.command()(verb)
 
 

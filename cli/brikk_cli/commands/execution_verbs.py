@@ -1,4 +1,4 @@
-"""`brikk execution cancel`, `pause`, `resume`, `skip` and `terminate`: what is asked of a run."""
+"""`brikk execution cancel`, `pause`, `resume`, `skip`, `terminate`, `signal`: what is asked of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_cli.client import Services
 from brikk_cli.execution_view import state_line
-from brikk_cli.inputs import read_input
+from brikk_cli.inputs import parse_value, read_input
 from brikk_cli.options import (
     DEFAULT_HOME,
     ExecutionArgument,
@@ -30,11 +30,16 @@ ReasonOption = Annotated[str, typer.Option(help="Why, for the history.")]
 def cancel(
     name: ExecutionArgument,
     reason: ReasonOption = "",
+    compensate: Annotated[
+        bool, typer.Option("--compensate", help="Undo what was done, where steps say how.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Ask for an execution to be cancelled; `watch` shows when it is."""
-    request = pb.CancelExecutionRequest(name=_full(name), reason=reason, request_id=new_id())
+    request = pb.CancelExecutionRequest(
+        name=_full(name), reason=reason, compensate=compensate, request_id=new_id()
+    )
     _ask(lambda to: to.call(to.executions.CancelExecution, request), home, json)
 
 
@@ -89,6 +94,22 @@ def skip(
         return await to.call(to.executions.SkipStep, request)
 
     _ask(ask, home, json)
+
+
+def signal(
+    name: ExecutionArgument,
+    signal: Annotated[str, typer.Argument(help="The name that its steps wait for.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What the signal carries, any JSON value.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Send a signal to an execution; it is kept for a step that does not wait for it yet."""
+    request = pb.SignalExecutionRequest(name=_full(name), signal=signal, request_id=new_id())
+    if data is not None:
+        request.data.CopyFrom(parse_value(data, "--data"))
+    _ask(lambda to: to.call(to.executions.SignalExecution, request), home, json)
 
 
 def _full(name: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_cli.client import Services
-from brikk_cli.definitions import check, read_definition, store
+from brikk_cli.definitions import check, read_definition, store, workflow_schema
 from brikk_cli.failures import ExitCode
 from brikk_cli.options import (
     DEFAULT_HOME,
@@ -55,6 +55,12 @@ def show_(
 ) -> None:
     """Show a workflow and the steps of its newest version."""
     perform(_show(name, home, json), as_json=json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the workflow language, by which editors complete and check YAML."""
+    print_json(workflow_schema())
 
 
 async def _validate(file: Path, home: Path, json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from google.rpc import status_pb2
@@ -10,7 +11,7 @@ from brikk.workflow.v1 import execution_pb2
 from brikk_shared.status import make_error, to_status
 from brikk_shared.structs import to_struct, to_value
 from brikk_workflow.api.times import to_timestamp
-from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.compiled import CompiledCall, CompiledWorkflow
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
@@ -61,29 +62,54 @@ def to_result(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
 def to_full_execution(
     record: ExecutionRecord,
     workflow: CompiledWorkflow,
-    outputs: Mapping[str, Mapping[str, Json]],
+    outputs: Mapping[str, Json],
     *,
     with_input: bool = True,
 ) -> execution_pb2.WorkflowExecution:
-    """Returns the FULL view; steps stand in the order of the definition."""
+    """Returns the FULL view; steps in the order of the definition, what is inside after each."""
     execution = to_result(record)
     if with_input:
         execution.input.CopyFrom(to_struct(record.input))
+    inside: defaultdict[str, list[str]] = defaultdict(list)
+    for path in record.state.steps:
+        inside[path.partition("/")[0]].append(path)
     for step in workflow.definition.steps:
-        state = record.state.step(step.id)
-        run = execution.steps.add(
-            step_id=step.id,
-            state=execution_pb2.StepRun.State.Value(f"STATE_{state.status.name}"),
-            attempts=state.attempt,
-            agent=state.agent,
-            capability=step.call.capability,
-            error=_to_error(state.failure),
-            start_time=to_timestamp(state.started_at),
-            end_time=to_timestamp(state.ended_at),
-        )
-        if step.id in outputs:
-            run.output.CopyFrom(to_struct(outputs[step.id]))
+        execution.steps.append(_to_run(step.id, record, workflow, outputs))
+        for path in inside[step.id]:
+            if path != step.id:
+                execution.steps.append(_to_run(path, record, workflow, outputs))
     return execution
+
+
+def _to_run(
+    path: str, record: ExecutionRecord, workflow: CompiledWorkflow, outputs: Mapping[str, Json]
+) -> execution_pb2.StepRun:
+    state, compiled = record.state.step(path), workflow.at(path)
+    work = compiled.work
+    written = work.kind.capability if isinstance(work, CompiledCall) else ""
+    run = execution_pb2.StepRun(
+        step_id=compiled.step.id,
+        path=path,
+        state=execution_pb2.StepRun.State.Value(f"STATE_{state.status.name}"),
+        attempts=state.attempt,
+        agent=state.agent,
+        capability=state.capability or written,
+        error=_to_error(state.failure),
+        start_time=to_timestamp(state.started_at),
+        end_time=to_timestamp(state.ended_at),
+    )
+    if state.progress is not None:
+        run.progress.CopyFrom(
+            execution_pb2.StepProgress(
+                total=state.progress.total, done=state.progress.done, failed=state.progress.failed
+            )
+        )
+    output = outputs.get(path)
+    if isinstance(output, Mapping):
+        run.output.CopyFrom(to_struct(output))
+    elif output is not None:
+        run.value.CopyFrom(to_value(output))
+    return run
 
 
 def to_history_entry(entry: HistoryEntry) -> execution_pb2.HistoryEntry:

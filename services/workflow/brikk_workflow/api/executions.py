@@ -85,10 +85,10 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, HistoryMethods
             record = await executions.get_execution(connection, organization(), id_of(name))
             if record is None:
                 raise not_found(name)
-            outputs = await executions.get_outputs(connection, [record.execution_id])
+            outputs = await executions.get_step_outputs(
+                connection, record.execution_id, record.state.steps.keys()
+            )
         workflow = await self._parts.definitions.get(
             record.organization, record.workflow_id, record.version
         )
-        return to_full_execution(
-            record, workflow, outputs[record.execution_id], with_input=with_input
-        )
+        return to_full_execution(record, workflow, outputs, with_input=with_input)

@@ -99,7 +99,7 @@ class StartMethods(Methods):
             )
         ran = f"workflows/{old.workflow_id}/versions/{old.version}"
         workflow, newest = await self._workflow(request.workflow or ran)
-        if request.from_step and request.from_step not in workflow.steps:
+        if request.from_step and request.from_step not in workflow.body.steps:
             raise no_step("from_step", request.from_step, workflow)
         order = Start(
             organization=organization(),

@@ -8,7 +8,7 @@ from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_shared.call import current_call, organization
 from brikk_shared.errors import not_found
-from brikk_shared.structs import from_struct
+from brikk_shared.structs import from_struct, from_value
 from brikk_workflow.api.execution_messages import to_execution
 from brikk_workflow.api.parts import Context, Methods, id_of
 from brikk_workflow.api.starting import no_step
@@ -29,7 +29,10 @@ class VerbMethods(Methods):
         self, request: pb.CancelExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
         """Asks for its end."""
-        return await self._ask(WishKind.CANCEL, request, {"reason": request.reason})
+        attributes: dict[str, Json] = {"reason": request.reason}
+        if request.compensate:
+            attributes["compensate"] = True
+        return await self._ask(WishKind.CANCEL, request, attributes)
 
     async def PauseExecution(
         self, request: pb.PauseExecutionRequest, context: Context
@@ -57,7 +60,7 @@ class VerbMethods(Methods):
         ran = await self._parts.definitions.get(
             record.organization, record.workflow_id, record.version
         )
-        if request.step not in ran.steps:
+        if request.step.rpartition("/")[2] not in ran.steps:
             raise no_step("step", request.step, ran)
         wish: dict[str, Json] = {
             "step": request.step,
@@ -67,6 +70,14 @@ class VerbMethods(Methods):
         if request.HasField("output"):
             wish["output"] = from_struct(request.output)
         return await self._ask(WishKind.SKIP, request, wish)
+
+    async def SignalExecution(
+        self, request: pb.SignalExecutionRequest, context: Context
+    ) -> execution_pb2.WorkflowExecution:
+        """Hands a signal to the step that waits for it, or will."""
+        data = from_value(request.data) if request.HasField("data") else None
+        attributes: dict[str, Json] = {"name": request.signal, "data": data}
+        return await self._ask(WishKind.SIGNAL, request, attributes)
 
     async def _ask(
         self, kind: WishKind, request: _VerbRequest, attributes: dict[str, Json]

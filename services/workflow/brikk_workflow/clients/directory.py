@@ -58,15 +58,19 @@ class AgentDirectory:
         *,
         policy: Policy = Policy.BEST,
         avoid: Collection[str] = (),
+        affinity: str = "",
     ) -> Option | None:
         """Returns the agent for a call; None when nobody can be reached that offers the capability.
 
-        The agents `avoid` are taken only when nobody else is there.
+        The agents `avoid` are taken only when nobody else is there. Calls with the same `affinity`
+        go to the same agent while it is fit.
         """
         roster = self._watch.roster(organization, capability)
         if roster is None or not roster.options:
             return None
-        option = self._selector.choose(roster.group, roster.options, policy=policy, avoid=avoid)
+        option = self._selector.choose(
+            roster.group, roster.options, policy=policy, avoid=avoid, affinity=affinity
+        )
         if self._breakers.open and option and not self._breakers.lets(option):
             option = self._choose_reachable(roster, policy, avoid)
         if option is None:

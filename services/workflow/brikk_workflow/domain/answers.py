@@ -10,7 +10,7 @@ from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.retry import backoff, may_retry
 from brikk_workflow.domain.state import StepState, StepStatus
-from brikk_workflow.domain.steps import fail, order, proceed, wait
+from brikk_workflow.domain.steps import fail, go_on, order, proceed, succeed, wait
 
 # Of a failed attempt the agent told; of these nobody knows what it did.
 _SILENT = frozenset({Reason.STEP_TIMEOUT, Reason.AGENT_UNAVAILABLE})
@@ -22,7 +22,8 @@ def take_answer(draft: Draft, event: Answer) -> None:
     if not step.token or step.token != event.token:
         draft.journal.late_result(event.step_id, event.token)
     elif isinstance(event, AttemptSucceeded):
-        _succeed(draft, step, event)
+        draft.use(event.usage)
+        succeed(draft, event.step_id, event.output, event.agent, event.latency, event.usage)
     elif isinstance(event, AttemptFailed):
         _retry_or_fail(draft, step, event)
     else:
@@ -34,40 +35,25 @@ def take_answer(draft: Draft, event: Answer) -> None:
 def lose_calls(draft: Draft) -> None:
     """Make the calls in flight again, for nobody listens for their answers any more.
 
-    What was ordered in the same breath was never given out, so it is not lost.
+    What was ordered in the same breath was never given out, so it is not lost. What an earlier
+    decision left over goes on.
     """
     for step_id, step in draft.under_way(StepStatus.RUNNING):
-        if step.token in draft.orders:
+        if not step.token or step.token in draft.orders:
             continue
         draft.journal.attempt_lost(step_id, step)
-        if draft.workflow.steps[step_id].step.at_most_once is not None:
+        if draft.workflow.at(step_id).step.at_most_once is not None:
             leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
         elif draft.running:
             order(draft, step_id, step, step.attempt, draft.now)
         else:
             wait(draft, step_id, replace(step, attempt_at=draft.clock))
-
-
-def _succeed(draft: Draft, step: StepState, event: AttemptSucceeded) -> None:
-    step_id = event.step_id
-    done = StepState(
-        status=StepStatus.SUCCEEDED,
-        attempt=step.attempt,
-        agent=event.agent,
-        started_at=step.started_at,
-        attempt_at=step.attempt_at,
-        close_by=step.close_by,
-        ended_at=draft.now,
-    )
-    draft.steps[step_id] = done
-    draft.use(event.usage)
-    draft.accept(step_id, event.output)
-    draft.journal.step_succeeded(step_id, done, event.latency, event.usage)
-    proceed(draft, draft.freed_by(step_id))
+        proceed(draft)
+    go_on(draft)
 
 
 def _retry_or_fail(draft: Draft, step: StepState, event: AttemptFailed) -> None:
-    definition = draft.workflow.steps[event.step_id].step
+    definition = draft.workflow.at(event.step_id).step
     policy = definition.retry
     draft.use(event.usage)
     step = replace(step, token="", agent=event.agent, failure=event.failure)

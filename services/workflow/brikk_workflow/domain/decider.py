@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from brikk_workflow.domain.adoption import adoptable
+from brikk_workflow.domain.adoption import adoptable, adoptable_undo
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decision import Call, Decision, Event, Values
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.fold import apply
 from brikk_workflow.domain.holding import queue
-from brikk_workflow.domain.orders import make_call, make_scope, readable_outputs, render_input
-from brikk_workflow.domain.state import ExecutionState, StepStatus
-from brikk_workflow.domain.steps import proceed
+from brikk_workflow.domain.orders import make_call, render, undo_of
+from brikk_workflow.domain.reading import STATE, Reading
+from brikk_workflow.domain.state import ExecutionState
+from brikk_workflow.domain.steps import enter
 
 
 def start(
@@ -56,10 +57,20 @@ def adopt(
     of the old; those it adopts are in the decision's outputs.
     """
     steps = adoptable(workflow.definition, definition, state, from_step)
-    outputs = {step_id: values.outputs[step_id] for step_id in steps if step_id in values.outputs}
-    begun = ExecutionState(started_at=now, deadline=now + workflow.definition.timeout, steps=steps)
-    draft = Draft(workflow, begun, replace(values, outputs=outputs), now, random)
-    draft.outputs = outputs
+    outputs = {path: values.outputs[path] for path in steps if path in values.outputs}
+    undo = adoptable_undo(steps, state, values)
+    outputs.update({undo_of(number): each for number, each in enumerate(undo)})
+    if state.state_version:
+        outputs[STATE] = values.outputs.get(STATE, {})
+    begun = ExecutionState(
+        started_at=now,
+        deadline=now + workflow.definition.timeout,
+        state_version=state.state_version,
+        undo=len(undo),
+        steps=steps,
+    )
+    draft = Draft(workflow, begun, replace(values, outputs={}), now, random)
+    draft.outputs.update(outputs)
     draft.journal.started(retry_of, from_step)
     for step_id in steps:
         draft.journal.adopted(step_id)
@@ -91,11 +102,16 @@ def calls_in_flight(
     workflow: CompiledWorkflow, state: ExecutionState, values: Values
 ) -> tuple[Call, ...]:
     """Return the orders of all RUNNING steps, to send what was recorded and perhaps never sent."""
-    scope = make_scope(workflow, readable_outputs(state, values), values)
+    reading = Reading(workflow, values, {}, state.steps, state.state_version)
     return tuple(
-        make_call(workflow.steps[step_id], step, render_input(workflow.steps[step_id], scope))
-        for step_id, step in state.steps.items()
-        if step.status is StepStatus.RUNNING
+        make_call(
+            path,
+            workflow.at(path),
+            step,
+            render(reading, path, workflow.at(path), state.undo),
+        )
+        for path, step in state.steps.items()
+        if step.token
     )
 
 
@@ -103,4 +119,4 @@ def _begin(draft: Draft, queued: bool) -> None:
     if queued:
         queue(draft)
     else:
-        proceed(draft, draft.ready())
+        enter(draft)

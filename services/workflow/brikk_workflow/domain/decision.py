@@ -16,7 +16,10 @@ from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Values:
-    """What expressions may read: the execution's id, its input, the outputs of SUCCEEDED steps."""
+    """What expressions may read: the execution's id, its input, the outputs of steps.
+
+    `outputs` hold by its path what a step put out, and what else is too large for the snapshot.
+    """
 
     execution: str
     input: Mapping[str, Json]
@@ -31,7 +34,7 @@ class AttemptSucceeded:
     token: str
     agent: str
     latency: timedelta
-    output: Mapping[str, Json]
+    output: Json
     usage: Usage = NO_USAGE
 
 
@@ -77,10 +80,24 @@ class TimerFired:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Continue:
+    """An earlier decision left something that could be done at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignalReceived:
+    """A signal came, for a step that waits for it or will."""
+
+    name: str
+    data: Json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CancelRequested:
-    """Someone wants the execution to end."""
+    """Someone wants the execution to end; with `compensate`, once what it did is undone."""
 
     reason: str = ""
+    compensate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +148,8 @@ Event: TypeAlias = (
     | AgentAvailable
     | CallsLost
     | TimerFired
+    | Continue
+    | SignalReceived
     | CancelRequested
     | TerminateRequested
     | PauseRequested
@@ -145,7 +164,8 @@ Event: TypeAlias = (
 class Call:
     """Order to call an agent, to be carried out after the decision is committed.
 
-    `heartbeat` is the longest silence of the agent; None where no sign of life is expected.
+    `heartbeat` is the longest silence of the agent; None where no sign of life is expected. Only
+    agents are called that match the `selector`; those with the same `affinity` go to the same one.
     """
 
     step_id: str
@@ -156,6 +176,8 @@ class Call:
     input: Mapping[str, Json]
     timeout: timedelta
     heartbeat: timedelta | None
+    selector: str = ""
+    affinity: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,7 +216,9 @@ class Decision:
     """What follows from some events.
 
     All of it is committed together; then the commands are carried out. `outputs` are those of the
-    steps that were accepted here; `output` is the execution's, once its state is SUCCEEDED.
+    steps that were accepted here and replace earlier ones at the same path, those at the paths
+    `dropped` are not needed any more; `output` is the execution's, once its state is SUCCEEDED.
+    With `unfinished` a Continue should follow.
     """
 
     state: ExecutionState
@@ -202,4 +226,6 @@ class Decision:
     commands: tuple[Command, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     outputs: Mapping[str, Json] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
     output: Json = None
+    unfinished: bool = False

@@ -18,7 +18,7 @@ def leave_unknown(
 ) -> None:
     """Do what the step says instead of calling again; `cause` is why no answer came."""
     failure = outcome_unknown(step_id, step.agent, cause)
-    if draft.workflow.steps[step_id].step.at_most_once is AtMostOnce.FAIL:
+    if draft.workflow.at(step_id).step.at_most_once is AtMostOnce.FAIL:
         fail(draft, step_id, step, failure, latency)
         return
     draft.withdraw(step_id, step)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.compiled import Body, CompiledStep, CompiledWorkflow
 from brikk_workflow.domain.decision import Call, CancelCall, Decision, Values
 from brikk_workflow.domain.journal import Journal
-from brikk_workflow.domain.orders import make_scope, readable_outputs
 from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.reading import Reading
+from brikk_workflow.domain.scope import Scope
 from brikk_workflow.domain.state import (
     PENDING,
     ExecutionState,
@@ -20,11 +22,16 @@ from brikk_workflow.domain.state import (
 )
 from brikk_workflow.domain.usage import NO_USAGE, Usage
 
+MAX_TURNS = 200
+"""Items and iterations that one decision begins once it has begun as many steps: so that one
+execution never keeps the others waiting."""
+
 
 class Draft:
     """What becomes of an execution while events are folded; `decision` ends it.
 
-    `orders` are the calls ordered here, by token, and `cancels` take back earlier ones.
+    `orders` are the calls ordered here, by token, and `cancels` take back earlier ones. `ready`
+    are the paths of steps that may begin. With `unfinished` more could be done at once.
     """
 
     def __init__(
@@ -48,14 +55,20 @@ class Draft:
         self.deadline = state.deadline
         self.held_at = state.held_at
         self.pause_reason = state.pause_reason
+        self.state_version = state.state_version
+        self.undo = state.undo
+        self.closing = state.closing
         self.steps = dict(state.steps)
         self.outputs: dict[str, Json] = {}
         self.output: Json = None
         self.orders: dict[str, Call] = {}
         self.cancels: list[CancelCall] = []
+        self.ready: deque[str] = deque()
+        self.turns = 0
+        self.unfinished = False
+        self.reading = Reading(workflow, values, self.outputs, self.steps, state.state_version)
         self._before = state
-        self._readable = readable_outputs(state, values)
-        self.scope = make_scope(workflow, self._readable, values)
+        self._dropped: list[str] = []
 
     @property
     def clock(self) -> datetime:
@@ -67,59 +80,108 @@ class Draft:
         """Whether steps may be called."""
         return self.status is ExecutionStatus.RUNNING
 
-    def step(self, step_id: str) -> StepState:
+    def step(self, path: str) -> StepState:
         """Return where a step stands."""
-        return self.steps.get(step_id, PENDING)
+        return self.steps.get(path, PENDING)
 
-    def under_way(self, status: StepStatus | None = None) -> Iterator[tuple[str, StepState]]:
-        """Yield the steps under way, each as it stands when its turn comes."""
-        for step_id in list(self.steps):
-            step = self.steps[step_id]
-            if step.status.under_way and status in (None, step.status):
-                yield step_id, step
+    def under_way(
+        self, status: StepStatus | None = None, *, inside: str = ""
+    ) -> Iterator[tuple[str, StepState]]:
+        """Yield the steps under way, each as it stands when its turn comes.
 
-    def ready(self) -> list[str]:
-        """Return the steps that could begin: not begun, and all they wait for done."""
-        return [
-            step.id
-            for step in self.workflow.definition.steps
-            if step.id not in self.steps and self._may_begin(step.after)
-        ]
+        Only those with a status, or in the scope of a prefix, if it is given.
+        """
+        for path in list(self.steps):
+            step = self.steps.get(path)
+            if (
+                step is not None
+                and step.status.under_way
+                and status in (None, step.status)
+                and path.startswith(inside)
+            ):
+                yield path, step
 
-    def freed_by(self, step_id: str) -> list[str]:
-        """Return the steps for which this one, just done, was the last they waited for."""
-        return [
-            dependent
-            for dependent in self.workflow.steps[step_id].dependents
-            if self._may_begin(self.workflow.steps[dependent].step.after)
-        ]
+    def scope(self, path: str, compiled: CompiledStep) -> Scope:
+        """Return what a step may read."""
+        return self.reading.scope(path[: len(path) - len(compiled.step.id)], compiled.body)
 
-    def accept(self, step_id: str, output: Mapping[str, Json]) -> None:
-        """Keep the output of a step."""
-        self.outputs[step_id] = self._readable[step_id] = output
+    def take_turn(self) -> bool:
+        """Tell whether one more item or iteration may begin in this decision."""
+        if not self.running:
+            return False
+        self.unfinished = self.unfinished or self.turns >= MAX_TURNS
+        return not self.unfinished
+
+    def enter(self, prefix: str, body: Body) -> None:
+        """Begin a list of steps: those that wait for nothing are ready."""
+        self.ready.extend(prefix + step_id for step_id in self.unbegun(prefix, body))
+
+    def unbegun(self, prefix: str, body: Body) -> Iterator[str]:
+        """Yield the ids of a scope's steps that could begin, or be skipped, and have not."""
+        for step_id, compiled in body.steps.items():
+            if prefix + step_id not in self.steps and self._may_begin(prefix, compiled):
+                yield step_id
+
+    def freed_by(self, path: str, compiled: CompiledStep) -> Iterator[str]:
+        """Yield the steps which this one, just ended, was the last to keep from their turn."""
+        prefix = path[: len(path) - len(compiled.step.id)]
+        for step_id in compiled.dependents:
+            after = prefix + step_id
+            if after not in self.steps and self._may_begin(prefix, compiled.body.steps[step_id]):
+                yield after
+
+    def has_ended(self, prefix: str, body: Body) -> bool:
+        """Tell whether nothing more becomes of any step of a scope."""
+        return all(
+            (step := self.steps.get(prefix + step_id)) is not None and step.status.ended
+            for step_id in body.steps
+        )
+
+    def accept(self, path: str, output: Json) -> None:
+        """Keep the output of a step; null is what is read anyway."""
+        if output is not None or self.reading.stored(path):
+            self.outputs[path] = output
+
+    def drop(self, path: str) -> None:
+        """Forget what lies at a path among the outputs."""
+        self.outputs.pop(path, None)
+        if self.reading.stored(path):
+            self._dropped.append(path)
+
+    def forget_scope(self, prefix: str, body: Body) -> None:
+        """Forget the steps of an item or iteration that has ended, and what they put out."""
+        for step_id, compiled in body.steps.items():
+            path = prefix + step_id
+            if compiled.bodies or compiled.compensate:
+                for each in [each for each in self.steps if each.startswith(f"{path}/")]:
+                    del self.steps[each]
+                    self.drop(each)
+            if self.steps.pop(path, None) is not None:
+                self.drop(path)
+        self.reading.forget(prefix)
 
     def use(self, usage: Usage) -> None:
         """Add what a call used."""
         if usage is not NO_USAGE:
             self.usage += usage
 
-    def skip(self, step_id: str, why: Mapping[str, Json]) -> None:
-        """Record that a step is done without an output; `why` is empty when its condition says."""
-        self.steps[step_id] = replace(
-            self.step(step_id),
-            status=StepStatus.SKIPPED,
-            token="",
-            failure=None,
-            due_at=None,
-            ended_at=self.now,
-        )
-        self._readable[step_id] = None
-        self.journal.step_skipped(step_id, why)
-
-    def withdraw(self, step_id: str, step: StepState) -> None:
+    def withdraw(self, path: str, step: StepState) -> None:
         """Cancel the call in flight, if there is one."""
         if step.token and not self.forget(step.token):
-            self.cancels.append(CancelCall(step_id=step_id, token=step.token))
+            self.cancels.append(CancelCall(step_id=path, token=step.token))
+
+    def cancel(self, path: str, step: StepState) -> None:
+        """End a step that is not waited for any more."""
+        self.withdraw(path, step)
+        self.steps[path] = replace(
+            step, status=StepStatus.CANCELLED, token="", due_at=None, ended_at=self.now
+        )
+        self.journal.step_cancelled(path)
+
+    def cancel_inside(self, prefix: str) -> None:
+        """End all that is under way in a scope."""
+        for path, step in self.under_way(inside=prefix):
+            self.cancel(path, step)
 
     def forget(self, token: str) -> bool:
         """Take back an order that was not given out yet; return whether there was one."""
@@ -128,7 +190,7 @@ class Draft:
     def decision(self) -> Decision:
         """Return what has come together."""
         if not self.journal.entries:
-            return Decision(state=self._before)
+            return Decision(state=self._before, unfinished=self.unfinished)
         return Decision(
             state=ExecutionState(
                 status=self.status,
@@ -143,14 +205,33 @@ class Draft:
                 pause_reason=self.pause_reason,
                 ended_at=self.now if self.status.terminal else None,
                 failure=self.failure,
+                state_version=self.state_version,
+                undo=self.undo,
+                closing=self.closing,
                 steps=self.steps,
             ),
             history=tuple(self.journal.entries),
             commands=(*self.cancels, *self.orders.values()),
             announcements=tuple(self.journal.announcements),
             outputs=self.outputs,
+            dropped=tuple(self._dropped),
             output=self.output,
+            unfinished=self.unfinished and self.running,
         )
 
-    def _may_begin(self, after: tuple[str, ...]) -> bool:
-        return all(self.step(before).status.done for before in after)
+    def _may_begin(self, prefix: str, compiled: CompiledStep) -> bool:
+        """Tell whether a step's turn has come, be it that it can never begin and is skipped."""
+        step = compiled.step
+        if step.join is not None:
+            succeeded, ended = self.joined(prefix, compiled)
+            return succeeded >= step.join or succeeded + len(step.after) - ended < step.join
+        for before in step.after:
+            state = self.steps.get(prefix + before)
+            if state is None or not state.status.ended:
+                return False
+        return True
+
+    def joined(self, prefix: str, compiled: CompiledStep) -> tuple[int, int]:
+        """Return how many of the steps that a step waits for have succeeded, and have ended."""
+        states = [self.step(prefix + before).status for before in compiled.step.after]
+        return states.count(StepStatus.SUCCEEDED), sum(state.ended for state in states)

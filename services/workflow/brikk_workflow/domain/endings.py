@@ -1,24 +1,16 @@
-"""How an execution ends: with its last step, or before it."""
+"""How an execution ends: with its output, or before its last step."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from brikk_workflow.domain.draft import Draft
-from brikk_workflow.domain.expression import ExpressionFailed
 from brikk_workflow.domain.failure import Failure
-from brikk_workflow.domain.payload import PayloadRefused, check
-from brikk_workflow.domain.state import ExecutionStatus, StepStatus
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.state import ExecutionStatus
 
 
-def complete(draft: Draft) -> None:
-    """End an execution whose steps are all done."""
-    try:
-        output = draft.workflow.output.render(draft.scope)
-        check(output, "output")
-    except (ExpressionFailed, PayloadRefused) as error:
-        end(draft, ExecutionStatus.FAILED, Failure.of(error))
-        return
+def finish(draft: Draft, output: Json) -> None:
+    """End an execution that has succeeded; what still runs is cancelled."""
+    draft.cancel_inside("")
     draft.output = output
     _close(draft, ExecutionStatus.SUCCEEDED, None)
 
@@ -28,16 +20,12 @@ def end(draft: Draft, status: ExecutionStatus, failure: Failure) -> None:
 
     Steps that were never begun are not recorded: nobody has heard of them.
     """
-    for step_id, step in draft.under_way():
-        draft.withdraw(step_id, step)
-        draft.steps[step_id] = replace(
-            step, status=StepStatus.CANCELLED, token="", due_at=None, ended_at=draft.now
-        )
-        draft.journal.step_cancelled(step_id)
+    draft.cancel_inside("")
     _close(draft, status, failure)
 
 
 def _close(draft: Draft, status: ExecutionStatus, failure: Failure | None) -> None:
     draft.status, draft.failure, draft.held_at = status, failure, None
     draft.pause_reason = ""
+    draft.closing = None
     draft.journal.ended(status, failure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from brikk_shared.errors import BrikkError, Reason
@@ -33,6 +33,17 @@ class Failure:
         metadata = list(self.metadata.items())[:MAX_METADATA]
         object.__setattr__(self, "metadata", {scrub(key): scrub(text) for key, text in metadata})
 
+    @property
+    def own_reason(self) -> str:
+        """What its author calls it: the reason of an agent or of a workflow, if there is one."""
+        metadata = self.metadata
+        return metadata.get("agent_reason") or metadata.get("fail_reason") or self.reason.value
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What retries and catches know it by."""
+        return frozenset((self.code, self.reason.value, self.own_reason))
+
     @classmethod
     def of(cls, error: BrikkError) -> Failure:
         """Return the failure that an error stands for."""
@@ -48,6 +59,67 @@ def step_failed(step_id: str, failure: Failure) -> Failure:
         reason=Reason.STEP_FAILED,
         message=f"Step {step_id} failed: {failure.message}",
         metadata={"step": step_id},
+    )
+
+
+def carried(path: str, failure: Failure) -> Failure:
+    """A step fails because one inside it did, with its code and reason."""
+    return replace(
+        failure,
+        message=f"Step {path} failed: {failure.message}",
+        metadata={"step": path, **failure.metadata},
+        retryable=None,
+    )
+
+
+def failed_by_author(reason: str, message: str) -> Failure:
+    """A `fail` step was reached."""
+    return Failure(
+        code="FAILED_PRECONDITION",
+        reason=Reason.FAIL_STEP,
+        message=message or f"The workflow fails with {reason}",
+        metadata={"fail_reason": reason},
+        retryable=False,
+    )
+
+
+def loop_limit(limit: int) -> Failure:
+    """A loop would go on beyond its `max_iterations`."""
+    return Failure(
+        code="OUT_OF_RANGE",
+        reason=Reason.LOOP_LIMIT,
+        message=f"The loop did not end within {limit} iterations",
+        metadata={"limit": str(limit)},
+    )
+
+
+def signal_timeout(name: str, limit: timedelta) -> Failure:
+    """A signal did not come in time."""
+    return Failure(
+        code="DEADLINE_EXCEEDED",
+        reason=Reason.SIGNAL_TIMEOUT,
+        message=f"No signal {name} came within {format_duration(limit)}",
+        metadata={"signal": name},
+    )
+
+
+def state_conflict(expected: str, version: int) -> Failure:
+    """The shared state does not have the version that a `set` step expects."""
+    return Failure(
+        code="ABORTED",
+        reason=Reason.STATE_CONFLICT,
+        message=f"The state has version {version}, not {expected}",
+        metadata={"version": str(version)},
+    )
+
+
+def too_many(what: str, count: int, limit: int) -> Failure:
+    """A list is longer than it may be."""
+    return Failure(
+        code="INVALID_ARGUMENT",
+        reason=Reason.PAYLOAD_TOO_LARGE,
+        message=f"{what} has {count} items; at most {limit} are allowed",
+        metadata={"limit": str(limit)},
     )
 
 

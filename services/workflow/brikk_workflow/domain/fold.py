@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brikk_workflow.domain.answers import lose_calls, take_answer
 from brikk_workflow.domain.clocks import offer, take_time
+from brikk_workflow.domain.compensation import close
 from brikk_workflow.domain.decision import (
     Admitted,
     AgentAvailable,
@@ -12,9 +13,11 @@ from brikk_workflow.domain.decision import (
     AttemptSucceeded,
     CallsLost,
     CancelRequested,
+    Continue,
     Event,
     PauseRequested,
     ResumeRequested,
+    SignalReceived,
     SkipRequested,
     Suspended,
     TerminateRequested,
@@ -26,6 +29,8 @@ from brikk_workflow.domain.failure import cancelled, terminated
 from brikk_workflow.domain.holding import admit, pause, resume, suspend
 from brikk_workflow.domain.skipping import skip
 from brikk_workflow.domain.state import ExecutionStatus
+from brikk_workflow.domain.steps import go_on, proceed, succeed
+from brikk_workflow.domain.waits import receive
 
 
 def apply(draft: Draft, event: Event) -> None:
@@ -42,7 +47,7 @@ def apply(draft: Draft, event: Event) -> None:
         case TimerFired():
             take_time(draft)
         case CancelRequested():
-            end(draft, ExecutionStatus.CANCELLED, cancelled(event.reason))
+            _cancel(draft, event)
         case TerminateRequested():
             end(draft, ExecutionStatus.TERMINATED, terminated(event.reason))
         case PauseRequested():
@@ -55,3 +60,16 @@ def apply(draft: Draft, event: Event) -> None:
             admit(draft)
         case Suspended():
             suspend(draft, event.failure)
+        case Continue():
+            go_on(draft)
+        case SignalReceived():
+            if (path := receive(draft, event)) is not None:
+                succeed(draft, path, event.data)
+    proceed(draft)
+
+
+def _cancel(draft: Draft, event: CancelRequested) -> None:
+    """End the execution; one that undoes what it did is about to end anyhow."""
+    if draft.closing is None:
+        end_ = close if event.compensate else end
+        end_(draft, ExecutionStatus.CANCELLED, cancelled(event.reason))

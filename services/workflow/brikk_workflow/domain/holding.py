@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from brikk_workflow.domain.compiled import CompiledWait
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.state import ExecutionStatus, StepStatus
-from brikk_workflow.domain.steps import order, proceed
+from brikk_workflow.domain.steps import enter, go_on, order, proceed
 
 
 def queue(draft: Draft) -> None:
@@ -25,7 +26,7 @@ def admit(draft: Draft) -> None:
     draft.journal.admitted()
     if draft.status is ExecutionStatus.QUEUED:
         draft.status = ExecutionStatus.RUNNING
-        proceed(draft, draft.ready())
+        enter(draft)
 
 
 def pause(draft: Draft, reason: str) -> None:
@@ -63,14 +64,20 @@ def resume(draft: Draft) -> None:
         draft.steps[step_id] = replace(
             step,
             attempt_at=_later(step.attempt_at, length),
-            due_at=_later(step.due_at, length),
+            due_at=step.due_at if _by_the_clock(draft, step_id) else _later(step.due_at, length),
             close_by=_later(step.close_by, length),
         )
     for step_id, step in draft.under_way(StepStatus.UNKNOWN):
         # Somebody looked, for as long as that took: its schedule_to_close begins anew.
         order(draft, step_id, replace(step, close_by=None), step.attempt, draft.now)
-    if draft.running:
-        proceed(draft, draft.ready())
+        proceed(draft)
+    go_on(draft)
+
+
+def _by_the_clock(draft: Draft, path: str) -> bool:
+    """Tell whether a step waits for a time that does not move, however long it is held."""
+    work = draft.workflow.at(path).work
+    return isinstance(work, CompiledWait) and work.kind.duration is None
 
 
 def _later(time: datetime | None, length: timedelta) -> datetime | None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.compiled import (
+    CompiledCall,
+    CompiledEmit,
+    CompiledSet,
+    CompiledSwitch,
+    CompiledWorkflow,
+)
 from brikk_workflow.domain.decision import Announcement, HistoryEntry
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepState
 from brikk_workflow.domain.usage import NO_USAGE, Usage
+
+QUIET = (CompiledSet, CompiledSwitch, CompiledEmit)
+"""Steps that take no time of their own: loops of them would flood those who are told."""
 
 
 class Journal:
@@ -60,9 +69,35 @@ class Journal:
         self._record("execution.resumed", "", facts)
         self._announce("execution.resumed", facts)
 
+    def compensating(self, status: ExecutionStatus, failure: Failure) -> None:
+        """Record that the execution is about to end, once what it did is undone."""
+        self._record("execution.compensating", "", {"state": status.value} | _why(failure))
+
+    def signalled(self, name: str, step_id: str) -> None:
+        """Record that a signal came; without a step it is kept for one that is to begin."""
+        self._record("execution.signalled", step_id, {"signal": name})
+
+    def signal_refused(self, name: str) -> None:
+        """Record that a signal came which could not be kept beside the others."""
+        self._record("execution.signal_refused", "", {"signal": name})
+
     def adopted(self, step_id: str) -> None:
         """Record that a step was done by the execution that this one retries."""
         self._record("step.adopted", step_id, {})
+
+    def step_started(self, step_id: str) -> None:
+        """Record that a step began which takes its time and is no call."""
+        self._record("step.started", step_id, {})
+
+    def step_caught(self, step_id: str, failure: Failure, place: int) -> None:
+        """Record that a step failed and one of its catches begins."""
+        facts = _why(failure) | _code(failure) | {"catch": place}
+        self._record("step.caught", step_id, facts)
+
+    def emitted(self, step_id: str, kind: str, data: Mapping[str, Json]) -> None:
+        """Record, and announce, an event of the workflow's own."""
+        self._record("step.emitted", step_id, {"event": f"brikk.custom.{kind}.v1"})
+        self._announce(f"custom.{kind}", data)
 
     def attempt_started(self, step_id: str, step: StepState) -> None:
         """Record that a call was ordered."""
@@ -99,9 +134,17 @@ class Journal:
             self._announce("step.retrying", self._called(step_id) | facts)
 
     def step_succeeded(
-        self, step_id: str, step: StepState, latency: timedelta, usage: Usage
+        self,
+        step_id: str,
+        step: StepState,
+        latency: timedelta = timedelta(),
+        usage: Usage = NO_USAGE,
     ) -> None:
-        """Record a success."""
+        """Record a success; others are told of those that took their time."""
+        work = self._workflow.at(step_id).work
+        if isinstance(work, QUIET):
+            self._record("step.succeeded", step_id, {})
+            return
         facts = self._summary(step, latency)
         _add_usage(facts, usage)
         self._record("step.succeeded", step_id, facts)
@@ -114,12 +157,12 @@ class Journal:
         self._announce("step.failed", self._called(step_id) | facts)
 
     def step_skipped(self, step_id: str, why: Mapping[str, Json]) -> None:
-        """Record that a condition was false, or `why` somebody wanted the step to be skipped."""
+        """Record that a step is not done, or `why` somebody wanted that."""
         self._record("step.skipped", step_id, why)
         self._announce("step.skipped", {**self._named(step_id), **why})
 
     def step_cancelled(self, step_id: str) -> None:
-        """Record that a step ended because its execution did."""
+        """Record that a step ended because nobody waits for it any more."""
         self._record("step.cancelled", step_id, {})
         self._announce("step.cancelled", self._named(step_id))
 
@@ -153,8 +196,11 @@ class Journal:
         return {"workflow": self._workflow.definition.id, "step": step_id}
 
     def _called(self, step_id: str) -> dict[str, Json]:
-        capability = self._workflow.steps[step_id].step.call.capability
-        return self._named(step_id) | {"capability": capability}
+        work = self._workflow.at(step_id).work
+        named = self._named(step_id)
+        if isinstance(work, CompiledCall):
+            named["capability"] = work.kind.capability
+        return named
 
     def _summary(self, step: StepState, latency: timedelta) -> dict[str, Json]:
         """Return what is told of a step that was called: `latency` is that of its last call."""

@@ -51,6 +51,12 @@ def merge(first: Decision, then: Decision) -> Decision:
         history=(*first.history, *then.history),
         commands=(*kept, *then.commands),
         announcements=(*first.announcements, *then.announcements),
-        outputs={**first.outputs, **then.outputs},
+        outputs={
+            path: output
+            for path, output in {**first.outputs, **then.outputs}.items()
+            if path not in then.dropped
+        },
+        dropped=(*first.dropped, *then.dropped),
         output=then.output if then.state.status.terminal else first.output,
+        unfinished=first.unfinished or then.unfinished,
     )

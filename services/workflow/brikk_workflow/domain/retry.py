@@ -24,8 +24,7 @@ PERMANENT_CODES = frozenset(
 
 def may_retry(failure: Failure, policy: RetryPolicy) -> bool:
     """Tell whether another attempt follows: the policy decides, then the agent, then the code."""
-    names = {failure.code, failure.reason.value, failure.metadata.get("agent_reason", "")}
-    return names.isdisjoint(policy.non_retryable) and is_retryable(failure)
+    return failure.names.isdisjoint(policy.non_retryable) and is_retryable(failure)
 
 
 def is_retryable(failure: Failure) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -59,8 +59,13 @@ class StepStatus(StrEnum):
 
     @property
     def done(self) -> bool:
-        """Whether the steps after it may go on."""
+        """Whether it did what it should, or nothing."""
         return self is StepStatus.SUCCEEDED or self is StepStatus.SKIPPED
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more becomes of it: where its scope goes on, so do those after it."""
+        return self in _ENDED
 
     @property
     def under_way(self) -> bool:
@@ -71,14 +76,34 @@ class StepStatus(StrEnum):
 _UNDER_WAY = frozenset(
     {StepStatus.WAITING, StepStatus.RUNNING, StepStatus.BACKING_OFF, StepStatus.UNKNOWN}
 )
+_ENDED = frozenset(
+    {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED, StepStatus.CANCELLED}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a map or a loop has come, in items or iterations; a loop has no `total`."""
+
+    total: int = 0
+    begun: int = 0
+    done: int = 0
+    failed: int = 0
+
+    @property
+    def live(self) -> int:
+        """How many are under way."""
+        return self.begun - self.done - self.failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepState:
-    """A step of an execution.
+    """A step of an execution, or an instance of one in a map, a loop, a switch or a catch.
 
-    `token` names the call in flight and is empty unless RUNNING. `due_at` is when a WAITING step
-    gives up or a BACKING_OFF step tries again. `close_by` is the end of `schedule_to_close`.
+    `token` names the call in flight; a RUNNING step without one has others inside. `due_at` is
+    when a WAITING step gives up, a wait ends or a BACKING_OFF step tries again. `close_by` is the
+    end of `schedule_to_close`. `capability` is what it calls where that is known at run time only.
+    `caught` is which of its catches runs since it failed, by its place.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -91,6 +116,14 @@ class StepState:
     due_at: datetime | None = None
     close_by: datetime | None = None
     ended_at: datetime | None = None
+    capability: str = ""
+    progress: Progress | None = None
+    caught: int | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed for good."""
+        return self.status is StepStatus.FAILED
 
 
 PENDING = StepState()
@@ -98,13 +131,25 @@ NEVER_BEGUN = StepState(status=StepStatus.CANCELLED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Closing:
+    """How an execution ends once its compensations are done."""
+
+    status: ExecutionStatus
+    failure: Failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionState:
     """An execution. `steps` holds the steps that were begun or skipped; ask `step` for any.
+
+    Those within an item or iteration leave it when that ends, so it stays small.
 
     `sequence` counts the history entries, `dispatches` the calls that were ever ordered, `calls`
     those of them for which there was an agent. `admitted`: it had a place once, and keeps it
     while it is PAUSED. `held_at` is when it was PAUSED or QUARANTINED: there its clocks stand.
-    `pause_reason` is what was said when it was PAUSED, empty in any other state.
+    `pause_reason` is what was said when it was PAUSED, empty in any other state. `state_version`
+    counts the writings of the shared state, `undo` the steps done that have a compensation, and
+    `closing` is set while these run.
     """
 
     status: ExecutionStatus = ExecutionStatus.RUNNING
@@ -119,6 +164,9 @@ class ExecutionState:
     pause_reason: str = ""
     ended_at: datetime | None = None
     failure: Failure | None = None
+    state_version: int = 0
+    undo: int = 0
+    closing: Closing | None = None
     steps: Mapping[str, StepState] = field(default_factory=dict)
 
     def step(self, step_id: str) -> StepState:
@@ -163,6 +211,16 @@ class _StepJson(TypedDict):
     due_at: NotRequired[int]
     close_by: NotRequired[int]
     ended_at: NotRequired[int]
+    capability: NotRequired[str]
+    progress: NotRequired[Sequence[int]]
+    caught: NotRequired[int]
+
+
+class ClosingJson(TypedDict):
+    """The stored form of how an execution is to end."""
+
+    status: str
+    failure: FailureJson
 
 
 class StateJson(TypedDict):
@@ -181,6 +239,9 @@ class StateJson(TypedDict):
     pause_reason: NotRequired[str]
     ended_at: NotRequired[int | None]
     failure: NotRequired[FailureJson | None]
+    state_version: NotRequired[int]
+    undo: NotRequired[int]
+    closing: NotRequired[ClosingJson]
     steps: Mapping[str, _StepJson]
 
 
@@ -210,12 +271,20 @@ def state_to_json(state: ExecutionState) -> StateJson:
         stored["ended_at"] = _to_stamp(state.ended_at)
     if state.failure is not None:
         stored["failure"] = _failure_to_json(state.failure)
+    if state.state_version:
+        stored["state_version"] = state.state_version
+    if state.undo:
+        stored["undo"] = state.undo
+    if state.closing is not None:
+        stored["closing"] = ClosingJson(
+            status=state.closing.status.value, failure=_failure_to_json(state.closing.failure)
+        )
     return stored
 
 
 def state_from_json(stored: StateJson) -> ExecutionState:
     """Return the snapshot that `state_to_json` was given."""
-    failure = stored.get("failure")
+    failure, closing = stored.get("failure"), stored.get("closing")
     return ExecutionState(
         status=ExecutionStatus(stored["status"]),
         sequence=stored["sequence"],
@@ -229,6 +298,14 @@ def state_from_json(stored: StateJson) -> ExecutionState:
         pause_reason=stored.get("pause_reason", ""),
         ended_at=_from_optional_stamp(stored.get("ended_at")),
         failure=None if failure is None else _failure_from_json(failure),
+        state_version=stored.get("state_version", 0),
+        undo=stored.get("undo", 0),
+        closing=None
+        if closing is None
+        else Closing(
+            status=ExecutionStatus(closing["status"]),
+            failure=_failure_from_json(closing["failure"]),
+        ),
         steps={step_id: _step_from_json(step) for step_id, step in stored["steps"].items()},
     )
 
@@ -253,11 +330,18 @@ def _step_to_json(step: StepState) -> _StepJson:
         stored["close_by"] = _to_stamp(step.close_by)
     if step.ended_at is not None:
         stored["ended_at"] = _to_stamp(step.ended_at)
+    if step.capability:
+        stored["capability"] = step.capability
+    if step.progress is not None:
+        of = step.progress
+        stored["progress"] = (of.total, of.begun, of.done, of.failed)
+    if step.caught is not None:
+        stored["caught"] = step.caught
     return stored
 
 
 def _step_from_json(stored: _StepJson) -> StepState:
-    failure = stored.get("failure")
+    failure, progress = stored.get("failure"), stored.get("progress")
     return StepState(
         status=StepStatus(stored["status"]),
         attempt=stored.get("attempt", 0),
@@ -269,7 +353,15 @@ def _step_from_json(stored: _StepJson) -> StepState:
         due_at=_from_optional_stamp(stored.get("due_at")),
         close_by=_from_optional_stamp(stored.get("close_by")),
         ended_at=_from_optional_stamp(stored.get("ended_at")),
+        capability=stored.get("capability", ""),
+        progress=None if progress is None else _progress_from_json(progress),
+        caught=stored.get("caught"),
     )
+
+
+def _progress_from_json(stored: Sequence[int]) -> Progress:
+    total, begun, done, failed = stored
+    return Progress(total=total, begun=begun, done=done, failed=failed)
 
 
 def _failure_to_json(failure: Failure) -> FailureJson:

@@ -1,76 +1,102 @@
-"""How steps begin, are called, wait and fail."""
+"""How steps begin, are called, wait, succeed and fail, and what follows for the steps around."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from brikk_workflow.domain.compiled import CompiledStep
+from brikk_workflow.domain import instants, loops, maps, waits
+from brikk_workflow.domain.compensation import close, remember, undone
+from brikk_workflow.domain.compiled import (
+    CATCH,
+    COMPENSATE,
+    Body,
+    CompiledCall,
+    CompiledEmit,
+    CompiledFail,
+    CompiledLoop,
+    CompiledMap,
+    CompiledReturn,
+    CompiledSet,
+    CompiledSignal,
+    CompiledStep,
+    CompiledSwitch,
+    CompiledWait,
+    Role,
+)
+from brikk_workflow.domain.definition import OnError
 from brikk_workflow.domain.draft import Draft
-from brikk_workflow.domain.endings import complete, end
+from brikk_workflow.domain.endings import finish
 from brikk_workflow.domain.expression import ExpressionFailed
-from brikk_workflow.domain.failure import Failure, step_failed
-from brikk_workflow.domain.orders import make_call, render_input
-from brikk_workflow.domain.payload import PayloadRefused
+from brikk_workflow.domain.failure import Failure, carried, step_failed
+from brikk_workflow.domain.orders import make_call, render
+from brikk_workflow.domain.outcome import Done, Failed, Outcome
+from brikk_workflow.domain.payload import Json, PayloadRefused, check
 from brikk_workflow.domain.state import PENDING, ExecutionStatus, StepState, StepStatus
-from brikk_workflow.domain.usage import used_up
+from brikk_workflow.domain.usage import NO_USAGE, Usage, used_up
 
 
-def proceed(draft: Draft, ready: Iterable[str]) -> None:
-    """Begin the steps that have become ready, and those that skipping these makes ready.
+def proceed(draft: Draft) -> None:
+    """Begin the steps that have become ready, and those that this makes ready in turn.
 
-    A held execution begins nothing, but ends when its last call has been answered.
+    A held execution begins nothing.
     """
-    queue = deque(ready)
-    while queue and draft.running:
-        step_id = queue.popleft()
-        if _begin(draft, step_id):
-            queue.extend(draft.freed_by(step_id))
-    if (
-        len(draft.steps) == len(draft.workflow.steps)
-        and not draft.status.terminal
-        and all(step.status.done for step in draft.steps.values())
-    ):
-        complete(draft)
+    while draft.ready and draft.running:
+        _begin(draft, draft.ready.popleft())
+    draft.ready.clear()
+
+
+def enter(draft: Draft) -> None:
+    """Begin the steps of the workflow whose turn has come; it ends when nothing is left to do."""
+    body = draft.workflow.body
+    draft.enter("", body)
+    proceed(draft)
+    if draft.running and draft.has_ended("", body):
+        _complete(draft)
 
 
 def order(
-    draft: Draft, step_id: str, step: StepState, attempt: int, attempt_at: datetime | None
+    draft: Draft, path: str, step: StepState, attempt: int, attempt_at: datetime | None
 ) -> None:
     """Order a call under a token of its own, for a new attempt or one that goes on."""
-    compiled = draft.workflow.steps[step_id]
-    if broke := used_up(draft.workflow.definition.budget, draft.calls, draft.usage):
-        end(draft, ExecutionStatus.FAILED, broke)
+    compiled = draft.workflow.at(path)
+    undoing = compiled.step.id == COMPENSATE
+    budget = draft.workflow.definition.budget
+    if not undoing and (broke := used_up(budget, draft.calls, draft.usage)):
+        close(draft, ExecutionStatus.FAILED, broke)
         return
     try:
-        payload = render_input(compiled, draft.scope)
+        rendered = render(draft.reading, path, compiled, draft.undo)
     except (ExpressionFailed, PayloadRefused) as error:
-        fail(draft, step_id, step, Failure.of(error))
+        fail(draft, path, step, Failure.of(error))
         return
     draft.dispatches += 1
     draft.calls += 1
+    written = compiled.call.kind.capability
     called = StepState(
         status=StepStatus.RUNNING,
         attempt=attempt,
-        token=f"{step_id}-{attempt}-{draft.dispatches}",
+        token=f"{path}-{attempt}-{draft.dispatches}",
         agent=step.agent,
         failure=step.failure,
         started_at=step.started_at or draft.now,
         attempt_at=attempt_at,
         close_by=step.close_by or _close_by(draft, compiled),
+        capability=rendered.capability if rendered.capability != written else "",
     )
-    draft.steps[step_id] = called
-    draft.orders[called.token] = make_call(compiled, called, payload)
-    draft.journal.attempt_started(step_id, called)
+    draft.steps[path] = called
+    draft.orders[called.token] = make_call(path, compiled, called, rendered)
+    draft.journal.attempt_started(path, called)
 
 
-def wait(draft: Draft, step_id: str, step: StepState) -> None:
+def wait(draft: Draft, path: str, step: StepState) -> None:
     """Wait for an agent until schedule_to_start, counted from the attempt's beginning."""
-    limit = draft.workflow.steps[step_id].step.timeout.schedule_to_start
-    draft.journal.waiting(step_id, step)
-    draft.steps[step_id] = replace(
+    limit = draft.workflow.at(path).step.timeout.schedule_to_start
+    draft.journal.waiting(path, step)
+    draft.steps[path] = replace(
         step,
         status=StepStatus.WAITING,
         token="",
@@ -78,26 +104,115 @@ def wait(draft: Draft, step_id: str, step: StepState) -> None:
     )
 
 
+def succeed(
+    draft: Draft,
+    path: str,
+    output: Json,
+    agent: str = "",
+    latency: timedelta = timedelta(),
+    usage: Usage = NO_USAGE,
+) -> None:
+    """End a step with its output, of the agent that gave it; what waited for it is ready."""
+    compiled, step = draft.workflow.at(path), draft.steps[path]
+    if compiled.bodies:
+        _clear(draft, path, compiled, step)
+    done = StepState(
+        status=StepStatus.SUCCEEDED,
+        attempt=step.attempt,
+        agent=agent or step.agent,
+        started_at=step.started_at,
+        attempt_at=step.attempt_at,
+        close_by=step.close_by,
+        ended_at=draft.now,
+        capability=step.capability,
+        progress=step.progress,
+    )
+    draft.steps[path] = done
+    draft.accept(path, output)
+    if compiled.compensate is not None:
+        try:
+            remember(draft, path, compiled)
+        except (ExpressionFailed, PayloadRefused) as error:
+            fail(draft, path, done, Failure.of(error), latency)
+            return
+    draft.journal.step_succeeded(path, done, latency, usage)
+    _settle(draft, path, compiled)
+
+
+def skip(draft: Draft, path: str, why: Mapping[str, Json], output: Json = None) -> None:
+    """End a step that is not done; `why` says who wanted that, empty: the workflow."""
+    compiled, step = draft.workflow.at(path), draft.step(path)
+    _give_up(draft, path, compiled, step)
+    draft.steps[path] = replace(
+        step, status=StepStatus.SKIPPED, token="", failure=None, due_at=None, ended_at=draft.now
+    )
+    draft.accept(path, output)
+    draft.journal.step_skipped(path, why)
+    _settle(draft, path, compiled)
+
+
+def conclude(draft: Draft, path: str, outcome: Outcome) -> None:
+    """Do what the room of a step's kind said."""
+    if isinstance(outcome, Done):
+        succeed(draft, path, outcome.output)
+    elif isinstance(outcome, Failed):
+        fail(draft, path, draft.step(path), outcome.failure)
+
+
 def fail(
     draft: Draft,
-    step_id: str,
+    path: str,
     step: StepState,
     failure: Failure,
     latency: timedelta = timedelta(),
 ) -> None:
-    """Fail a step for good, and with it the execution."""
-    draft.withdraw(step_id, step)
-    step = replace(
-        step,
-        status=StepStatus.FAILED,
-        token="",
-        failure=failure,
-        due_at=None,
-        ended_at=draft.now,
-    )
-    draft.steps[step_id] = step
-    draft.journal.step_failed(step_id, step, latency)
-    end(draft, ExecutionStatus.FAILED, step_failed(step_id, failure))
+    """Fail a step: one of its catches begins, or it is over, for its scope too unless it goes on.
+
+    What runs inside it is cancelled.
+    """
+    compiled = draft.workflow.at(path)
+    _give_up(draft, path, compiled, step)
+    step = replace(step, token="", failure=failure, due_at=None)
+    if step.caught is None:
+        for place, catch in enumerate(compiled.catches):
+            if not catch.errors or not catch.errors.isdisjoint(failure.names):
+                draft.steps[path] = replace(
+                    step,
+                    status=StepStatus.RUNNING,
+                    started_at=step.started_at or draft.now,
+                    close_by=step.close_by or _close_by(draft, compiled),
+                    caught=place,
+                )
+                draft.journal.step_caught(path, failure, place)
+                draft.enter(f"{path}/{CATCH}/", catch.body)
+                return
+    step = replace(step, status=StepStatus.FAILED, ended_at=draft.now)
+    draft.steps[path] = step
+    draft.journal.step_failed(path, step, latency)
+    if compiled.step.on_error is OnError.CONTINUE or compiled.step.id == COMPENSATE:
+        _settle(draft, path, compiled)
+    else:
+        _fail_scope(draft, path, compiled, failure)
+
+
+def go_on(draft: Draft) -> None:
+    """Do what was left undone while the execution was held, or an earlier decision left over."""
+    if not draft.running:
+        return
+    for path, step in draft.under_way(StepStatus.RUNNING):
+        work = draft.workflow.at(path).work
+        if step.caught is None and draft.steps.get(path) is step:
+            if isinstance(work, CompiledMap):
+                conclude(draft, path, maps.go_on(draft, path, work))
+            elif isinstance(work, CompiledLoop):
+                _try(draft, path, partial(loops.go_on, draft, path, work))
+    if draft.closing is not None:
+        close(draft, draft.closing.status, draft.closing.failure)
+        proceed(draft)
+        return
+    for prefix, body in _live(draft).items():
+        draft.enter(prefix, body)
+    enter(draft)
 
 
 def _close_by(draft: Draft, compiled: CompiledStep) -> datetime | None:
@@ -105,16 +220,178 @@ def _close_by(draft: Draft, compiled: CompiledStep) -> datetime | None:
     return None if limit is None else draft.now + limit
 
 
-def _begin(draft: Draft, step_id: str) -> bool:
-    """Skip a step or order its first call; return whether it was skipped."""
-    compiled = draft.workflow.steps[step_id]
+def _begin(draft: Draft, path: str) -> None:
+    """Skip a step, order its first call, or let the room of its kind begin it."""
+    if path in draft.steps:
+        return
+    compiled = draft.workflow.at(path)
     try:
-        wanted = compiled.when is None or compiled.when.holds(draft.scope)
+        wanted = compiled.when is None or compiled.when.holds(draft.scope(path, compiled))
+        if compiled.step.join is not None and not _join(draft, path, compiled, compiled.step.join):
+            wanted = False
     except ExpressionFailed as error:
-        fail(draft, step_id, PENDING, Failure.of(error))
+        fail(draft, path, PENDING, Failure.of(error))
+        return
+    if wanted and isinstance(compiled.work, CompiledCall):
+        order(draft, path, PENDING, 1, draft.now)
+        return
+    draft.turns += 1
+    if wanted:
+        draft.steps[path] = StepState(
+            status=StepStatus.RUNNING, started_at=draft.now, close_by=_close_by(draft, compiled)
+        )
+        _try(draft, path, partial(_enter_room, draft, path, compiled))
+    else:
+        skip(draft, path, {})
+
+
+def _enter_room(draft: Draft, path: str, compiled: CompiledStep) -> Outcome:
+    """Let the room of a step's kind begin it. Raises ExpressionFailed and PayloadRefused."""
+    work = compiled.work
+    match work:
+        case CompiledSwitch():
+            return instants.switch(draft, path, compiled, work)
+        case CompiledSet():
+            return instants.set_state(draft, path, compiled, work)
+        case CompiledEmit():
+            return instants.emit(draft, path, compiled, work)
+        case CompiledFail():
+            return instants.fail(draft, path, compiled, work)
+        case CompiledReturn():
+            _return(draft, path, work.output.render(draft.scope(path, compiled)))
+            return None
+    draft.journal.step_started(path)
+    match work:
+        case CompiledMap():
+            return maps.begin(draft, path, compiled, work)
+        case CompiledLoop():
+            return loops.begin(draft, path, work)
+        case CompiledWait():
+            return waits.begin_wait(draft, path, compiled, work)
+        case CompiledSignal():
+            return waits.begin_signal(draft, path, work)
+        case CompiledCall():
+            raise AssertionError("calls are ordered")
+
+
+def _try(draft: Draft, path: str, do: Callable[[], Outcome]) -> None:
+    """Do what may fail by the values of this execution; then the step fails."""
+    try:
+        outcome = do()
+    except (ExpressionFailed, PayloadRefused) as error:
+        outcome = Failed(Failure.of(error))
+    conclude(draft, path, outcome)
+
+
+def _return(draft: Draft, path: str, output: Json) -> None:
+    """End the execution. Raises PayloadRefused."""
+    check(output, "output")
+    done = replace(draft.steps[path], status=StepStatus.SUCCEEDED, ended_at=draft.now)
+    draft.steps[path] = done
+    draft.journal.step_succeeded(path, done)
+    draft.ready.clear()
+    finish(draft, output)
+
+
+def _join(draft: Draft, path: str, compiled: CompiledStep, least: int) -> bool:
+    """Tell whether enough steps before a step have succeeded; if so nobody else is waited for."""
+    prefix = path[: len(path) - len(compiled.step.id)]
+    if draft.joined(prefix, compiled)[0] < least:
         return False
-    if not wanted:
-        draft.skip(step_id, {})
-        return True
-    order(draft, step_id, PENDING, 1, draft.now)
-    return False
+    for before in compiled.step.after:
+        loser, step = prefix + before, draft.step(prefix + before)
+        others = compiled.body.steps[before].dependents
+        if step.status.under_way and not any(
+            prefix + other not in draft.steps for other in others if other != compiled.step.id
+        ):
+            _give_up(draft, loser, compiled.body.steps[before], step)
+            draft.cancel(loser, step)
+    return True
+
+
+def _settle(draft: Draft, path: str, compiled: CompiledStep) -> None:
+    """A step has ended and its scope goes on, or ends with it."""
+    if compiled.step.id == COMPENSATE:
+        undone(draft)
+        return
+    draft.ready.extend(draft.freed_by(path, compiled))
+    prefix, body = path[: len(path) - len(compiled.step.id)], compiled.body
+    if not draft.has_ended(prefix, body):
+        return
+    if body.role is Role.TOP:
+        _complete(draft)
+        return
+    container, work = body.container(prefix), draft.workflow.steps[body.owner].work
+    output = draft.reading.output(prefix + body.last)
+    number = body.number(prefix)
+    if body.role is not Role.ITEM:
+        succeed(draft, container, output)
+    elif isinstance(work, CompiledMap):
+        _try(draft, container, partial(maps.ended, draft, container, work, number, output))
+    elif isinstance(work, CompiledLoop):
+        _try(draft, container, partial(loops.ended, draft, container, work, number, output))
+
+
+def _fail_scope(draft: Draft, path: str, compiled: CompiledStep, failure: Failure) -> None:
+    """A step has failed for good and nobody caught it: so do the steps it is among."""
+    prefix, body = path[: len(path) - len(compiled.step.id)], compiled.body
+    if body.role is Role.TOP:
+        close(draft, ExecutionStatus.FAILED, step_failed(path, failure))
+        return
+    draft.cancel_inside(prefix)
+    draft.ready = deque(each for each in draft.ready if not each.startswith(prefix))
+    container, work = body.container(prefix), draft.workflow.steps[body.owner].work
+    why = carried(path, failure)
+    if body.role is Role.ITEM and isinstance(work, CompiledMap):
+        number = body.number(prefix)
+        _try(draft, container, partial(maps.failed, draft, container, work, number, why))
+    else:
+        fail(draft, container, draft.steps[container], why)
+
+
+def _complete(draft: Draft) -> None:
+    """End an execution whose steps have all ended."""
+    workflow = draft.workflow
+    try:
+        output = workflow.output.render(draft.reading.scope("", workflow.body))
+        check(output, "output")
+    except (ExpressionFailed, PayloadRefused) as error:
+        close(draft, ExecutionStatus.FAILED, Failure.of(error))
+        return
+    finish(draft, output)
+
+
+def _give_up(draft: Draft, path: str, compiled: CompiledStep, step: StepState) -> None:
+    """Cancel what a step has under way: its call, or what runs inside it."""
+    draft.withdraw(path, step)
+    if compiled.bodies:
+        draft.cancel_inside(f"{path}/")
+        _clear(draft, path, compiled, step)
+
+
+def _clear(draft: Draft, path: str, compiled: CompiledStep, step: StepState) -> None:
+    """Forget what a map or a loop needed while it ran; what runs inside was ended before."""
+    if step.caught is not None or not isinstance(compiled.work, CompiledMap | CompiledLoop):
+        return
+    for each in [each for each in draft.steps if each.startswith(f"{path}/")]:
+        del draft.steps[each]
+        draft.drop(each)
+    if isinstance(compiled.work, CompiledMap):
+        maps.clear(draft, path, step)
+    else:
+        loops.clear(draft, path)
+
+
+def _live(draft: Draft) -> Mapping[str, Body]:
+    """Return the scopes whose steps may begin, by their prefixes."""
+    live: dict[str, Body] = {}
+    for path, step in draft.steps.items():
+        compiled = draft.workflow.at(path)
+        prefix, body = path[: len(path) - len(compiled.step.id)], compiled.body
+        if step.status.under_way and step.caught is not None:
+            live[f"{path}/{CATCH}/"] = compiled.catches[step.caught].body
+        if prefix not in live and body.role in (Role.ITEM, Role.CASE):
+            container = draft.step(body.container(prefix))
+            if container.status.under_way and container.caught is None:
+                live[prefix] = body
+    return live

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.compiled import CompiledCall, CompiledWorkflow
 from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepStatus
 
 
@@ -11,7 +11,8 @@ def awaited(workflow: CompiledWorkflow, state: ExecutionState) -> frozenset[str]
     if state.status is not ExecutionStatus.RUNNING:
         return frozenset()
     return frozenset(
-        workflow.steps[step_id].step.call.capability
-        for step_id, step in state.steps.items()
+        step.capability or work.kind.capability
+        for path, step in state.steps.items()
         if step.status is StepStatus.WAITING
+        and isinstance(work := workflow.at(path).work, CompiledCall)
     )

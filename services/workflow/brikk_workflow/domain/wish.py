@@ -11,6 +11,7 @@ from brikk_workflow.domain.decision import (
     Event,
     PauseRequested,
     ResumeRequested,
+    SignalReceived,
     SkipRequested,
     TerminateRequested,
 )
@@ -18,13 +19,14 @@ from brikk_workflow.domain.payload import Json
 
 
 class WishKind(StrEnum):
-    """What is asked for; see `brikk.workflow.v1.WorkflowExecution.Transition`."""
+    """What is asked for; but SIGNAL see `brikk.workflow.v1.WorkflowExecution.Transition`."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
     RESUME = "resume"
     TERMINATE = "terminate"
     SKIP = "skip"
+    SIGNAL = "signal"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,8 @@ class Wish:
         reason = str(self.attributes.get("reason", ""))
         match self.kind:
             case WishKind.CANCEL:
-                return CancelRequested(reason=reason)
+                undo = self.attributes.get("compensate") is True
+                return CancelRequested(reason=reason, compensate=undo)
             case WishKind.PAUSE:
                 return PauseRequested(reason=reason)
             case WishKind.RESUME:
@@ -48,10 +51,12 @@ class Wish:
             case WishKind.TERMINATE:
                 return TerminateRequested(reason=reason)
             case WishKind.SKIP:
-                output = self.attributes.get("output")
                 return SkipRequested(
                     step_id=str(self.attributes["step"]),
-                    output=output if isinstance(output, Mapping) else None,
+                    output=self.attributes.get("output"),
                     by=str(self.attributes["by"]),
                     reason=reason,
                 )
+            case WishKind.SIGNAL:
+                name = str(self.attributes["name"])
+                return SignalReceived(name=name, data=self.attributes.get("data"))

@@ -39,6 +39,7 @@ async def place_calls(
                 organization,
                 call.capability,
                 policy=call.policy,
+                affinity=call.affinity,
                 avoid=(failure.metadata.get("agent", ""),) if failure else (),
             )
             if not candidate:

@@ -12,7 +12,7 @@ import structlog
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Lease, Leases
 from brikk_workflow.domain.decider import decide
-from brikk_workflow.domain.decision import Decision, Event, Values
+from brikk_workflow.domain.decision import Continue, Decision, Event, Values
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionState, next_wake
 from brikk_workflow.runtime.admission import Admission
@@ -127,6 +127,8 @@ class Replica:
             self._engine.metrics.executions.labels("started").inc()
             if record.owner is not None and not record.state.status.terminal:
                 run = Run(self._engine, order.workflow, record, decision.outputs)
+                if decision.unfinished:
+                    run.post(Continue())
                 self._residents.hold(run, decision.commands, candidates)
         return record
 
@@ -204,6 +206,7 @@ def _to_begin(order: Start, record: ExecutionRecord, decision: Decision) -> Begi
             wake_at=next_wake(state) if record.owner or not record.placed else record.create_time,
             output=decision.output,
             outputs=decision.outputs,
+            dropped=decision.dropped,
             history=decision.history,
             organization=record.organization,
             traceparent=record.traceparent,

@@ -20,6 +20,7 @@ from brikk_workflow.domain.decision import (
     Answer,
     CancelCall,
     Command,
+    Continue,
     Decision,
     Event,
     Suspended,
@@ -215,6 +216,8 @@ class Run:
             await self._read_again()
             return
         before, self._state = self._state, decision.state
+        for path in decision.dropped:
+            self._outputs.pop(path, None)
         self._outputs.update(decision.outputs)
         self._output = decision.output
         self._folded = folded
@@ -225,6 +228,8 @@ class Run:
             self._engine.changes.ended(self.record)
             self._engine.metrics.executions.labels(self._state.status).inc()
         self._carry_out(decision.commands, candidates)
+        if decision.unfinished and not self._draining:
+            self.post(Continue())
         if self._state.status is ExecutionStatus.QUARANTINED is not before.status:
             self._engine.metrics.quarantined.inc()
         if before.status is ExecutionStatus.QUARANTINED is not self._state.status:
@@ -260,6 +265,7 @@ class Run:
                 wake_at=next_wake(state),
                 output=decision.output,
                 outputs=decision.outputs,
+                dropped=decision.dropped,
                 history=decision.history,
                 organization=self._record.organization,
                 traceparent=self._record.traceparent,
@@ -290,7 +296,8 @@ class Run:
             for each in self._events
             if not isinstance(each, Wish) or each.inbox_seq > stored.inbox_folded
         ]
-        self._woken.set()
+        # What the fold that was not written would have gone on with.
+        self.post(Continue())
         orders = calls_in_flight(self._workflow, self._state, self._values())
         # Neither what is in flight, nor what was answered meanwhile and is yet to be folded.
         known = {each.token for each in self._events if isinstance(each, Answer)}

@@ -14,8 +14,8 @@ from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import StateJson, state_from_json
 from brikk_workflow.store.tables import EXECUTION, HISTORY, STEP_OUTPUT
 
-Outputs = Mapping[str, Mapping[str, Json]]
-"""What steps returned, by step id: always objects."""
+Outputs = Mapping[str, Json]
+"""What steps put out, by their paths, and what else a snapshot is too small for."""
 
 
 async def get_execution(
@@ -45,10 +45,20 @@ async def get_outputs(
 ) -> Mapping[str, Outputs]:
     """Returns what the steps of some executions returned, by execution and step."""
     query = select(STEP_OUTPUT).where(STEP_OUTPUT.c.execution_id.in_(execution_ids))
-    outputs: dict[str, dict[str, Mapping[str, Json]]] = {each: {} for each in execution_ids}
+    outputs: dict[str, dict[str, Json]] = {each: {} for each in execution_ids}
     for row in await connection.execute(query):
         outputs[row.execution_id][row.step_id] = row.output
     return outputs
+
+
+async def get_step_outputs(
+    connection: AsyncConnection, execution_id: str, paths: Collection[str]
+) -> Outputs:
+    """Returns what some steps of an execution put out."""
+    query = select(STEP_OUTPUT).where(
+        STEP_OUTPUT.c.execution_id == execution_id, STEP_OUTPUT.c.step_id.in_(paths)
+    )
+    return {row.step_id: row.output for row in await connection.execute(query)}
 
 
 async def list_history(

@@ -54,6 +54,7 @@ MOVED = {
     "end_time": "bigint",
 }
 OUTPUTS = {"execution_id": "text", "step_id": "text", "output": "text"}
+DROPPED = {"execution_id": "text", "step_id": "text"}
 HISTORY = {
     "execution_id": "text",
     "seq": "bigint",
@@ -62,6 +63,7 @@ HISTORY = {
     "step_id": "text",
     "attributes": "text",
 }
+REPLACE = "ON CONFLICT (execution_id, step_id) DO UPDATE SET output = excluded.output"
 # Beside what is stored: the execution that it belongs to.
 EVENTS = {"execution_id": "text", **EVENT_COLUMNS}
 
@@ -70,11 +72,15 @@ Rows = Sequence[tuple[object, ...]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TransitionRows:
-    """A batch. `outputs`, `history` and `events` of an execution go in if its own row was taken."""
+    """A batch. What belongs to an execution is written if its own row was taken.
+
+    The outputs `dropped` are deleted.
+    """
 
     begun: Rows
     moved: Rows
     outputs: Rows
+    dropped: Rows
     history: Rows
     events: Rows
     audit: Rows
@@ -113,6 +119,7 @@ def to_rows(writes: Sequence[Write], audit: Sequence[AuditEntry], outbox: Outbox
             for each in changes
             for step_id, output in each.outputs.items()
         ],
+        dropped=[(each.execution_id, path) for each in changes for path in each.dropped],
         history=[
             (
                 each.execution_id,

@@ -18,8 +18,9 @@ SOURCE = "brikk.workflow"
 class Changes:
     """What a decision writes, whether it begins an execution or moves one.
 
-    `owner` is the replica that holds it from now on, None when nobody needs to. `time` is when
-    the decision was made.
+    `owner` is the replica that holds it from now on, None when nobody needs to. `outputs` replace
+    those stored at the same paths, those at the paths `dropped` go. `time` is when the decision
+    was made.
     """
 
     execution_id: str
@@ -28,6 +29,7 @@ class Changes:
     wake_at: datetime | None
     output: Json
     outputs: Mapping[str, Json]
+    dropped: Sequence[str]
     history: Sequence[HistoryEntry]
     organization: str
     traceparent: str

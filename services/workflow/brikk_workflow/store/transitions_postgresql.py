@@ -12,10 +12,12 @@ from brikk_shared.outbox import Outbox
 from brikk_workflow.store.transition_rows import (
     BEGINNING,
     BEGUN,
+    DROPPED,
     EVENTS,
     HISTORY,
     MOVED,
     OUTPUTS,
+    REPLACE,
     Rows,
     TransitionRows,
 )
@@ -26,8 +28,11 @@ class PostgresqlTransitions:
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
-        self._moves = _statement(database, outbox, begins=False)
-        self._all = _statement(database, outbox, begins=True)
+        self._statements = {
+            (begins, drops): _statement(database, outbox, begins=begins, drops=drops)
+            for begins in (False, True)
+            for drops in (False, True)
+        }
 
     async def commit(self, rows: TransitionRows) -> Mapping[str, int]:
         """Return the `inbox_seq` of each execution whose row was taken."""
@@ -37,11 +42,13 @@ class PostgresqlTransitions:
             *_columns(HISTORY, rows.history),
             *_columns(EVENTS, rows.events),
         ]
-        statement = self._moves
-        # Most batches have neither: nobody needs to look for what is not there.
-        if rows.begun or rows.audit:
-            statement = self._all
+        # Most batches have none of these: nobody needs to look for what is not there.
+        begins, drops = bool(rows.begun or rows.audit), bool(rows.dropped)
+        if begins:
             arguments += [*_columns(BEGINNING, rows.begun), *_columns(AUDIT, rows.audit)]
+        if drops:
+            arguments += _columns(DROPPED, rows.dropped)
+        statement = self._statements[begins, drops]
         # Nothing lies between the writing of a lone statement and its commit.
         faults.reach("commit.before")
         taken = await self._database.run_statement(statement, arguments)
@@ -52,17 +59,15 @@ def _columns(columns: Mapping[str, str], rows: Rows) -> Sequence[Sequence[object
     return list(zip(*rows, strict=True)) if rows else [()] * len(columns)
 
 
-def _statement(database: Database, outbox: Outbox, *, begins: bool) -> str:
+def _statement(database: Database, outbox: Outbox, *, begins: bool, drops: bool) -> str:
     numbered = 1
     sources: dict[str, str] = {}
-    for name, columns in [
-        ("m", MOVED),
-        ("o", OUTPUTS),
-        ("h", HISTORY),
-        ("e", EVENTS),
-        ("b", BEGINNING),
-        ("a", AUDIT),
-    ]:
+    batches = [("m", MOVED), ("o", OUTPUTS), ("h", HISTORY), ("e", EVENTS)]
+    if begins:
+        batches += [("b", BEGINNING), ("a", AUDIT)]
+    if drops:
+        batches.append(("d", DROPPED))
+    for name, columns in batches:
         sources[name] = batch_arrays(columns, first=numbered, name=name)
         numbered += len(columns)
     taken = "SELECT execution_id, inbox_seq FROM moved"
@@ -71,7 +76,11 @@ def _statement(database: Database, outbox: Outbox, *, begins: bool) -> str:
         parts["begun"] = _BEGIN.format(columns=", ".join(BEGUN), source=sources["b"])
         taken += " UNION ALL SELECT execution_id, inbox_seq FROM begun"
     parts["taken"] = taken
-    parts["step_outputs"] = _insert("step_output", OUTPUTS, f"{sources['o']} {_OF_TAKEN}")
+    outputs = _insert("step_output", OUTPUTS, f"{sources['o']} {_OF_TAKEN}")
+    # WHERE, or ON would be taken for that of the join.
+    parts["step_outputs"] = f"{outputs} WHERE true {REPLACE}"
+    if drops:
+        parts["dropped"] = _DROP.format(source=sources["d"])
     parts["entries"] = _insert("history", HISTORY, f"{sources['h']} {_OF_TAKEN}")
     parts["events"] = outbox.insert_from(f"(SELECT * FROM {sources['e']} {_OF_TAKEN}) AS b")
     if begins:
@@ -85,6 +94,10 @@ def _insert(table: str, columns: Mapping[str, str], source: str) -> str:
     return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source}"
 
 
+_DROP = """
+DELETE FROM step_output USING {source} JOIN taken USING (execution_id)
+WHERE step_output.execution_id = d.execution_id AND step_output.step_id = d.step_id
+"""
 _OF_TAKEN = "JOIN taken USING (execution_id)"
 _BEGIN = """
 INSERT INTO execution ({columns}, epoch, requested_transition, inbox_seq, inbox_folded)

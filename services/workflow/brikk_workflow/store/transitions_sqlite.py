@@ -16,6 +16,7 @@ from brikk_workflow.store.transition_rows import (
     HISTORY,
     MOVED,
     OUTPUTS,
+    REPLACE,
     TransitionRows,
 )
 
@@ -27,7 +28,7 @@ class SqliteTransitions:
         self._database = database
         self._begin = _BEGIN.format(columns=", ".join(BEGUN), row=_row(BEGINNING))
         self._move = _MOVE.format(now=database.now_sql, **_numbered(MOVED))
-        self._keep_output = _insert("step_output", OUTPUTS)
+        self._keep_output = f"{_insert('step_output', OUTPUTS)} {REPLACE}"
         self._keep_entry = _insert("history", HISTORY)
         self._keep_audit = _insert("audit_entry", AUDIT)
         event = f"(SELECT 1 AS place, {_row(EVENTS)}) AS b"
@@ -43,6 +44,7 @@ class SqliteTransitions:
                 taken.update(cursor.execute(self._begin, row).fetchall())
             for row in rows.moved:
                 taken.update(cursor.execute(self._move, row).fetchall())
+            cursor.executemany(_DROP, rows.of(taken, rows.dropped))
             cursor.executemany(self._keep_output, rows.of(taken, rows.outputs))
             cursor.executemany(self._keep_entry, rows.of(taken, rows.history))
             cursor.executemany(self._keep_event, rows.of(taken, rows.events))
@@ -66,6 +68,7 @@ def _insert(table: str, columns: Iterable[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(numbered)}) VALUES ({', '.join(numbered.values())})"
 
 
+_DROP = "DELETE FROM step_output WHERE execution_id = ?1 AND step_id = ?2"
 _BEGIN = """
 INSERT INTO execution ({columns}, epoch, requested_transition, inbox_seq, inbox_folded)
 SELECT {columns}, 1, '', 0, 0 FROM (SELECT {row}) AS b

@@ -67,13 +67,17 @@ async def record_wish(
             },
             retry_after=FULL_PAUSE,
         )
-    record = replace(record, inbox_seq=record.inbox_seq + 1, requested_transition=kind)
+    transition: str = kind
+    if kind is WishKind.SIGNAL:
+        unread = record.inbox_seq > record.inbox_folded
+        transition = record.requested_transition if unread else ""
+    record = replace(record, inbox_seq=record.inbox_seq + 1, requested_transition=transition)
     await connection.execute(
         update(EXECUTION)
         .where(EXECUTION.c.execution_id == execution_id)
         .values(
             inbox_seq=record.inbox_seq,
-            requested_transition=kind,
+            requested_transition=record.requested_transition,
             wake_at=text(database.now_sql),
         )
     )

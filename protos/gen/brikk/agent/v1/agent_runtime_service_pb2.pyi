@@ -40,7 +40,7 @@ class ExecuteRequest(google.protobuf.message.Message):
     execution: builtins.str
     """The execution it belongs to: `executions/{execution}`."""
     step: builtins.str
-    """The step it belongs to, by its id."""
+    """The step it belongs to, by its path: its id, or for one inside others theirs before it."""
     attempt: builtins.int
     """Which attempt this is, from 1."""
     idempotency_key: builtins.str

@@ -94,6 +94,14 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The execution has used up a budget of its workflow. Metadata: `budget`, which names it, and `limit`."""
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 35
     """A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `step`, `agent`."""
+    ERROR_REASON_FAIL_STEP: _ErrorReason.ValueType  # 36
+    """A `fail` step of the workflow was reached. Metadata: `fail_reason`, the reason that its author gave."""
+    ERROR_REASON_LOOP_LIMIT: _ErrorReason.ValueType  # 37
+    """A loop did not end within its `max_iterations`. Metadata: `limit`."""
+    ERROR_REASON_SIGNAL_TIMEOUT: _ErrorReason.ValueType  # 38
+    """A signal did not come in time. Metadata: `signal`."""
+    ERROR_REASON_STATE_CONFLICT: _ErrorReason.ValueType  # 39
+    """The state of an execution does not have the version that a `set` step expects. Metadata: `version`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -170,4 +178,12 @@ ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 34
 """The execution has used up a budget of its workflow. Metadata: `budget`, which names it, and `limit`."""
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 35
 """A call that may be made only once was lost, and nobody knows whether the agent carried it out. Metadata: `step`, `agent`."""
+ERROR_REASON_FAIL_STEP: ErrorReason.ValueType  # 36
+"""A `fail` step of the workflow was reached. Metadata: `fail_reason`, the reason that its author gave."""
+ERROR_REASON_LOOP_LIMIT: ErrorReason.ValueType  # 37
+"""A loop did not end within its `max_iterations`. Metadata: `limit`."""
+ERROR_REASON_SIGNAL_TIMEOUT: ErrorReason.ValueType  # 38
+"""A signal did not come in time. Metadata: `signal`."""
+ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 39
+"""The state of an execution does not have the version that a `set` step expects. Metadata: `version`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -180,7 +180,7 @@ class WorkflowExecution(google.protobuf.message.Message):
 
     @property
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StepRun]:
-        """Its steps, in the order of the definition. In the FULL view only."""
+        """Its steps, in the order of the definition, each followed by what is or was under way inside it. In the FULL view only."""
 
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
@@ -266,9 +266,9 @@ class StepRun(google.protobuf.message.Message):
         STATE_PENDING: StepRun._State.ValueType  # 1
         """Waits for the steps it comes after."""
         STATE_WAITING: StepRun._State.ValueType  # 2
-        """Waits for a live agent."""
+        """Waits for a live agent, a time or a signal."""
         STATE_RUNNING: StepRun._State.ValueType  # 3
-        """An agent is at work."""
+        """An agent is at work, or steps inside it are under way."""
         STATE_BACKING_OFF: StepRun._State.ValueType  # 4
         """An attempt failed; the next one is due later."""
         STATE_SUCCEEDED: StepRun._State.ValueType  # 5
@@ -276,9 +276,9 @@ class StepRun(google.protobuf.message.Message):
         STATE_FAILED: StepRun._State.ValueType  # 6
         """Failed for good. Terminal."""
         STATE_SKIPPED: StepRun._State.ValueType  # 7
-        """Its condition was false, or somebody asked for that. Terminal."""
+        """Its condition was false, too few of the steps it joins succeeded, or somebody asked for that. Terminal."""
         STATE_CANCELLED: StepRun._State.ValueType  # 8
-        """Its execution ended before it did. Terminal."""
+        """Nobody waited for it any more. Terminal."""
         STATE_UNKNOWN: StepRun._State.ValueType  # 9
         """Its call may be made at most once, and nobody knows what became of it. Resuming the execution calls again."""
 
@@ -290,9 +290,9 @@ class StepRun(google.protobuf.message.Message):
     STATE_PENDING: StepRun.State.ValueType  # 1
     """Waits for the steps it comes after."""
     STATE_WAITING: StepRun.State.ValueType  # 2
-    """Waits for a live agent."""
+    """Waits for a live agent, a time or a signal."""
     STATE_RUNNING: StepRun.State.ValueType  # 3
-    """An agent is at work."""
+    """An agent is at work, or steps inside it are under way."""
     STATE_BACKING_OFF: StepRun.State.ValueType  # 4
     """An attempt failed; the next one is due later."""
     STATE_SUCCEEDED: StepRun.State.ValueType  # 5
@@ -300,9 +300,9 @@ class StepRun(google.protobuf.message.Message):
     STATE_FAILED: StepRun.State.ValueType  # 6
     """Failed for good. Terminal."""
     STATE_SKIPPED: StepRun.State.ValueType  # 7
-    """Its condition was false, or somebody asked for that. Terminal."""
+    """Its condition was false, too few of the steps it joins succeeded, or somebody asked for that. Terminal."""
     STATE_CANCELLED: StepRun.State.ValueType  # 8
-    """Its execution ended before it did. Terminal."""
+    """Nobody waited for it any more. Terminal."""
     STATE_UNKNOWN: StepRun.State.ValueType  # 9
     """Its call may be made at most once, and nobody knows what became of it. Resuming the execution calls again."""
 
@@ -317,6 +317,7 @@ class StepRun(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     PATH_FIELD_NUMBER: builtins.int
     PROGRESS_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
     step_id: builtins.str
     """Id of the step."""
     state: Global___StepRun.State.ValueType
@@ -331,7 +332,7 @@ class StepRun(google.protobuf.message.Message):
     """Where it stands among the steps that ran: its id, or for a step inside another that one's path, the item or iteration, and its id, as in `experts/3/review`."""
     @property
     def output(self) -> google.protobuf.struct_pb2.Struct:
-        """Its output, once SUCCEEDED, or what SkipStep gave in its place."""
+        """Its output, once SUCCEEDED, or what SkipStep gave in its place, if that is an object."""
 
     @property
     def error(self) -> google.rpc.status_pb2.Status:
@@ -349,6 +350,10 @@ class StepRun(google.protobuf.message.Message):
     def progress(self) -> Global___StepProgress:
         """How far a map or a loop has come."""
 
+    @property
+    def value(self) -> google.protobuf.struct_pb2.Value:
+        """Its output, once SUCCEEDED, if that is anything else, as the list of a map."""
+
     def __init__(
         self,
         *,
@@ -363,9 +368,10 @@ class StepRun(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         path: builtins.str = ...,
         progress: Global___StepProgress | None = ...,
+        value: google.protobuf.struct_pb2.Value | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "progress", b"progress", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "progress", b"progress", "start_time", b"start_time", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id", "value", b"value"]) -> None: ...
 
 Global___StepRun: typing_extensions.TypeAlias = StepRun
 

@@ -354,22 +354,59 @@ class CancelExecutionRequest(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    COMPENSATE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`executions/{execution}`."""
     reason: builtins.str
     """Why, for the history."""
     request_id: builtins.str
     """The same id records the wish once, however often it is sent."""
+    compensate: builtins.bool
+    """Whether what the execution did is undone first, by the compensations of its steps."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         reason: builtins.str = ...,
         request_id: builtins.str = ...,
+        compensate: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["compensate", b"compensate", "name", b"name", "reason", b"reason", "request_id", b"request_id"]) -> None: ...
 
 Global___CancelExecutionRequest: typing_extensions.TypeAlias = CancelExecutionRequest
+
+@typing.final
+class SignalExecutionRequest(google.protobuf.message.Message):
+    """A signal for an execution."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SIGNAL_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`executions/{execution}`."""
+    signal: builtins.str
+    """The name that steps wait for."""
+    request_id: builtins.str
+    """The same id records the signal once, however often it is sent."""
+    @property
+    def data(self) -> google.protobuf.struct_pb2.Value:
+        """What it carries: the output of the step that takes it. At most 64 KiB."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        signal: builtins.str = ...,
+        data: google.protobuf.struct_pb2.Value | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["data", b"data"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "name", b"name", "request_id", b"request_id", "signal", b"signal"]) -> None: ...
+
+Global___SignalExecutionRequest: typing_extensions.TypeAlias = SignalExecutionRequest
 
 @typing.final
 class PauseExecutionRequest(google.protobuf.message.Message):
@@ -464,7 +501,7 @@ class RetryExecutionRequest(google.protobuf.message.Message):
     request_id: builtins.str
     """Makes the retry idempotent: the same id returns the execution it started first, as it does in StartExecution."""
     from_step: builtins.str
-    """Id of the step to begin with: it and all that follows it are run, what was done before it is taken over. Empty: what was not done."""
+    """Id of the step to begin with, which stands in no other: it and all that follows it are run, what was done before it is taken over. Empty: what was not done."""
     def __init__(
         self,
         *,
@@ -491,7 +528,7 @@ class SkipStepRequest(google.protobuf.message.Message):
     name: builtins.str
     """`executions/{execution}`."""
     step: builtins.str
-    """Id of the step. One that the execution's version does not have answers INVALID_ARGUMENT."""
+    """Path of the step: its id, unless it is inside another. One that the execution's version does not have answers INVALID_ARGUMENT."""
     reason: builtins.str
     """Why, for the history."""
     request_id: builtins.str

@@ -81,6 +81,11 @@ class ExecutionServiceStub(object):
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.TerminateExecutionRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
                 _registered_method=True)
+        self.SignalExecution = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/SignalExecution',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.SignalExecutionRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+                _registered_method=True)
         self.RetryExecution = channel.unary_unary(
                 '/brikk.workflow.v1.ExecutionService/RetryExecution',
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
@@ -144,7 +149,8 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelExecution(self, request, context):
-        """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled. An execution that has ended stays as it is.
+        """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled, and with `compensate` what was done is undone.
+        An execution that has ended stays as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +176,14 @@ class ExecutionServiceServicer(object):
     def TerminateExecution(self, request, context):
         """Records the wish to end the execution at once and answers; it is TERMINATED soon after, also when it is paused or quarantined. Calls in flight are cancelled
         and nothing runs for it any more. An execution that has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignalExecution(self, request, context):
+        """Records a signal and answers. The first step of the execution that waits for one of this name takes it; where none does it is kept for the next that will.
+        At most 100 signals, of 1 MiB together, are kept: the history tells of those refused. An execution that has ended stays as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -254,6 +268,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
             'TerminateExecution': grpc.unary_unary_rpc_method_handler(
                     servicer.TerminateExecution,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.TerminateExecutionRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
+            ),
+            'SignalExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalExecution,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.SignalExecutionRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.SerializeToString,
             ),
             'RetryExecution': grpc.unary_unary_rpc_method_handler(
@@ -520,6 +539,33 @@ class ExecutionService(object):
             target,
             '/brikk.workflow.v1.ExecutionService/TerminateExecution',
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.TerminateExecutionRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/SignalExecution',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.SignalExecutionRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_execution__pb2.WorkflowExecution.FromString,
             options,
             channel_credentials,

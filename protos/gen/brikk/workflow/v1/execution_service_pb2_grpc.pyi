@@ -170,6 +170,22 @@ _ExecutionServiceTerminateExecutionType = typing_extensions.TypeVar(
     ],
 )
 
+_ExecutionServiceSignalExecutionType = typing_extensions.TypeVar(
+    '_ExecutionServiceSignalExecutionType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+)
+
 _ExecutionServiceRetryExecutionType = typing_extensions.TypeVar(
     '_ExecutionServiceRetryExecutionType',
     grpc.UnaryUnaryMultiCallable[
@@ -234,7 +250,7 @@ _ExecutionServiceExportHistoryType = typing_extensions.TypeVar(
     ],
 )
 
-class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceSkipStepType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType]):
+class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceSignalExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceSkipStepType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType]):
     """The executions of an organisation."""
 
     @typing.overload
@@ -273,6 +289,10 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
         grpc.UnaryUnaryMultiCallable[
@@ -332,6 +352,10 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
+            brikk.workflow.v1.execution_pb2.WorkflowExecution,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.workflow.v1.execution_service_pb2.RetryExecutionRequest,
             brikk.workflow.v1.execution_pb2.WorkflowExecution,
         ],
@@ -367,7 +391,9 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
     """Waits until an execution ends, or the timeout passes, and returns it as it stands then."""
 
     CancelExecution: _ExecutionServiceCancelExecutionType
-    """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled. An execution that has ended stays as it is."""
+    """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled, and with `compensate` what was done is undone.
+    An execution that has ended stays as it is.
+    """
 
     PauseExecution: _ExecutionServicePauseExecutionType
     """Records the wish to pause and answers; the execution is PAUSED soon after. Calls in flight end, and what they return is kept; no further call is made and no
@@ -383,6 +409,11 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
     TerminateExecution: _ExecutionServiceTerminateExecutionType
     """Records the wish to end the execution at once and answers; it is TERMINATED soon after, also when it is paused or quarantined. Calls in flight are cancelled
     and nothing runs for it any more. An execution that has ended stays as it is.
+    """
+
+    SignalExecution: _ExecutionServiceSignalExecutionType
+    """Records a signal and answers. The first step of the execution that waits for one of this name takes it; where none does it is kept for the next that will.
+    At most 100 signals, of 1 MiB together, are kept: the history tells of those refused. An execution that has ended stays as it is.
     """
 
     RetryExecution: _ExecutionServiceRetryExecutionType
@@ -440,6 +471,10 @@ ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.execution_service_pb2.TerminateExecutionRequest,
+        brikk.workflow.v1.execution_pb2.WorkflowExecution,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
         brikk.workflow.v1.execution_pb2.WorkflowExecution,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
@@ -511,7 +546,9 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.workflow.v1.execution_service_pb2.CancelExecutionRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
-        """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled. An execution that has ended stays as it is."""
+        """Records the wish to cancel and answers; WaitExecution waits for the effect. Calls in flight are cancelled, and with `compensate` what was done is undone.
+        An execution that has ended stays as it is.
+        """
 
     @abc.abstractmethod
     def PauseExecution(
@@ -542,6 +579,16 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
         """Records the wish to end the execution at once and answers; it is TERMINATED soon after, also when it is paused or quarantined. Calls in flight are cancelled
         and nothing runs for it any more. An execution that has ended stays as it is.
+        """
+
+    @abc.abstractmethod
+    def SignalExecution(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.SignalExecutionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_pb2.WorkflowExecution, collections.abc.Awaitable[brikk.workflow.v1.execution_pb2.WorkflowExecution]]:
+        """Records a signal and answers. The first step of the execution that waits for one of this name takes it; where none does it is kept for the next that will.
+        At most 100 signals, of 1 MiB together, are kept: the history tells of those refused. An execution that has ended stays as it is.
         """
 
     @abc.abstractmethod
