@@ -6,7 +6,7 @@ PROJECTS := protos shared services/discovery services/workflow services/webhooks
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test chaos lint format types protos baseline locks bench clean
+.PHONY: help setup run up test chaos lint format types protos baseline schema locks bench clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ protos: .venv-protoc/.ready ## Generate the stubs from the contracts
 
 baseline: .venv-protoc/.ready ## Take today's contracts as the released ones that buf breaking compares with
 	.venv-protoc/bin/python protos/generate.py --descriptors protos/baseline.binpb
+
+schema: setup ## Generate what editors know of the workflow language
+	$(BIN)/python -c 'import json; from brikk_workflow.domain.editor_schema import editor_schema; print(json.dumps(editor_schema(), indent=2))' > cli/brikk_cli/workflow.schema.json
 
 locks: setup ## Resolve the dependencies again into locks/
 	$(BIN)/python locks/compile.py

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_cli.client import Services

@@ -14,14 +14,13 @@ from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import (
     AtMostOnce,
     Budget,
-    CallStep,
     RetryPolicy,
     Step,
     StepTimeout,
     WorkflowDefinition,
-    definition_from_json,
-    definition_to_json,
 )
+from brikk_workflow.domain.definition_json import definition_from_json, definition_to_json
+from brikk_workflow.domain.kinds import CallStep
 from brikk_workflow.domain.source import Problem, read_message, read_yaml
 
 FULL = """
@@ -60,7 +59,7 @@ DEFINITION = WorkflowDefinition(
     steps=(
         Step(
             id="a",
-            call=CallStep(capability="t.a", input={"n": 3.0, "text": "${input.text}"}),
+            kind=CallStep(capability="t.a", input={"n": 3.0, "text": "${input.text}"}),
             retry=RetryPolicy(
                 max_attempts=4,
                 initial=timedelta(seconds=1),
@@ -77,8 +76,8 @@ DEFINITION = WorkflowDefinition(
             ),
             at_most_once=AtMostOnce.SUSPEND,
         ),
-        Step(id="b", after=("a",), when="input.n > 1", call=CallStep(capability="t.b")),
-        Step(id="c", after=("a",), call=CallStep(capability="t.c", policy=Policy.ROUND_ROBIN)),
+        Step(id="b", after=("a",), when="input.n > 1", kind=CallStep(capability="t.b")),
+        Step(id="c", after=("a",), kind=CallStep(capability="t.c", policy=Policy.ROUND_ROBIN)),
     ),
     output=["yes", "${steps.c.output}", 1.5, True, None, {"a": -2000.0}],
 )
@@ -152,11 +151,11 @@ def test_defaults() -> None:
     assert read == WorkflowDefinition(
         id="x",
         timeout=timedelta(days=1),
-        steps=(Step(id="a", call=CallStep(capability="t.a", input={})),),
+        steps=(Step(id="a", kind=CallStep(capability="t.a", input={})),),
     )
     assert read.steps[0].retry == RetryPolicy()
     assert read.steps[0].timeout == StepTimeout()
-    assert read.steps[0].call.policy is Policy.BEST
+    assert read.steps[0].kind == CallStep(capability="t.a", policy=Policy.BEST)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +258,7 @@ def test_problems_with_the_workflow(text: str, problem: str) -> None:
         ("name: x\nsteps: []", "2:8 steps: holds 0 items; 1 to 500 are accepted"),
         ("name: x\nsteps: [a]", "2:9 steps[0]: expected an object, found a string"),
         ("name: x\nsteps: [{call: {capability: t.a}}]", "2:9 steps[0]: lacks `id`"),
-        ("name: x\nsteps: [{id: a}]", "2:9 steps[0]: lacks `call`"),
+        ("name: x\nsteps: [{id: a}]", "2:9 steps[0]: lacks what it does: one of call, map,"),
         (
             START.replace("id: a", "id: A"),
             "3:9 steps[0].id: 'A' is not accepted: an id has letters",
@@ -289,7 +288,10 @@ def test_problems_with_what_every_workflow_has(text: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("loop: {}", "5:5 steps[0].loop: there is no key `loop` here; known are id, after, when,"),
+        (
+            "foreach: {}",
+            "5:5 steps[0].foreach: there is no key `foreach` here; known are id, after,",
+        ),
         ("retyr: {}", "5:5 steps[0].retyr: there is no key `retyr` here; did you mean `retry`?"),
         ("when: true", "5:11 steps[0].when: expected a string, found a boolean"),
         ("when: 1 + 1", "5:11 steps[0].when: `1 + 1`: expected a boolean, found int"),
@@ -351,7 +353,7 @@ def test_everything_that_is_wrong_with_a_graph_is_told_at_once() -> None:
     assert told(GRAPH) == [
         "5:12 steps[0].after: the steps follow one another in a circle: a -> b -> a",
         "6:64 steps[0].call.input.y: `nope`: at character 1: there is no `nope`;"
-        " expressions read input, steps and execution",
+        " expressions read input, steps, execution and state here",
         "11:40 steps[2].call.input.x: `d` runs after `c`, so its output is not there yet",
         "11:64 steps[2].call.input.y: a step cannot read its own output",
         "13:16 steps[3].after[1]: `c` is named twice",
