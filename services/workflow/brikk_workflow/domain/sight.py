@@ -59,8 +59,9 @@ def _problem(name: str, member: str, sight: Sight) -> str | None:
                 return ""
             if name != from_here.step.id:
                 return _not_yet(name, from_here.step, from_here.before)
-            if caught and member == "error":
-                return ""
+            if caught:
+                failed = f"`{name}` failed, so it has no output: read `steps.{name}.error`"
+                return "" if member == "error" else failed
             return _its_own(from_here.step, inner=from_here is not sight)
         from_here, caught = from_here.around, from_here.caught
     return None
