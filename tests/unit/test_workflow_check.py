@@ -21,7 +21,8 @@ steps:
           emit: {type: x, data: {x: "${steps.items.output}", y: "${steps.later.output}"}}
   - id: lp
     loop:
-      until: steps.inner.output.ok
+      while: steps.inner.output.ok
+      until: steps.inner.output.ok && steps.inner2.error == null
       steps:
         - id: inner
           emit: {type: x, data: {x: "${steps.lp.output}", z: "${steps.one.output}"}}
@@ -53,17 +54,17 @@ def test_what_steps_inside_others_may_read() -> None:
         "12:37 steps[0].map.steps[1].emit.data.x: `items` is not done while the steps in it run",
         "12:65 steps[0].map.steps[1].emit.data.y: `later` runs after `items`, so its output is not"
         " there yet",
-        f"15:14 steps[1].loop.until: `inner` stands inside `lp`, {stands}: read `loop.last`, the"
-        " output of its last step",
-        "18:37 steps[1].loop.steps[0].emit.data.x: `lp` is not done while the steps in it run:"
+        f"15:14 steps[1].loop.while: `inner` stands inside `lp`, {stands}: read `loop.last`, what"
+        " the last of them put out",
+        "19:37 steps[1].loop.steps[0].emit.data.x: `lp` is not done while the steps in it run:"
         " write `loop.last` for what its last turn put out",
-        f"18:62 steps[1].loop.steps[0].emit.data.z: `one` stands inside `items`, {stands}: read"
+        f"19:62 steps[1].loop.steps[0].emit.data.z: `one` stands inside `items`, {stands}: read"
         " `steps.items.output`, the list of what the items' last steps put out",
-        "19:75 steps[1].loop.steps[1].set.values.n: `state.n + 1`: `state.n` is a double, like"
+        "20:75 steps[1].loop.steps[1].set.values.n: `state.n + 1`: `state.n` is a double, like"
         " every number in data: write `1.0`, not `1`",
-        "22:76 steps[1].catch[0].steps[0].emit.data.f: `lp` failed, so it has no output: read"
+        "23:76 steps[1].catch[0].steps[0].emit.data.f: `lp` failed, so it has no output: read"
         " `steps.lp.error`",
-        f"24:9 output: `two` stands inside `items`, {stands}: read `steps.items.output`, the list"
+        f"25:9 output: `two` stands inside `items`, {stands}: read `steps.items.output`, the list"
         " of what the items' last steps put out",
     ]
 

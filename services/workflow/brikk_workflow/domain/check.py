@@ -99,10 +99,7 @@ def _formulas(
         sight = Sight(step=step, before=before, variables=variables, around=around, caught=caught)
         check_meaning(step, place, report)
         for formula in formulas(step):
-            seen = sight
-            if formula.own:
-                seen = Sight(step=None, before={step.id: None}, variables=variables, around=sight)
-            yield seen, (*place, *formula.at), formula
+            yield _seen_by(formula, sight), (*place, *formula.at), formula
         for each in inside(step):
             yield from _formulas(
                 each.steps,
@@ -113,6 +110,20 @@ def _formulas(
                 report,
                 caught=each.at[0] == "catch",
             )
+
+
+def _seen_by(formula: Formula, sight: Sight) -> Sight:
+    """Return what a formula sees: more than its step when that, or what is in it, is done."""
+    step = sight.step
+    done: list[str] = []
+    if step is not None and formula.own:
+        done = [step.id]
+    elif step is not None and formula.inner:
+        done = [inner.id for each in inside(step) if each.at[0] == "loop" for inner in each.steps]
+    if not done:
+        return sight
+    before = dict.fromkeys(done)
+    return Sight(step=None, before=before, variables=sight.variables, around=sight)
 
 
 def _compiled(

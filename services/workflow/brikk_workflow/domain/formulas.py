@@ -48,8 +48,8 @@ class Gives(Enum):
 class Formula:
     """An expression, or with ANYTHING a value whose strings may hold `${expressions}`.
 
-    `variables` are read here beside those of the scope, `own` tells whether what the step itself
-    has put out is there already.
+    `variables` are read here beside those of the scope. With `own` it is asked once the step is
+    done, and reads it too; with `inner` once an iteration is, whose steps it reads.
     """
 
     at: Path
@@ -57,6 +57,7 @@ class Formula:
     gives: Gives = Gives.ANYTHING
     variables: tuple[str, ...] = field(default=())
     own: bool = False
+    inner: bool = False
 
 
 def formulas(step: Step) -> Iterator[Formula]:
@@ -80,7 +81,11 @@ def _of_kind(kind: Kind) -> Iterator[Formula]:
         case LoopStep():
             for word, text in (("while", kind.while_), ("until", kind.until)):
                 yield Formula(
-                    at=("loop", word), value=text, gives=Gives.BOOLEAN, variables=("loop",)
+                    at=("loop", word),
+                    value=text,
+                    gives=Gives.BOOLEAN,
+                    variables=("loop",),
+                    inner=word == "until",
                 )
         case WaitStep():
             yield Formula(at=("wait", "until"), value=kind.until)

@@ -92,7 +92,7 @@ def _inside_another(name: str, sight: Sight, homes: Mapping[str, Step | None]) -
         return f"`{name}` cannot be seen from here"
     what = f"`{name}` stands inside `{home.id}`, where only the steps beside it see it: "
     if sight.step is not None and home.id == sight.step.id and isinstance(home.kind, LoopStep):
-        return f"{what}read `loop.last`, the output of its last step"
+        return f"{what}read `loop.last`, what the last of them put out"
     output = f"`steps.{home.id}.output`"
     match home.kind:
         case MapStep():
