@@ -35,10 +35,10 @@ def sent(name: str, data: Json = None) -> SignalReceived:
     return SignalReceived(name=name, data=data)
 
 
-def undone(step_id: str, **fields: object) -> Step:
+def undone(step_id: str) -> Step:
     """A step whose compensation calls `undo.<id>` with what it put out."""
     call = CallStep(capability=f"undo.{step_id}", input={"of": f"${{steps.{step_id}.output}}"})
-    return step(step_id, compensate=Compensation(call=call), **fields)
+    return step(step_id, compensate=Compensation(call=call))
 
 
 def test_a_signal_is_the_output_of_the_step_that_waits_for_it() -> None:

@@ -1,4 +1,4 @@
-"""`brikk execution cancel`, `pause`, `resume`, `skip`, `terminate`, `signal`: what is asked of it."""
+"""`brikk execution cancel`, `pause`, `resume`, `skip`, `terminate`, `signal`: asked of a run."""
 
 from __future__ import annotations
 

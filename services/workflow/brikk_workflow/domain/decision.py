@@ -124,7 +124,7 @@ class SkipRequested:
     """Someone wants a step under way to be done with: with this output, None for none."""
 
     step_id: str
-    output: Mapping[str, Json] | None = None
+    output: Json = None
     by: str = ""
     reason: str = ""
 

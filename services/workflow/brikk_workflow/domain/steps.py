@@ -142,7 +142,8 @@ def succeed(
 def skip(draft: Draft, path: str, why: Mapping[str, Json], output: Json = None) -> None:
     """End a step that is not done; `why` says who wanted that, empty: the workflow."""
     compiled, step = draft.workflow.at(path), draft.step(path)
-    _give_up(draft, path, compiled, step)
+    draft.withdraw(path, step)
+    _stop_inside(draft, path, compiled, step)
     draft.steps[path] = replace(
         step, status=StepStatus.SKIPPED, token="", failure=None, due_at=None, ended_at=draft.now
     )
@@ -171,7 +172,8 @@ def fail(
     What runs inside it is cancelled.
     """
     compiled = draft.workflow.at(path)
-    _give_up(draft, path, compiled, step)
+    draft.withdraw(path, step)
+    _stop_inside(draft, path, compiled, step)
     step = replace(step, token="", failure=failure, due_at=None)
     if step.caught is None:
         for place, catch in enumerate(compiled.catches):
@@ -304,7 +306,7 @@ def _join(draft: Draft, path: str, compiled: CompiledStep, least: int) -> bool:
         if step.status.under_way and not any(
             prefix + other not in draft.steps for other in others if other != compiled.step.id
         ):
-            _give_up(draft, loser, compiled.body.steps[before], step)
+            _stop_inside(draft, loser, compiled.body.steps[before], step)
             draft.cancel(loser, step)
     return True
 
@@ -361,9 +363,8 @@ def _complete(draft: Draft) -> None:
     finish(draft, output)
 
 
-def _give_up(draft: Draft, path: str, compiled: CompiledStep, step: StepState) -> None:
-    """Cancel what a step has under way: its call, or what runs inside it."""
-    draft.withdraw(path, step)
+def _stop_inside(draft: Draft, path: str, compiled: CompiledStep, step: StepState) -> None:
+    """Cancel what runs inside a step that ends before it."""
     if compiled.bodies:
         draft.cancel_inside(f"{path}/")
         _clear(draft, path, compiled, step)
