@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from brikk_workflow.domain.compiled import COMPENSATE, CompiledStep
 from brikk_workflow.domain.draft import Draft
@@ -20,7 +19,7 @@ def remember(draft: Draft, path: str, compiled: CompiledStep) -> None:
     """
     assert compiled.compensate is not None  # whoever remembers has looked
     call = render_call(compiled.compensate, draft.scope(path, compiled))
-    draft.accept(undo_of(draft.undo), {"path": path, "call": asdict(call)})
+    draft.accept(undo_of(draft.undo), {"path": path, "call": call._asdict()})
     draft.undo += 1
 
 

@@ -53,7 +53,7 @@ class Body:
     depth: int
     variables: tuple[str, ...]
     last: str
-    steps: Mapping[str, CompiledStep]
+    steps: dict[str, CompiledStep]
 
     def container(self, prefix: str) -> str:
         """Return the path of the step that owns the scope at a prefix."""

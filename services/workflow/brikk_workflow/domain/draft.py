@@ -132,10 +132,12 @@ class Draft:
 
     def has_ended(self, prefix: str, body: Body) -> bool:
         """Tell whether nothing more becomes of any step of a scope."""
-        return all(
-            (step := self.steps.get(prefix + step_id)) is not None and step.status.ended
-            for step_id in body.steps
-        )
+        # From the last one on, which is most often the one that has not.
+        for step_id in reversed(body.steps):
+            step = self.steps.get(prefix + step_id)
+            if step is None or not step.status.ended:
+                return False
+        return True
 
     def accept(self, path: str, output: Json) -> None:
         """Keep the output of a step; null is what is read anyway."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from brikk_workflow.domain.compiled import COMPENSATE, CompiledStep
 from brikk_workflow.domain.decision import Call
@@ -19,8 +18,7 @@ MAX_TEXT = 1024
 """Most characters of what decides who is called."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """What a call says, its expressions evaluated."""
 
     capability: str

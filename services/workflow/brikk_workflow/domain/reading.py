@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Iterator, Mapping
 
 from brikk_workflow.domain.compiled import Body, CompiledLoop, CompiledMap, CompiledWorkflow, Role
 from brikk_workflow.domain.decision import Values
@@ -124,12 +123,14 @@ class Reading:
         number, work = body.number(prefix), owner.work
         loop: dict[str, Json] = {"index": float(number)}
         if isinstance(work, CompiledMap):
-            items = cast("Sequence[Json]", self.output(items_of(container)))
+            items: Json = self.output(items_of(container))
+            assert isinstance(items, list)  # the map wrote it
             variables[work.kind.variable] = items[number]
         elif isinstance(work, CompiledLoop):
             last = self.output(last_of(container))
-            kept = work.kind.keep_last is not None and isinstance(last, list)
-            loop["last"] = (last[-1] if last else None) if kept else last
+            if work.kind.keep_last is not None and isinstance(last, list):
+                last = last[-1]
+            loop["last"] = last
         variables["loop"] = loop
         return variables
 
