@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason, invalid_field
 from brikk_workflow.api.plain import fill, to_plain
@@ -24,19 +26,24 @@ def read_source(
             raise invalid_field("source", "must hold yaml or a definition")
 
 
-def accept_source(source: workflow_service_pb2.DefinitionSource) -> WorkflowDefinition:
+def accept_source(source: workflow_service_pb2.DefinitionSource) -> CompiledWorkflow:
     """Reads a definition.
 
     Raises:
         InvalidArgument: INVALID_WORKFLOW, with a violation for each problem.
     """
     workflow = read_source(source)
-    if not isinstance(workflow, list):
-        return workflow.definition
-    violations = [FieldViolation(each.path, _located(each)) for each in workflow]
-    more = f" (and {len(workflow) - 1} more)" if len(workflow) > 1 else ""
-    raise InvalidArgument(
-        Reason.INVALID_WORKFLOW,
+    if isinstance(workflow, list):
+        raise refusal(Reason.INVALID_WORKFLOW, workflow)
+    return workflow
+
+
+def refusal(reason: Reason, problems: Sequence[Problem]) -> InvalidArgument:
+    """Returns what tells of the problems of a text, each as a violation."""
+    violations = [FieldViolation(each.path, _located(each)) for each in problems]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidArgument(
+        reason,
         f"{violations[0].field}: {violations[0].description}{more}",
         metadata={"field": violations[0].field},
         violations=violations,
@@ -48,6 +55,11 @@ def to_message(definition: WorkflowDefinition) -> workflow_pb2.WorkflowDefinitio
     message = workflow_pb2.WorkflowDefinition()
     fill(message, write_definition(definition))
     return message
+
+
+def workflow_id_of(name: str) -> str:
+    """Returns the last segment of `workflows/{workflow}`, whose form the contract has checked."""
+    return name.split("/")[1]
 
 
 def to_problem(problem: Problem) -> workflow_service_pb2.Problem:

@@ -36,7 +36,7 @@ def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
             f"TRANSITION_{transition.upper() or 'UNSPECIFIED'}"
         ),
         state_reason=state.pause_reason,
-        error=_to_error(state.failure),
+        error=to_error(state.failure),
         labels=record.labels,
         sequence=state.sequence,
         create_time=to_timestamp(record.create_time),
@@ -94,7 +94,8 @@ def _to_run(
         attempts=state.attempt,
         agent=state.agent,
         capability=state.capability or written,
-        error=_to_error(state.failure),
+        execution=state.child,
+        error=to_error(state.failure),
         start_time=to_timestamp(state.started_at),
         end_time=to_timestamp(state.ended_at),
     )
@@ -123,7 +124,8 @@ def to_history_entry(entry: HistoryEntry) -> execution_pb2.HistoryEntry:
     )
 
 
-def _to_error(failure: Failure | None) -> status_pb2.Status | None:
+def to_error(failure: Failure | None) -> status_pb2.Status | None:
+    """Returns the message of a failure, if there is one."""
     if failure is None:
         return None
     error = make_error(failure.code, failure.reason, failure.message, metadata=failure.metadata)

@@ -12,9 +12,9 @@ from brikk_shared.errors import invalid_field
 from brikk_shared.label_selector import MalformedSelector, Operator, Requirement, parse_selector
 from brikk_shared.pagination import next_token, page_of
 from brikk_shared.types import from_microseconds, to_microseconds
+from brikk_workflow.api.definitions import workflow_id_of
 from brikk_workflow.api.execution_messages import State, to_execution
 from brikk_workflow.api.parts import Context, Methods, id_of
-from brikk_workflow.api.workflows import workflow_id_of
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionStatus
 from brikk_workflow.store.search import Position, Search, Span, find_executions

@@ -9,9 +9,9 @@ from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_shared.call import current_call, organization
 from brikk_shared.errors import FailedPrecondition, InvalidArgument, Reason, invalid_field
 from brikk_shared.structs import from_struct
+from brikk_workflow.api.definitions import workflow_id_of
 from brikk_workflow.api.execution_messages import to_execution, to_result
 from brikk_workflow.api.parts import Context, Methods
-from brikk_workflow.api.workflows import workflow_id_of
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.schema import check_input

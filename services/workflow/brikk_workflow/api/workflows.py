@@ -8,10 +8,8 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2, workflow_service_pb2_grpc
+from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_shared.call import organization
-from brikk_shared.clock import Clock
-from brikk_shared.database import Database
 from brikk_shared.errors import (
     Aborted,
     AlreadyExists,
@@ -21,8 +19,15 @@ from brikk_shared.errors import (
     not_found,
 )
 from brikk_shared.pagination import next_token, page_of
-from brikk_workflow.api.definitions import accept_source, read_source, to_message, to_problem
+from brikk_workflow.api.definitions import (
+    accept_source,
+    read_source,
+    to_message,
+    to_problem,
+    workflow_id_of,
+)
 from brikk_workflow.api.times import to_timestamp
+from brikk_workflow.api.trials import TrialMethods
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.record import VersionRecord, WorkflowRecord
 from brikk_workflow.store import workflows
@@ -30,18 +35,14 @@ from brikk_workflow.store import workflows
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
-    """The workflows of the caller's organisation."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+class WorkflowServicer(TrialMethods):
+    """All methods, of the workflows of the caller's organisation; here, those that store."""
 
     async def CreateWorkflow(
         self, request: workflow_service_pb2.CreateWorkflowRequest, context: Context
     ) -> workflow_pb2.Workflow:
         """Adds version 1."""
-        definition = accept_source(request.source)
+        definition = accept_source(request.source).definition
         async with self._database.transaction() as connection:
             await workflows.lock(connection, organization())
             made = await _made(connection, request.request_id, definition)
@@ -94,7 +95,7 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
         self, request: workflow_service_pb2.UpdateWorkflowRequest, context: Context
     ) -> workflow_pb2.Workflow:
         """Adds the next version, unless nothing changed."""
-        definition = accept_source(request.source)
+        definition = accept_source(request.source).definition
         if definition.id != workflow_id_of(request.name):
             raise invalid_field("source", f"names {definition.id}, which is not {request.name}")
         async with self._database.transaction() as connection:
@@ -156,11 +157,6 @@ class WorkflowServicer(workflow_service_pb2_grpc.WorkflowServiceServicer):
                 next_token(request, str(shown[-1].version)) if len(records) > page.size else ""
             ),
         )
-
-
-def workflow_id_of(name: str) -> str:
-    """Returns the last segment of `workflows/{workflow}`, whose form the contract has checked."""
-    return name.split("/")[1]
 
 
 def _version_of(cursor: str) -> int:

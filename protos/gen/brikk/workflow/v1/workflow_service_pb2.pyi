@@ -3,12 +3,16 @@
 isort:skip_file
 How workflows are written and read."""
 
+import brikk.workflow.v1.execution_pb2
 import brikk.workflow.v1.workflow_pb2
 import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import google.protobuf.struct_pb2
+import google.rpc.status_pb2
 import sys
 import typing
 
@@ -252,6 +256,184 @@ class Problem(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["column", b"column", "line", b"line", "message", b"message", "path", b"path"]) -> None: ...
 
 Global___Problem: typing_extensions.TypeAlias = Problem
+
+@typing.final
+class TestWorkflowRequest(google.protobuf.message.Message):
+    """Runs a definition with canned answers."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    CANNED_FIELD_NUMBER: builtins.int
+    canned: builtins.str
+    """YAML of `answers`, by the path or id of a step or a capability, and `signals`, by name: see docs/workflow-language.md."""
+    @property
+    def source(self) -> Global___DefinitionSource:
+        """The definition."""
+
+    @property
+    def input(self) -> google.protobuf.struct_pb2.Struct:
+        """What it is started with; it must match the input schema."""
+
+    def __init__(
+        self,
+        *,
+        source: Global___DefinitionSource | None = ...,
+        input: google.protobuf.struct_pb2.Struct | None = ...,
+        canned: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "source", b"source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["canned", b"canned", "input", b"input", "source", b"source"]) -> None: ...
+
+Global___TestWorkflowRequest: typing_extensions.TypeAlias = TestWorkflowRequest
+
+@typing.final
+class TestWorkflowResponse(google.protobuf.message.Message):
+    """How a definition ran."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    state: brikk.workflow.v1.execution_pb2.WorkflowExecution.State.ValueType
+    """How it ended; RUNNING when it was given up after 10,000 decisions or 5 s."""
+    @property
+    def output(self) -> google.protobuf.struct_pb2.Value:
+        """What it put out, if it succeeded."""
+
+    @property
+    def error(self) -> google.rpc.status_pb2.Status:
+        """Why it did not succeed."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TestedStep]:
+        """What its steps did, in the order they began, at most 1,000 of them."""
+
+    def __init__(
+        self,
+        *,
+        state: brikk.workflow.v1.execution_pb2.WorkflowExecution.State.ValueType = ...,
+        output: google.protobuf.struct_pb2.Value | None = ...,
+        error: google.rpc.status_pb2.Status | None = ...,
+        steps: collections.abc.Iterable[Global___TestedStep] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error", "output", b"output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "output", b"output", "state", b"state", "steps", b"steps"]) -> None: ...
+
+Global___TestWorkflowResponse: typing_extensions.TypeAlias = TestWorkflowResponse
+
+@typing.final
+class TestedStep(google.protobuf.message.Message):
+    """What a step did."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    OUTPUT_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    path: builtins.str
+    """Where it stands, as in `experts/3/review`."""
+    state: brikk.workflow.v1.execution_pb2.StepRun.State.ValueType
+    """How it ended."""
+    attempts: builtins.int
+    """Calls of agents, 0 for other steps."""
+    problem: builtins.str
+    """What it, or its last attempt, failed with."""
+    @property
+    def input(self) -> google.protobuf.struct_pb2.Struct:
+        """What the agent was given at the last call."""
+
+    @property
+    def output(self) -> google.protobuf.struct_pb2.Value:
+        """What it put out."""
+
+    def __init__(
+        self,
+        *,
+        path: builtins.str = ...,
+        state: brikk.workflow.v1.execution_pb2.StepRun.State.ValueType = ...,
+        attempts: builtins.int = ...,
+        input: google.protobuf.struct_pb2.Struct | None = ...,
+        output: google.protobuf.struct_pb2.Value | None = ...,
+        problem: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input", "output", b"output"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "input", b"input", "output", b"output", "path", b"path", "problem", b"problem", "state", b"state"]) -> None: ...
+
+Global___TestedStep: typing_extensions.TypeAlias = TestedStep
+
+@typing.final
+class RenderWorkflowRequest(google.protobuf.message.Message):
+    """Asks for a picture."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Format:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _FormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[RenderWorkflowRequest._Format.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        FORMAT_UNSPECIFIED: RenderWorkflowRequest._Format.ValueType  # 0
+        """FORMAT_MERMAID."""
+        FORMAT_MERMAID: RenderWorkflowRequest._Format.ValueType  # 1
+        """A flowchart of Mermaid."""
+        FORMAT_DOT: RenderWorkflowRequest._Format.ValueType  # 2
+        """A directed graph of Graphviz."""
+
+    class Format(_Format, metaclass=_FormatEnumTypeWrapper):
+        """In which language the picture is described."""
+
+    FORMAT_UNSPECIFIED: RenderWorkflowRequest.Format.ValueType  # 0
+    """FORMAT_MERMAID."""
+    FORMAT_MERMAID: RenderWorkflowRequest.Format.ValueType  # 1
+    """A flowchart of Mermaid."""
+    FORMAT_DOT: RenderWorkflowRequest.Format.ValueType  # 2
+    """A directed graph of Graphviz."""
+
+    NAME_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    EXECUTION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`workflows/{workflow}`."""
+    format: Global___RenderWorkflowRequest.Format.ValueType
+    """The language: Mermaid when unset."""
+    execution: builtins.str
+    """`executions/{execution}` of this workflow: its version is drawn, its steps coloured by their states. Unset: the newest version."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        format: Global___RenderWorkflowRequest.Format.ValueType = ...,
+        execution: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["execution", b"execution", "format", b"format", "name", b"name"]) -> None: ...
+
+Global___RenderWorkflowRequest: typing_extensions.TypeAlias = RenderWorkflowRequest
+
+@typing.final
+class RenderWorkflowResponse(google.protobuf.message.Message):
+    """A picture."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """Its description."""
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["text", b"text"]) -> None: ...
+
+Global___RenderWorkflowResponse: typing_extensions.TypeAlias = RenderWorkflowResponse
 
 @typing.final
 class ListWorkflowVersionsRequest(google.protobuf.message.Message):

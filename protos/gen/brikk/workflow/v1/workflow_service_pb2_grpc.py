@@ -61,6 +61,16 @@ class WorkflowServiceStub(object):
                 request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowResponse.FromString,
                 _registered_method=True)
+        self.TestWorkflow = channel.unary_unary(
+                '/brikk.workflow.v1.WorkflowService/TestWorkflow',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.TestWorkflowRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.TestWorkflowResponse.FromString,
+                _registered_method=True)
+        self.RenderWorkflow = channel.unary_unary(
+                '/brikk.workflow.v1.WorkflowService/RenderWorkflow',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.RenderWorkflowRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.RenderWorkflowResponse.FromString,
+                _registered_method=True)
         self.ListWorkflowVersions = channel.unary_unary(
                 '/brikk.workflow.v1.WorkflowService/ListWorkflowVersions',
                 request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ListWorkflowVersionsRequest.SerializeToString,
@@ -107,6 +117,20 @@ class WorkflowServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestWorkflow(self, request, context):
+        """Runs a definition with canned answers instead of agents, and a clock that jumps over every wait. Nothing is stored, called or announced. A definition that is not accepted answers as in CreateWorkflow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenderWorkflow(self, request, context):
+        """Draws a workflow, or one of its executions with the states of its steps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListWorkflowVersions(self, request, context):
         """Lists the versions of a workflow, newest first.
         """
@@ -141,6 +165,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ValidateWorkflow,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowResponse.SerializeToString,
+            ),
+            'TestWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWorkflow,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.TestWorkflowRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.TestWorkflowResponse.SerializeToString,
+            ),
+            'RenderWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenderWorkflow,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.RenderWorkflowRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.RenderWorkflowResponse.SerializeToString,
             ),
             'ListWorkflowVersions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkflowVersions,
@@ -284,6 +318,60 @@ class WorkflowService(object):
             '/brikk.workflow.v1.WorkflowService/ValidateWorkflow',
             brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.WorkflowService/TestWorkflow',
+            brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.TestWorkflowRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.TestWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenderWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.WorkflowService/RenderWorkflow',
+            brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.RenderWorkflowRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.RenderWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

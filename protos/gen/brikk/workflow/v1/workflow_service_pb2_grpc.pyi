@@ -106,6 +106,38 @@ _WorkflowServiceValidateWorkflowType = typing_extensions.TypeVar(
     ],
 )
 
+_WorkflowServiceTestWorkflowType = typing_extensions.TypeVar(
+    '_WorkflowServiceTestWorkflowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse,
+    ],
+)
+
+_WorkflowServiceRenderWorkflowType = typing_extensions.TypeVar(
+    '_WorkflowServiceRenderWorkflowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse,
+    ],
+)
+
 _WorkflowServiceListWorkflowVersionsType = typing_extensions.TypeVar(
     '_WorkflowServiceListWorkflowVersionsType',
     grpc.UnaryUnaryMultiCallable[
@@ -122,7 +154,7 @@ _WorkflowServiceListWorkflowVersionsType = typing_extensions.TypeVar(
     ],
 )
 
-class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _WorkflowServiceGetWorkflowType, _WorkflowServiceListWorkflowsType, _WorkflowServiceUpdateWorkflowType, _WorkflowServiceValidateWorkflowType, _WorkflowServiceListWorkflowVersionsType]):
+class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _WorkflowServiceGetWorkflowType, _WorkflowServiceListWorkflowsType, _WorkflowServiceUpdateWorkflowType, _WorkflowServiceValidateWorkflowType, _WorkflowServiceTestWorkflowType, _WorkflowServiceRenderWorkflowType, _WorkflowServiceListWorkflowVersionsType]):
     """The workflows of an organisation and their versions."""
 
     @typing.overload
@@ -146,6 +178,14 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowRequest,
             brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+            brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+            brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.workflow_service_pb2.ListWorkflowVersionsRequest,
@@ -176,6 +216,14 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
             brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+            brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+            brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.workflow.v1.workflow_service_pb2.ListWorkflowVersionsRequest,
             brikk.workflow.v1.workflow_service_pb2.ListWorkflowVersionsResponse,
         ],
@@ -195,6 +243,12 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
 
     ValidateWorkflow: _WorkflowServiceValidateWorkflowType
     """Checks a definition without storing it. Problems are the answer, not an error."""
+
+    TestWorkflow: _WorkflowServiceTestWorkflowType
+    """Runs a definition with canned answers instead of agents, and a clock that jumps over every wait. Nothing is stored, called or announced. A definition that is not accepted answers as in CreateWorkflow."""
+
+    RenderWorkflow: _WorkflowServiceRenderWorkflowType
+    """Draws a workflow, or one of its executions with the states of its steps."""
 
     ListWorkflowVersions: _WorkflowServiceListWorkflowVersionsType
     """Lists the versions of a workflow, newest first."""
@@ -219,6 +273,14 @@ WorkflowServiceAsyncStub: typing_extensions.TypeAlias = WorkflowServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowRequest,
         brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+        brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.workflow_service_pb2.ListWorkflowVersionsRequest,
@@ -268,6 +330,22 @@ class WorkflowServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse, collections.abc.Awaitable[brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse]]:
         """Checks a definition without storing it. Problems are the answer, not an error."""
+
+    @abc.abstractmethod
+    def TestWorkflow(
+        self,
+        request: brikk.workflow.v1.workflow_service_pb2.TestWorkflowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse, collections.abc.Awaitable[brikk.workflow.v1.workflow_service_pb2.TestWorkflowResponse]]:
+        """Runs a definition with canned answers instead of agents, and a clock that jumps over every wait. Nothing is stored, called or announced. A definition that is not accepted answers as in CreateWorkflow."""
+
+    @abc.abstractmethod
+    def RenderWorkflow(
+        self,
+        request: brikk.workflow.v1.workflow_service_pb2.RenderWorkflowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse, collections.abc.Awaitable[brikk.workflow.v1.workflow_service_pb2.RenderWorkflowResponse]]:
+        """Draws a workflow, or one of its executions with the states of its steps."""
 
     @abc.abstractmethod
     def ListWorkflowVersions(

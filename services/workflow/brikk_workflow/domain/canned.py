@@ -1,0 +1,98 @@
+"""What agents are said to answer, and which signals to come, when a workflow is tried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from brikk_shared.errors import Reason
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.objects import Key, Object
+from brikk_workflow.domain.path import Path
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.problems import Problem, Report
+from brikk_workflow.domain.shapes import UNREAD, Form, Payload, Text
+from brikk_workflow.domain.yaml_text import load_yaml
+
+FAILS = "$fails"
+"""The member that makes a failure of an answer."""
+
+_MEMBERS = Payload(max_bytes=1 << 18, max_depth=16, is_object=True)
+_CODE = Text(longest=63, form=Form("[A-Z][A-Z0-9_]*", "codes and reasons are in capitals"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canned:
+    """Answers by the path of a step, its id or its capability; signals by name.
+
+    Several answers are given in turn, and the last of them for ever.
+    """
+
+    answers: Mapping[str, Sequence[Mapping[str, Json] | Failure]] = field(default_factory=dict)
+    signals: Mapping[str, Json] = field(default_factory=dict)
+
+    def answer(self, path: str, capability: str, turn: int) -> Mapping[str, Json] | Failure:
+        """Return what a call is answered; `turn` counts those of the same step from 0."""
+        for name in (path, path.rpartition("/")[2], capability):
+            if name in self.answers:
+                answers = self.answers[name]
+                return answers[min(turn, len(answers) - 1)]
+        return Failure(
+            code="UNIMPLEMENTED",
+            reason=Reason.NO_AGENT,
+            message=f"There is no answer for {path} or {capability}",
+            retryable=False,
+        )
+
+
+def read_canned(text: str) -> Canned | list[Problem]:
+    """Read `answers` and `signals` from YAML, or return what is wrong with it."""
+    report = Report()
+    raw = load_yaml(text, report) if text.strip() else {}
+    members = _CANNED.members(raw, (), report) if not report.problems else None
+    if members is None or report.problems:
+        return report.in_order()
+    answers = {
+        name: _answers(value, ("answers", name), report)
+        for name, value in members.get("answers", {}).items()
+    }
+    if report.problems:
+        return report.in_order()
+    return Canned(answers=answers, signals=members.get("signals", {}))
+
+
+def _answers(raw: Json, path: Path, report: Report) -> Sequence[Mapping[str, Json] | Failure]:
+    if isinstance(raw, str) or not isinstance(raw, Sequence):
+        return _one(raw, path, report)
+    if not raw:
+        report.value(path, "is empty: write one answer or several")
+    return [each for place, item in enumerate(raw) for each in _one(item, (*path, place), report)]
+
+
+def _one(raw: Json, path: Path, report: Report) -> Sequence[Mapping[str, Json] | Failure]:
+    answer = _MEMBERS.read(raw, path, report)
+    if answer is UNREAD:
+        return []
+    if FAILS in answer:
+        failure = _FAILURE.read(answer[FAILS], (*path, FAILS), report)
+        return [] if failure is UNREAD else [failure]
+    return [answer]
+
+
+def _failure(code: str = "UNAVAILABLE", reason: str = "", message: str = "as canned") -> Failure:
+    """Return what an agent of ours fails with: what it calls the reason is in the metadata."""
+    metadata = {"agent_reason": reason} if reason else {}
+    return Failure(code=code, reason=Reason.AGENT_FAILED, message=message, metadata=metadata)
+
+
+_FAILURE = Object(
+    _failure,
+    Key("code", _CODE, "The gRPC code."),
+    Key("reason", _CODE, "The agent's own reason."),
+    Key("message", Text(longest=1000), "What happened."),
+)
+_CANNED = Object(
+    Canned,
+    Key("answers", _MEMBERS, "What agents answer, by the path or the id of a step or capability."),
+    Key("signals", _MEMBERS, "What signals carry, by their names."),
+)

@@ -1,0 +1,168 @@
+"""Trying a workflow out: the engine's core with canned answers and a clock that jumps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from brikk_workflow.domain.canned import Canned
+from brikk_workflow.domain.compiled import CompiledSignal, CompiledWorkflow
+from brikk_workflow.domain.decider import decide, start
+from brikk_workflow.domain.decision import (
+    AttemptFailed,
+    AttemptSucceeded,
+    Call,
+    CancelCall,
+    Continue,
+    Decision,
+    Event,
+    HistoryEntry,
+    SignalReceived,
+    TimerFired,
+    Values,
+)
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.payload import Json
+from brikk_workflow.domain.state import StepStatus, next_wake
+
+_AGENT = "agents/canned"
+_LATENCY = timedelta(milliseconds=1)
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+_BECOMES = {
+    "started": StepStatus.RUNNING,
+    "attempt_started": StepStatus.RUNNING,
+    "caught": StepStatus.RUNNING,
+    "attempt_failed": StepStatus.BACKING_OFF,
+    "succeeded": StepStatus.SUCCEEDED,
+    "failed": StepStatus.FAILED,
+    "skipped": StepStatus.SKIPPED,
+    "cancelled": StepStatus.CANCELLED,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsed:
+    """What a step did, by its path; `problem` is what it, or its last attempt, failed with."""
+
+    path: str
+    status: StepStatus
+    attempts: int = 0
+    input: Mapping[str, Json] | None = None
+    output: Json = None
+    problem: str = ""
+
+
+class Rehearsal:
+    """A run of a workflow that calls nobody; `steps` are those that ran, in the order they began.
+
+    Each `advance` is one decision, as short as those of a real run.
+    """
+
+    def __init__(
+        self, workflow: CompiledWorkflow, given: Mapping[str, Json], canned: Canned
+    ) -> None:
+        self._workflow = workflow
+        self._input = given
+        self._canned = canned
+        self._now = _BEGINNING
+        self._outputs: dict[str, Json] = {}
+        self._calls: dict[str, Call] = {}
+        self._turns: dict[str, int] = {}
+        self._unfinished = False
+        self.steps: dict[str, Rehearsed] = {}
+        self.output: Json = None
+        begun = start(workflow, values=self._values(), now=self._now, random=_middle)
+        self.state = begun.state
+        self._take(begun)
+
+    def advance(self) -> bool:
+        """Let the next thing happen; return False when the run has ended."""
+        if self.state.status.terminal:
+            return False
+        event = self._next()
+        decided = decide(
+            self._workflow,
+            self.state,
+            [event],
+            values=self._values(),
+            now=self._now,
+            random=_middle,
+        )
+        self._take(decided)
+        return not self.state.status.terminal
+
+    def _next(self) -> Event:
+        if self._calls:
+            return self._answer(self._calls.pop(next(iter(self._calls))))
+        if self._unfinished:
+            return Continue()
+        for path, step in self.state.steps.items():
+            work = self._workflow.at(path).work
+            if (
+                step.status is StepStatus.WAITING
+                and isinstance(work, CompiledSignal)
+                and work.kind.name in self._canned.signals
+            ):
+                name = work.kind.name
+                return SignalReceived(name=name, data=self._canned.signals[name])
+        self._now = max(self._now, next_wake(self.state) or self._now)
+        return TimerFired()
+
+    def _answer(self, call: Call) -> Event:
+        place = call.step_id.rpartition("/")[2]
+        turn = self._turns.get(place, 0)
+        self._turns[place] = turn + 1
+        answer = self._canned.answer(call.step_id, call.capability, turn)
+        if isinstance(answer, Failure):
+            return AttemptFailed(
+                step_id=call.step_id,
+                token=call.token,
+                agent=_AGENT,
+                latency=_LATENCY,
+                failure=answer,
+            )
+        self.steps[call.step_id] = replace(self.steps[call.step_id], output=answer)
+        return AttemptSucceeded(
+            step_id=call.step_id, token=call.token, agent=_AGENT, latency=_LATENCY, output=answer
+        )
+
+    def _take(self, decision: Decision) -> None:
+        self.state, self._unfinished = decision.state, decision.unfinished
+        self.output = decision.output
+        self._outputs.update(decision.outputs)
+        for path in decision.dropped:
+            del self._outputs[path]
+        for entry in decision.history:
+            if entry.step_id:
+                self._note(entry)
+        for command in decision.commands:
+            if isinstance(command, CancelCall):
+                self._calls.pop(command.token, None)
+            else:
+                self._calls[command.token] = command
+                step = self.steps[command.step_id]
+                self.steps[command.step_id] = replace(step, input=command.input)
+        for path in decision.outputs.keys() & self.steps.keys():
+            self.steps[path] = replace(self.steps[path], output=decision.outputs[path])
+
+    def _note(self, entry: HistoryEntry) -> None:
+        kind = entry.type.removeprefix("step.")
+        if kind not in _BECOMES:
+            return
+        path = entry.step_id
+        step = self.steps.get(path) or Rehearsed(path=path, status=StepStatus.PENDING)
+        failed = kind in ("failed", "attempt_failed", "caught")
+        self.steps[path] = replace(
+            step,
+            status=_BECOMES[kind],
+            attempts=step.attempts + (kind == "attempt_started"),
+            problem=str(entry.attributes.get("message", "")) if failed else "",
+        )
+
+    def _values(self) -> Values:
+        return Values(execution="test", input=self._input, outputs=self._outputs)
+
+
+def _middle() -> float:
+    return 0.5
