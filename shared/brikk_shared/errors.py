@@ -56,6 +56,7 @@ class Reason(StrEnum):
     LOOP_LIMIT = auto()
     SIGNAL_TIMEOUT = auto()
     STATE_CONFLICT = auto()
+    NESTED_TOO_DEEP = auto()
 
 
 @dataclass(frozen=True, slots=True)

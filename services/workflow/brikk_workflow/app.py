@@ -40,6 +40,7 @@ from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.retention import Retention
 from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.subworkflows import Subworkflows
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings
@@ -112,6 +113,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         rousing=rousing,
         departures=Departures(database, linger=settings.linger, clock=clock),
         changes=changes,
+        subworkflows=Subworkflows(database, definitions, changes, app.clock),
         metrics=metrics,
     )
     replica = Replica(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from brikk_shared.errors import Reason
+from brikk_workflow.domain.compiled import CompiledCall, CompiledChild
 from brikk_workflow.domain.decision import Answer, AttemptFailed, AttemptSucceeded
 from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.retry import backoff, may_retry
 from brikk_workflow.domain.state import StepState, StepStatus
-from brikk_workflow.domain.steps import fail, go_on, order, proceed, succeed, wait
+from brikk_workflow.domain.steps import fail, go_on, order, proceed, run_child, succeed, wait
 
 # Of a failed attempt the agent told; of these nobody knows what it did.
 _SILENT = frozenset({Reason.STEP_TIMEOUT, Reason.AGENT_UNAVAILABLE})
@@ -23,6 +24,7 @@ def take_answer(draft: Draft, event: Answer) -> None:
         draft.journal.late_result(event.step_id, event.token)
     elif isinstance(event, AttemptSucceeded):
         draft.use(event.usage)
+        draft.calls += event.calls
         succeed(draft, event.step_id, event.output, event.agent, event.latency, event.usage)
     elif isinstance(event, AttemptFailed):
         _retry_or_fail(draft, step, event)
@@ -44,6 +46,8 @@ def lose_calls(draft: Draft) -> None:
         draft.journal.attempt_lost(step_id, step)
         if draft.workflow.at(step_id).step.at_most_once is not None:
             leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
+        elif isinstance(draft.workflow.at(step_id).work, CompiledChild):
+            run_child(draft, step_id, step)  # it runs on, whether this one is held or not
         elif draft.running:
             order(draft, step_id, step, step.attempt, draft.now)
         else:
@@ -56,10 +60,17 @@ def _retry_or_fail(draft: Draft, step: StepState, event: AttemptFailed) -> None:
     definition = draft.workflow.at(event.step_id).step
     policy = definition.retry
     draft.use(event.usage)
+    draft.calls += event.calls
     step = replace(step, token="", agent=event.agent, failure=event.failure)
     unknown = definition.at_most_once is not None and event.failure.reason in _SILENT
     delay = None
-    if not unknown and step.attempt < policy.max_attempts and may_retry(event.failure, policy):
+    is_call = isinstance(draft.workflow.at(event.step_id).work, CompiledCall)
+    if (
+        is_call
+        and not unknown
+        and step.attempt < policy.max_attempts
+        and may_retry(event.failure, policy)
+    ):
         delay = backoff(policy, step.attempt, draft.random())
         if step.close_by is not None and draft.clock + delay >= step.close_by:
             delay = None

@@ -123,6 +123,15 @@ class CompiledSignal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledChild:
+    """A run of another workflow."""
+
+    kind: WorkflowStep
+    workflow: Template
+    input: Template
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CompiledEmit:
     """An event."""
 
@@ -160,6 +169,7 @@ Work: TypeAlias = (
     | CompiledLoop
     | CompiledWait
     | CompiledSignal
+    | CompiledChild
     | CompiledEmit
     | CompiledSet
     | CompiledFail
@@ -348,7 +358,11 @@ class _Compiler:
                     kind=kind, message=compile_template(kind.message, body.variables)
                 )
             case WorkflowStep():
-                raise NotImplementedError(kind.workflow)
+                return CompiledChild(
+                    kind=kind,
+                    workflow=compile_template(kind.workflow, body.variables),
+                    input=compile_template(kind.input, body.variables),
+                )
             case ReturnStep():
                 return CompiledReturn(output=compile_template(kind.output, body.variables))
 

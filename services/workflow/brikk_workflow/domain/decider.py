@@ -7,15 +7,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from brikk_workflow.domain.adoption import adoptable, adoptable_undo
-from brikk_workflow.domain.compiled import CompiledWorkflow
-from brikk_workflow.domain.decision import Call, Decision, Event, Values
+from brikk_workflow.domain.children import bequeath, make_child
+from brikk_workflow.domain.compiled import CompiledChild, CompiledWorkflow
+from brikk_workflow.domain.decision import Call, Decision, Event, StartChild, Values
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.fold import apply
 from brikk_workflow.domain.holding import queue
 from brikk_workflow.domain.orders import make_call, render, undo_of
 from brikk_workflow.domain.reading import STATE, Reading
-from brikk_workflow.domain.state import ExecutionState
+from brikk_workflow.domain.state import ExecutionState, Inherited
 from brikk_workflow.domain.steps import enter
 
 
@@ -26,12 +27,17 @@ def start(
     now: datetime,
     random: Callable[[], float],
     queued: bool = False,
+    inherited: Inherited | None = None,
 ) -> Decision:
     """Begin an execution: the steps that wait for nothing are called.
 
     With `queued` there is no place for it yet: it is only recorded, and begins once Admitted.
+    `inherited` bounds one that another execution runs.
     """
-    state = ExecutionState(started_at=now, deadline=now + workflow.definition.timeout)
+    deadline = now + workflow.definition.timeout
+    if inherited is not None:
+        deadline = min(deadline, inherited.deadline)
+    state = ExecutionState(started_at=now, deadline=deadline, inherited=inherited)
     draft = Draft(workflow, state, values, now, random)
     draft.journal.started()
     _begin(draft, queued)
@@ -100,19 +106,21 @@ def decide(
 
 def calls_in_flight(
     workflow: CompiledWorkflow, state: ExecutionState, values: Values
-) -> tuple[Call, ...]:
+) -> tuple[Call | StartChild, ...]:
     """Return the orders of all RUNNING steps, to send what was recorded and perhaps never sent."""
     reading = Reading(workflow, values, {}, state.steps, state.state_version)
-    return tuple(
-        make_call(
-            path,
-            workflow.at(path),
-            step,
-            render(reading, path, workflow.at(path), state.undo),
-        )
-        for path, step in state.steps.items()
-        if step.token
-    )
+    orders: list[Call | StartChild] = []
+    for path, step in state.steps.items():
+        if not step.token:
+            continue
+        compiled = workflow.at(path)
+        if isinstance(compiled.work, CompiledChild):
+            inherited = bequeath(workflow, state)
+            orders.append(make_child(reading, path, compiled, step.token, inherited))
+        else:
+            rendered = render(reading, path, compiled, state.undo)
+            orders.append(make_call(path, compiled, step, rendered))
+    return tuple(orders)
 
 
 def _begin(draft: Draft, queued: bool) -> None:

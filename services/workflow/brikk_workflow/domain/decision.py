@@ -10,7 +10,7 @@ from typing import TypeAlias
 from brikk_shared.selection import Policy
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.state import ExecutionState
+from brikk_workflow.domain.state import ExecutionState, Inherited
 from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 
@@ -28,7 +28,10 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptSucceeded:
-    """A call returned an output, which `payload.check` has accepted."""
+    """A call returned an output, which `payload.check` has accepted, or another workflow did.
+
+    `calls` are those that the execution of the other workflow made.
+    """
 
     step_id: str
     token: str
@@ -36,6 +39,7 @@ class AttemptSucceeded:
     latency: timedelta
     output: Json
     usage: Usage = NO_USAGE
+    calls: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +52,16 @@ class AttemptFailed:
     latency: timedelta
     failure: Failure
     usage: Usage = NO_USAGE
+    calls: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildStarted:
+    """The execution that a `workflow` step runs has begun; `execution` is its full name."""
+
+    step_id: str
+    token: str
+    execution: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +159,7 @@ Answer: TypeAlias = AttemptSucceeded | AttemptFailed | AgentMissing
 """What became of an ordered call."""
 Event: TypeAlias = (
     Answer
+    | ChildStarted
     | AgentAvailable
     | CallsLost
     | TimerFired
@@ -181,14 +196,29 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StartChild:
+    """Order to run another workflow, or to find the run that an earlier order began.
+
+    `version` is None for the newest. It is bounded by what its parent has left, as `inherited`.
+    """
+
+    step_id: str
+    token: str
+    workflow: str
+    version: int | None
+    input: Mapping[str, Json]
+    inherited: Inherited
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CancelCall:
-    """Order to cancel a call that an earlier decision ordered."""
+    """Order to cancel a call, or the run of another workflow, that an earlier decision ordered."""
 
     step_id: str
     token: str
 
 
-Command: TypeAlias = Call | CancelCall
+Command: TypeAlias = Call | StartChild | CancelCall
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

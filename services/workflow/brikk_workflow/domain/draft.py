@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from brikk_workflow.domain.compiled import Body, CompiledStep, CompiledWorkflow
-from brikk_workflow.domain.decision import Call, CancelCall, Decision, Values
+from brikk_workflow.domain.decision import Call, CancelCall, Decision, StartChild, Values
+from brikk_workflow.domain.definition import Budget
 from brikk_workflow.domain.journal import Journal
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.reading import Reading
@@ -20,7 +21,7 @@ from brikk_workflow.domain.state import (
     StepState,
     StepStatus,
 )
-from brikk_workflow.domain.usage import NO_USAGE, Usage
+from brikk_workflow.domain.usage import NO_USAGE, Usage, tightest
 
 MAX_TURNS = 200
 """Items and iterations that one decision begins once it has begun as many steps: so that one
@@ -58,10 +59,11 @@ class Draft:
         self.state_version = state.state_version
         self.undo = state.undo
         self.closing = state.closing
+        self.inherited = state.inherited
         self.steps = dict(state.steps)
         self.outputs: dict[str, Json] = {}
         self.output: Json = None
-        self.orders: dict[str, Call] = {}
+        self.orders: dict[str, Call | StartChild] = {}
         self.cancels: list[CancelCall] = []
         self.ready: deque[str] = deque()
         self.turns = 0
@@ -79,6 +81,12 @@ class Draft:
     def running(self) -> bool:
         """Whether steps may be called."""
         return self.status is ExecutionStatus.RUNNING
+
+    @property
+    def budget(self) -> Budget:
+        """What it may use: what its workflow allows, and what is left above it."""
+        own = self.workflow.definition.budget
+        return own if self.inherited is None else tightest(own, self.inherited.budget)
 
     def step(self, path: str) -> StepState:
         """Return where a step stands."""
@@ -210,6 +218,7 @@ class Draft:
                 state_version=self.state_version,
                 undo=self.undo,
                 closing=self.closing,
+                inherited=self.inherited,
                 steps=self.steps,
             ),
             history=tuple(self.journal.entries),

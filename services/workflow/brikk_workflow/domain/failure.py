@@ -113,6 +113,29 @@ def state_conflict(expected: str, version: int) -> Failure:
     )
 
 
+def child_failed(execution: str, failure: Failure | None) -> Failure:
+    """A step fails because the execution that it ran did, with its code and reason."""
+    if failure is None:  # it has ended, and not well: there is one
+        return Failure(code="UNKNOWN", reason=Reason.STEP_FAILED, message=f"{execution} failed")
+    return replace(
+        failure,
+        message=f"{execution} failed: {failure.message}",
+        metadata={**failure.metadata, "execution": execution},
+        retryable=False,
+    )
+
+
+def too_deep(limit: int) -> Failure:
+    """Executions would run one another too deep."""
+    return Failure(
+        code="FAILED_PRECONDITION",
+        reason=Reason.NESTED_TOO_DEEP,
+        message=f"Workflows run one another at most {limit} deep",
+        metadata={"limit": str(limit)},
+        retryable=False,
+    )
+
+
 def too_many(what: str, count: int, limit: int) -> Failure:
     """A list is longer than it may be."""
     return Failure(

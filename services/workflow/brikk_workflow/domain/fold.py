@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brikk_workflow.domain.answers import lose_calls, take_answer
+from brikk_workflow.domain.children import child_started
 from brikk_workflow.domain.clocks import offer, take_time
 from brikk_workflow.domain.compensation import close
 from brikk_workflow.domain.decision import (
@@ -13,6 +14,7 @@ from brikk_workflow.domain.decision import (
     AttemptSucceeded,
     CallsLost,
     CancelRequested,
+    ChildStarted,
     Continue,
     Event,
     PauseRequested,
@@ -40,6 +42,8 @@ def apply(draft: Draft, event: Event) -> None:
     match event:
         case AttemptSucceeded() | AttemptFailed() | AgentMissing():
             take_answer(draft, event)
+        case ChildStarted():
+            child_started(draft, event)
         case AgentAvailable():
             offer(draft, event.capability)
         case CallsLost():

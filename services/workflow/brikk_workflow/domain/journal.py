@@ -89,6 +89,10 @@ class Journal:
         """Record that a step began which takes its time and is no call."""
         self._record("step.started", step_id, {})
 
+    def child_started(self, step_id: str, execution: str) -> None:
+        """Record which execution a step runs."""
+        self._record("step.child_started", step_id, {"execution": execution})
+
     def step_caught(self, step_id: str, failure: Failure, place: int) -> None:
         """Record that a step failed and one of its catches begins."""
         facts = _why(failure) | _code(failure) | {"catch": place}

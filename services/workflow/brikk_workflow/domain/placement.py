@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from brikk_workflow.domain.decision import Call, Decision
+from brikk_workflow.domain.decision import Call, CancelCall, Decision
 
 
 def unplaced(decision: Decision, placed: Collection[str]) -> list[Call]:
@@ -44,7 +44,7 @@ def merge(first: Decision, then: Decision) -> Decision:
     kept = [
         each
         for each in first.commands
-        if not isinstance(each, Call) or (each.step_id, each.token) in wanted
+        if isinstance(each, CancelCall) or (each.step_id, each.token) in wanted
     ]
     return Decision(
         state=then.state,

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NotRequired, TypedDict
 
 from brikk_shared.errors import Reason
+from brikk_workflow.domain.definition import Budget
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.usage import NO_USAGE, Usage
 
@@ -103,7 +104,8 @@ class StepState:
     `token` names the call in flight; a RUNNING step without one has others inside. `due_at` is
     when a WAITING step gives up, a wait ends or a BACKING_OFF step tries again. `close_by` is the
     end of `schedule_to_close`. `capability` is what it calls where that is known at run time only.
-    `caught` is which of its catches runs since it failed, by its place.
+    `caught` is which of its catches runs since it failed, by its place. `child` is the full name
+    of the execution that it runs.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -119,6 +121,7 @@ class StepState:
     capability: str = ""
     progress: Progress | None = None
     caught: int | None = None
+    child: str = ""
 
     @property
     def failed(self) -> bool:
@@ -128,6 +131,15 @@ class StepState:
 
 PENDING = StepState()
 NEVER_BEGUN = StepState(status=StepStatus.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inherited:
+    """What bounds the execution of a `workflow` step: what the one above it has left."""
+
+    depth: int
+    deadline: datetime
+    budget: Budget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +161,7 @@ class ExecutionState:
     while it is PAUSED. `held_at` is when it was PAUSED or QUARANTINED: there its clocks stand.
     `pause_reason` is what was said when it was PAUSED, empty in any other state. `state_version`
     counts the writings of the shared state, `undo` the steps done that have a compensation, and
-    `closing` is set while these run.
+    `closing` is set while these run. `inherited` is set where another execution runs it.
     """
 
     status: ExecutionStatus = ExecutionStatus.RUNNING
@@ -167,6 +179,7 @@ class ExecutionState:
     state_version: int = 0
     undo: int = 0
     closing: Closing | None = None
+    inherited: Inherited | None = None
     steps: Mapping[str, StepState] = field(default_factory=dict)
 
     def step(self, step_id: str) -> StepState:
@@ -214,6 +227,7 @@ class _StepJson(TypedDict):
     capability: NotRequired[str]
     progress: NotRequired[Sequence[int]]
     caught: NotRequired[int]
+    child: NotRequired[str]
 
 
 class ClosingJson(TypedDict):
@@ -221,6 +235,14 @@ class ClosingJson(TypedDict):
 
     status: str
     failure: FailureJson
+
+
+class InheritedJson(TypedDict):
+    """The stored form of what bounds an execution from above."""
+
+    depth: int
+    deadline: int
+    budget: Sequence[int | None]
 
 
 class StateJson(TypedDict):
@@ -242,6 +264,7 @@ class StateJson(TypedDict):
     state_version: NotRequired[int]
     undo: NotRequired[int]
     closing: NotRequired[ClosingJson]
+    inherited: NotRequired[InheritedJson]
     steps: Mapping[str, _StepJson]
 
 
@@ -279,12 +302,20 @@ def state_to_json(state: ExecutionState) -> StateJson:
         stored["closing"] = ClosingJson(
             status=state.closing.status.value, failure=_failure_to_json(state.closing.failure)
         )
+    if state.inherited is not None:
+        of, budget = state.inherited, state.inherited.budget
+        stored["inherited"] = InheritedJson(
+            depth=of.depth,
+            deadline=_to_stamp(of.deadline),
+            budget=(budget.calls, budget.tokens, budget.cost_micros),
+        )
     return stored
 
 
 def state_from_json(stored: StateJson) -> ExecutionState:
     """Return the snapshot that `state_to_json` was given."""
     failure, closing = stored.get("failure"), stored.get("closing")
+    inherited = stored.get("inherited")
     return ExecutionState(
         status=ExecutionStatus(stored["status"]),
         sequence=stored["sequence"],
@@ -306,6 +337,7 @@ def state_from_json(stored: StateJson) -> ExecutionState:
             status=ExecutionStatus(closing["status"]),
             failure=_failure_from_json(closing["failure"]),
         ),
+        inherited=None if inherited is None else _inherited_from_json(inherited),
         steps={step_id: _step_from_json(step) for step_id, step in stored["steps"].items()},
     )
 
@@ -337,6 +369,8 @@ def _step_to_json(step: StepState) -> _StepJson:
         stored["progress"] = (of.total, of.begun, of.done, of.failed)
     if step.caught is not None:
         stored["caught"] = step.caught
+    if step.child:
+        stored["child"] = step.child
     return stored
 
 
@@ -356,6 +390,16 @@ def _step_from_json(stored: _StepJson) -> StepState:
         capability=stored.get("capability", ""),
         progress=None if progress is None else _progress_from_json(progress),
         caught=stored.get("caught"),
+        child=stored.get("child", ""),
+    )
+
+
+def _inherited_from_json(stored: InheritedJson) -> Inherited:
+    calls, tokens, cost_micros = stored["budget"]
+    return Inherited(
+        depth=stored["depth"],
+        deadline=_from_stamp(stored["deadline"]),
+        budget=Budget(calls=calls, tokens=tokens, cost_micros=cost_micros),
     )
 
 

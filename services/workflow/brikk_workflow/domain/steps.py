@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from brikk_workflow.domain import instants, loops, maps, waits
+from brikk_workflow.domain.children import MAX_DEPTH, bequeath, depth_of, make_child
 from brikk_workflow.domain.compensation import close, remember, undone
 from brikk_workflow.domain.compiled import (
     CATCH,
     COMPENSATE,
     Body,
     CompiledCall,
+    CompiledChild,
     CompiledEmit,
     CompiledFail,
     CompiledLoop,
@@ -31,7 +33,7 @@ from brikk_workflow.domain.definition import OnError
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import finish
 from brikk_workflow.domain.expression import ExpressionFailed
-from brikk_workflow.domain.failure import Failure, carried, step_failed
+from brikk_workflow.domain.failure import Failure, carried, step_failed, too_deep
 from brikk_workflow.domain.orders import make_call, render
 from brikk_workflow.domain.outcome import Done, Failed, Outcome
 from brikk_workflow.domain.payload import Json, PayloadRefused, check
@@ -64,8 +66,7 @@ def order(
     """Order a call under a token of its own, for a new attempt or one that goes on."""
     compiled = draft.workflow.at(path)
     undoing = compiled.step.id == COMPENSATE
-    budget = draft.workflow.definition.budget
-    if not undoing and (broke := used_up(budget, draft.calls, draft.usage)):
+    if not undoing and (broke := used_up(draft.budget, draft.calls, draft.usage)):
         close(draft, ExecutionStatus.FAILED, broke)
         return
     try:
@@ -90,6 +91,32 @@ def order(
     draft.steps[path] = called
     draft.orders[called.token] = make_call(path, compiled, called, rendered)
     draft.journal.attempt_started(path, called)
+
+
+def run_child(draft: Draft, path: str, step: StepState) -> None:
+    """Order the run of a step's workflow, or the finding of the one that runs already."""
+    compiled = draft.workflow.at(path)
+    if depth_of(draft) >= MAX_DEPTH:
+        fail(draft, path, step, too_deep(MAX_DEPTH))
+        return
+    draft.dispatches += 1
+    token = f"{path}-1-{draft.dispatches}"
+    try:
+        child = make_child(draft.reading, path, compiled, token, bequeath(draft.workflow, draft))
+    except (ExpressionFailed, PayloadRefused) as error:
+        fail(draft, path, step, Failure.of(error))
+        return
+    draft.steps[path] = replace(
+        step,
+        status=StepStatus.RUNNING,
+        attempt=1,
+        token=token,
+        started_at=step.started_at or draft.now,
+        attempt_at=draft.now,
+        close_by=step.close_by or _close_by(draft, compiled),
+    )
+    draft.orders[token] = child
+    draft.journal.attempt_started(path, draft.steps[path])
 
 
 def wait(draft: Draft, path: str, step: StepState) -> None:
@@ -126,6 +153,7 @@ def succeed(
         ended_at=draft.now,
         capability=step.capability,
         progress=step.progress,
+        child=step.child,
     )
     draft.steps[path] = done
     draft.accept(path, output)
@@ -237,6 +265,9 @@ def _begin(draft: Draft, path: str) -> None:
     if wanted and isinstance(compiled.work, CompiledCall):
         order(draft, path, PENDING, 1, draft.now)
         return
+    if wanted and isinstance(compiled.work, CompiledChild):
+        run_child(draft, path, PENDING)
+        return
     draft.turns += 1
     if wanted:
         draft.steps[path] = StepState(
@@ -272,8 +303,8 @@ def _enter_room(draft: Draft, path: str, compiled: CompiledStep) -> Outcome:
             return waits.begin_wait(draft, path, compiled, work)
         case CompiledSignal():
             return waits.begin_signal(draft, path, work)
-        case CompiledCall():
-            raise AssertionError("calls are ordered")
+        case CompiledCall() | CompiledChild():
+            raise AssertionError("they are ordered")
 
 
 def _try(draft: Draft, path: str, do: Callable[[], Outcome]) -> None:

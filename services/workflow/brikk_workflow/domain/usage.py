@@ -24,6 +24,33 @@ class Usage:
 NO_USAGE = Usage()
 
 
+def left_of(budget: Budget, calls: int, usage: Usage) -> Budget:
+    """Return what may still be used, at least nothing."""
+    return Budget(
+        calls=_left(budget.calls, calls),
+        tokens=_left(budget.tokens, usage.tokens),
+        cost_micros=_left(budget.cost_micros, usage.cost_micros),
+    )
+
+
+def tightest(one: Budget, other: Budget) -> Budget:
+    """Return what both budgets allow."""
+    return Budget(
+        calls=_least(one.calls, other.calls),
+        tokens=_least(one.tokens, other.tokens),
+        cost_micros=_least(one.cost_micros, other.cost_micros),
+    )
+
+
+def _left(limit: int | None, used: int) -> int | None:
+    return None if limit is None else max(0, limit - used)
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    limits = [each for each in (one, other) if each is not None]
+    return min(limits) if limits else None
+
+
 def used_up(budget: Budget, calls: int, usage: Usage) -> Failure | None:
     """Return why another call must not be made, None if something of each budget is left."""
     if budget.calls is not None and calls >= budget.calls:

@@ -16,6 +16,7 @@ from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.subworkflows import Subworkflows
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store.transitions import Write, Written
@@ -42,4 +43,5 @@ class Engine:
     rousing: Rousing
     departures: Departures
     changes: Changes
+    subworkflows: Subworkflows
     metrics: Metrics

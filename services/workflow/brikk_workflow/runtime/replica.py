@@ -68,6 +68,7 @@ class Replica:
             interval=claim_interval,
         )
         self._residents.subscribe(self._admission.ended)
+        engine.subworkflows.connect(self.start, self.poke)
 
     def loops(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Returns what has to run all the time, by name."""
@@ -88,6 +89,9 @@ class Replica:
         """
         organization = order.organization
         limited = order.workflow.definition.concurrency is not None
+        if order.inherited is not None and not limited:
+            # The one above holds a place already, and would wait for one that it may itself fill.
+            return await self._begin(order, placed=True)
         if limited or not await self._admission.take(organization):
             record = await self._begin(order, placed=False)
             if record is not None:

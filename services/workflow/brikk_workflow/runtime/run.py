@@ -12,17 +12,19 @@ import structlog
 
 from brikk_shared.errors import Unavailable
 from brikk_shared.selection import Option
-from brikk_workflow.domain.compiled import CompiledWorkflow
+from brikk_workflow.domain.compiled import CompiledChild, CompiledWorkflow
 from brikk_workflow.domain.decider import calls_in_flight, decide
 from brikk_workflow.domain.decision import (
     AgentAvailable,
     AgentMissing,
     Answer,
+    Call,
     CancelCall,
     Command,
     Continue,
     Decision,
     Event,
+    StartChild,
     Suspended,
     TimerFired,
     Values,
@@ -33,6 +35,7 @@ from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, next_wa
 from brikk_workflow.domain.waiting import awaited
 from brikk_workflow.domain.wish import Wish
 from brikk_workflow.runtime.calls import Calls
+from brikk_workflow.runtime.children import Children
 from brikk_workflow.runtime.doubts import Doubts, defect
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.placing import place_calls
@@ -79,6 +82,7 @@ class Run:
             post=self.post,
             settled=self._woken.set,
         )
+        self._children = Children(engine, record, post=self.post)
         self._doubts = Doubts()
         self._draining = False
         self._lost = False
@@ -125,6 +129,7 @@ class Run:
         ask whether its call was lost.
         """
         self._draining = True
+        self._children.let_go()
         self._woken.set()
 
     async def follow(self, commands: Sequence[Command], candidates: Mapping[str, Option]) -> None:
@@ -136,7 +141,8 @@ class Run:
         try:
             self._carry_out(commands, candidates)
             while not (self._lost or self._state.status.terminal):
-                if not self._calls and not self._events and await self._leave():
+                waits = not self._calls and not self._children and not self._events
+                if waits and await self._leave():
                     break
                 await self._woken.wait()
                 self._woken.clear()
@@ -144,6 +150,7 @@ class Run:
                     await self._take_events()
         finally:
             self._calls.cancel_all()
+            self._children.let_go()
             self._engine.timers.drop(self.execution_id)
             self._engine.waiting.leave(self.execution_id)
 
@@ -302,10 +309,16 @@ class Run:
         # Neither what is in flight, nor what was answered meanwhile and is yet to be folded.
         known = {each.token for each in self._events if isinstance(each, Answer)}
         unsent = [
-            each for each in orders if each.token not in self._calls and each.token not in known
+            each
+            for each in orders
+            if each.token not in self._calls
+            and each.token not in self._children
+            and each.token not in known
         ]
         candidates: dict[str, Option] = {}
         for order in unsent:
+            if isinstance(order, StartChild):
+                continue
             # The agent that the history names, or none: the step then waits for another.
             candidate = self._engine.directory.find(
                 self._record.organization, order.capability, self._state.step(order.step_id).agent
@@ -314,15 +327,24 @@ class Run:
                 self.post(AgentMissing(step_id=order.step_id, token=order.token))
             else:
                 candidates[order.token] = candidate
-        self._carry_out([each for each in unsent if each.token in candidates], candidates)
+        self._carry_out(
+            [each for each in unsent if isinstance(each, StartChild) or each.token in candidates],
+            candidates,
+        )
 
     def _carry_out(self, commands: Sequence[Command], candidates: Mapping[str, Option]) -> None:
         """Does what the committed state asks for: calls, cancels, waits, the next wake-up."""
         for command in commands:
-            if isinstance(command, CancelCall):
-                self._calls.cancel(command.token)
-            else:
-                self._calls.send(command, candidates[command.token])
+            match command:
+                case Call():
+                    self._calls.send(command, candidates[command.token])
+                case StartChild() if not self._draining:
+                    self._children.run(command)
+                case CancelCall(step_id=path, token=token):
+                    if isinstance(self._workflow.at(path).work, CompiledChild):
+                        self._children.cancel(token, path)
+                    else:
+                        self._calls.cancel(token)
         if self._draining:
             return
         for capability in awaited(self._workflow, self._state):

@@ -12,6 +12,7 @@ from brikk_workflow.domain.decision import Decision, Values
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
+from brikk_workflow.domain.state import Inherited
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +33,7 @@ class Start:
     """What an execution is started with; `input` has been accepted by the workflow's schema.
 
     With `newest` it only begins while `workflow` is the newest version. With `retried` it goes on
-    with what that one had done.
+    with what that one had done. `inherited` bounds what another execution runs.
     """
 
     organization: str
@@ -44,6 +45,7 @@ class Start:
     request_id: str
     traceparent: str
     retried: Retried | None = None
+    inherited: Inherited | None = None
 
     @property
     def retry_of(self) -> str:
@@ -55,7 +57,14 @@ class Start:
     ) -> Decision:
         """Returns what begins it; its outputs are those that it takes over."""
         if self.retried is None:
-            return start(self.workflow, values=values, now=now, random=random, queued=queued)
+            return start(
+                self.workflow,
+                values=values,
+                now=now,
+                random=random,
+                queued=queued,
+                inherited=self.inherited,
+            )
         return adopt(
             self.workflow,
             retry_of=self.retry_of,

@@ -102,6 +102,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """A signal did not come in time. Metadata: `signal`."""
     ERROR_REASON_STATE_CONFLICT: _ErrorReason.ValueType  # 39
     """The state of an execution does not have the version that a `set` step expects. Metadata: `version`."""
+    ERROR_REASON_NESTED_TOO_DEEP: _ErrorReason.ValueType  # 40
+    """Workflows would run one another too deep. Metadata: `limit`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -186,4 +188,6 @@ ERROR_REASON_SIGNAL_TIMEOUT: ErrorReason.ValueType  # 38
 """A signal did not come in time. Metadata: `signal`."""
 ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 39
 """The state of an execution does not have the version that a `set` step expects. Metadata: `version`."""
+ERROR_REASON_NESTED_TOO_DEEP: ErrorReason.ValueType  # 40
+"""Workflows would run one another too deep. Metadata: `limit`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -318,6 +318,7 @@ class StepRun(google.protobuf.message.Message):
     PATH_FIELD_NUMBER: builtins.int
     PROGRESS_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
+    EXECUTION_FIELD_NUMBER: builtins.int
     step_id: builtins.str
     """Id of the step."""
     state: Global___StepRun.State.ValueType
@@ -330,6 +331,8 @@ class StepRun(google.protobuf.message.Message):
     """The capability it calls."""
     path: builtins.str
     """Where it stands among the steps that ran: its id, or for a step inside another that one's path, the item or iteration, and its id, as in `experts/3/review`."""
+    execution: builtins.str
+    """`executions/{execution}` that it runs, of a `workflow` step that has begun one."""
     @property
     def output(self) -> google.protobuf.struct_pb2.Struct:
         """Its output, once SUCCEEDED, or what SkipStep gave in its place, if that is an object."""
@@ -369,9 +372,10 @@ class StepRun(google.protobuf.message.Message):
         path: builtins.str = ...,
         progress: Global___StepProgress | None = ...,
         value: google.protobuf.struct_pb2.Value | None = ...,
+        execution: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "progress", b"progress", "start_time", b"start_time", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id", "value", b"value"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "execution", b"execution", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id", "value", b"value"]) -> None: ...
 
 Global___StepRun: typing_extensions.TypeAlias = StepRun
 
