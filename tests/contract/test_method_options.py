@@ -34,7 +34,18 @@ _WELL_KNOWN_JSON = {
     "google.protobuf.Value",
     "google.protobuf.ListValue",
 }
-_READING = ("Get", "Export", "List", "Resolve", "Search", "Watch", "Wait", "Validate")
+_READING = (
+    "Get",
+    "Export",
+    "List",
+    "Resolve",
+    "Search",
+    "Watch",
+    "Wait",
+    "Validate",
+    "Test",
+    "Render",
+)
 
 
 def _methods() -> list[MethodDescriptor]:
@@ -97,8 +108,10 @@ def test_the_patterns_of_its_request_are_linear(method: MethodDescriptor) -> Non
                 assert match(f"agents/{text}"[: limits.max_length] + "!") is None
 
 
-def _fields(message: Descriptor, path: str = "") -> Iterator[tuple[str, FieldDescriptor]]:
-    """The fields that callers fill, at every depth."""
+def _fields(
+    message: Descriptor, path: str = "", around: tuple[str, ...] = ()
+) -> Iterator[tuple[str, FieldDescriptor]]:
+    """The fields that callers fill, at every depth; of messages inside themselves only once."""
     for field in message.fields:
         options = field.GetOptions()
         output_only = (
@@ -110,8 +123,8 @@ def _fields(message: Descriptor, path: str = "") -> Iterator[tuple[str, FieldDes
         inner = field.message_type
         if inner is None or inner.full_name.startswith("google.protobuf."):
             continue
-        if not inner.GetOptions().map_entry:
-            yield from _fields(inner, f"{path}{field.name}.")
+        if not inner.GetOptions().map_entry and inner.full_name not in around:
+            yield from _fields(inner, f"{path}{field.name}.", (*around, inner.full_name))
 
 
 def _is_bounded(field: FieldDescriptor) -> bool:
