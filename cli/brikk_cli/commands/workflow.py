@@ -10,6 +10,7 @@ import typer
 
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_cli.client import Services
+from brikk_cli.commands.workflow_trials import graph, test
 from brikk_cli.definitions import check, read_definition, store, workflow_schema
 from brikk_cli.failures import ExitCode
 from brikk_cli.options import (
@@ -23,6 +24,8 @@ from brikk_cli.render import as_json, console, moment, plain, print_json, show, 
 from brikk_cli.session import perform
 
 app = typer.Typer(no_args_is_help=True, help="Write workflows and read them.")
+app.command()(graph)
+app.command()(test)
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file; - is stdin.")]
 
@@ -127,10 +130,15 @@ async def _show(name: str, home: Path, json: bool) -> None:
     definition = workflow.definition
     show(plain(f"{workflow.name} version {workflow.latest_version}: {definition.description}"))
     rows = (
-        (step.step_id, step.call.capability, _after(definition, index), step.when)
+        (step.step_id, _does(step), _after(definition, index), step.when)
         for index, step in enumerate(definition.steps)
     )
-    show(table(("step", "capability", "after", "when"), rows))
+    show(table(("step", "does", "after", "when"), rows))
+
+
+def _does(step: workflow_pb2.WorkflowStep) -> str:
+    """The kind of a step, and what a call calls."""
+    return f"{step.WhichOneof('kind')} {step.call.capability}".rstrip()
 
 
 def _after(definition: workflow_pb2.WorkflowDefinition, index: int) -> str:
