@@ -74,6 +74,11 @@ RUNS: Mapping[str, tuple[Mapping[str, Json], str, Json]] = {
         "answers: {ask: {}, pay: {}}\nsignals: {approval: {yes: true}}",
         None,
     ),
+    "morning": (
+        {"day": "Monday"},
+        "answers: {report-sales: {n: 1}, reports/1/report: {n: 2}, post: {}}",
+        None,
+    ),
     "order": ({"order": {}}, "answers: {place: {id: o1}}", None),
     "tally": ({}, "", {"count": 3.0, "version": 5.0}),
     "guarded": (

@@ -23,7 +23,7 @@ _CODE = Text(longest=63, form=Form("[A-Z][A-Z0-9_]*", "codes and reasons are in 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Canned:
-    """Answers by the path of a step, its id or its capability; signals by name.
+    """Answers by the path of a step, its id, or what it calls; signals by name.
 
     Several answers are given in turn, and the last of them for ever.
     """
@@ -31,16 +31,19 @@ class Canned:
     answers: Mapping[str, Sequence[Mapping[str, Json] | Failure]] = field(default_factory=dict)
     signals: Mapping[str, Json] = field(default_factory=dict)
 
-    def answer(self, path: str, capability: str, turn: int) -> Mapping[str, Json] | Failure:
-        """Return what a call is answered; `turn` counts those of the same step from 0."""
-        for name in (path, path.rpartition("/")[2], capability):
+    def answer(self, path: str, called: str, turn: int) -> Mapping[str, Json] | Failure:
+        """Return what a call is answered; `turn` counts those of the same step from 0.
+
+        `called` is the capability, or the workflow that the step runs.
+        """
+        for name in (path, path.rpartition("/")[2], called):
             if name in self.answers:
                 answers = self.answers[name]
                 return answers[min(turn, len(answers) - 1)]
         return Failure(
             code="UNIMPLEMENTED",
             reason=Reason.NO_AGENT,
-            message=f"There is no answer for {path} or {capability}",
+            message=f"There is no answer for {path} or {called}",
             retryable=False,
         )
 

@@ -19,6 +19,7 @@ from brikk_workflow.domain.kinds import (
     SignalStep,
     SwitchStep,
     WaitStep,
+    WorkflowStep,
     word_of,
 )
 from brikk_workflow.domain.state import StepState, StepStatus
@@ -148,6 +149,8 @@ def _object(kind: Kind) -> str:
             return kind.until if kind.duration is None else format_duration(kind.duration)
         case SignalStep():
             return kind.name
+        case WorkflowStep():
+            return kind.workflow
         case EmitStep():
             return kind.type
         case SetStep():
@@ -155,8 +158,6 @@ def _object(kind: Kind) -> str:
         case FailStep():
             return kind.reason
         case ReturnStep() | SwitchStep():
-            return ""
-        case _:
             return ""
 
 

@@ -19,6 +19,7 @@ from brikk_workflow.domain.decision import (
     Event,
     HistoryEntry,
     SignalReceived,
+    StartChild,
     TimerFired,
     Values,
 )
@@ -67,7 +68,7 @@ class Rehearsal:
         self._canned = canned
         self._now = _BEGINNING
         self._outputs: dict[str, Json] = {}
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, Call | StartChild] = {}
         self._turns: dict[str, int] = {}
         self._unfinished = False
         self.steps: dict[str, Rehearsed] = {}
@@ -109,11 +110,12 @@ class Rehearsal:
         self._now = max(self._now, next_wake(self.state) or self._now)
         return TimerFired()
 
-    def _answer(self, call: Call) -> Event:
+    def _answer(self, call: Call | StartChild) -> Event:
         place = call.step_id.rpartition("/")[2]
         turn = self._turns.get(place, 0)
         self._turns[place] = turn + 1
-        answer = self._canned.answer(call.step_id, call.capability, turn)
+        name = call.capability if isinstance(call, Call) else call.workflow
+        answer = self._canned.answer(call.step_id, name, turn)
         if isinstance(answer, Failure):
             return AttemptFailed(
                 step_id=call.step_id,

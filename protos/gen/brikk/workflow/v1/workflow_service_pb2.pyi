@@ -267,7 +267,7 @@ class TestWorkflowRequest(google.protobuf.message.Message):
     INPUT_FIELD_NUMBER: builtins.int
     CANNED_FIELD_NUMBER: builtins.int
     canned: builtins.str
-    """YAML of `answers`, by the path or id of a step or a capability, and `signals`, by name: see docs/workflow-language.md."""
+    """YAML of `answers`, by the path or id of a step, a capability or a workflow, and `signals`, by name: see docs/workflow-language.md."""
     @property
     def source(self) -> Global___DefinitionSource:
         """The definition."""
