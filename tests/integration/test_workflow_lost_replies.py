@@ -28,6 +28,7 @@ from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.starts import Start
+from brikk_workflow.runtime.subworkflows import Subworkflows
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store import transitions
@@ -82,6 +83,7 @@ async def replica(
     ):
         outbox = Outbox(database, source=transitions.SOURCE, destinations=["monitoring"])
         forgetful = Forgetful(TransitionWriter(database, outbox, observe=lambda _: None), step_id)
+        changes, definitions = Changes(), Definitions(database)
         engine = Engine(
             replica="replica/one",
             clock=clock,
@@ -96,13 +98,14 @@ async def replica(
             waiting=WaitingRoom(setting.directory, interval=timedelta(hours=1), clock=clock),
             rousing=Rousing(setting.directory, database, interval=timedelta(hours=1), clock=clock),
             departures=Departures(database, linger=timedelta(days=1), clock=clock),
-            changes=Changes(),
+            changes=changes,
+            subworkflows=Subworkflows(database, definitions, changes, clock),
             metrics=Metrics(CollectorRegistry()),
         )
         moment = timedelta(milliseconds=50)
         one = Replica(
             engine,
-            Definitions(database),
+            definitions,
             Leases(database, "one", clock),
             lease_duration=timedelta(seconds=10),
             claim_interval=moment,

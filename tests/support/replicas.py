@@ -37,6 +37,7 @@ from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.subworkflows import Subworkflows
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.store import transitions
@@ -222,6 +223,7 @@ class Member:
         self.name = f"{REPLICA}{owner}"
         outbox = Outbox(self.wire, source=transitions.SOURCE, destinations=["webhooks"])
         writer = TransitionWriter(self.wire, outbox, observe=lambda _: None)
+        changes, definitions = Changes(), Definitions(self.wire)
         engine = Engine(
             replica=self.name,
             clock=clock,
@@ -236,12 +238,13 @@ class Member:
             waiting=WaitingRoom(setting.directory, interval=SECOND, clock=clock),
             rousing=Rousing(setting.directory, self.wire, interval=SECOND, clock=clock),
             departures=Departures(self.wire, linger=SECOND, clock=clock),
-            changes=Changes(),
+            changes=changes,
+            subworkflows=Subworkflows(self.wire, definitions, changes, clock),
             metrics=Metrics(CollectorRegistry()),
         )
         self.replica = Replica(
             engine,
-            Definitions(self.wire),
+            definitions,
             Leases(self.wire, owner, self.clock, store_clock=clock),
             lease_duration=LEASE,
             claim_interval=SECOND,
