@@ -145,8 +145,39 @@ def test_workflows_are_listed_and_shown(home: Path) -> None:
     assert shown.code == 0
     assert "Greets somebody twice." in shown.out
     [second] = [line for line in shown.out.splitlines() if line.startswith("second")]
-    assert second.split() == ["second", "text.greet", "first"]
+    assert second.split() == ["second", "call", "text.greet", "first"]
     assert brikk("workflow", "show", "workflows/greeting", "--json", home=home).json["etag"]
+
+
+def test_a_definition_is_tried_out(home: Path, tmp_path: Path) -> None:
+    canned = tmp_path / "canned.yaml"
+    canned.write_text("answers: {first: {greeting: Hi}, second: {greeting: Hi hi}}")
+    options = ("-", "--outputs", str(canned), "--input-json", '{"name": "Ada"}')
+    tried = brikk("workflow", "test", *options, home=home, stdin=GREETING)
+    assert tried.code == 0, tried.err
+    assert [line.strip("├└─ ") for line in tried.out.splitlines()] == [
+        "succeeded",
+        'first succeeded: {"greeting": "Hi"}',
+        'second succeeded: {"greeting": "Hi hi"}',
+        'output: "Hi hi"',
+    ]
+    failed = brikk("workflow", "test", *options[:1], *options[3:], home=home, stdin=GREETING)
+    assert failed.code == 1
+    assert "There is no answer for first or text.greet" in failed.out
+
+
+def test_a_workflow_is_drawn(home: Path, greeted: str) -> None:
+    drawn = brikk("workflow", "graph", "greeting", home=home)
+    assert drawn.out.startswith('flowchart TD\n    step_first["first<br/>call text.greet"]\n')
+    drawn = brikk("workflow", "graph", "greeting", "--execution", greeted, home=home)
+    assert "class step_first,step_second succeeded" in drawn.out
+    drawn = brikk("workflow", "graph", "greeting", "--format", "dot", home=home)
+    assert drawn.out.startswith('digraph "greeting" {\n')
+
+
+def test_the_schema_for_editors_is_printed(home: Path) -> None:
+    schema = brikk("workflow", "schema", home=home).json
+    assert "steps" in schema["properties"]
 
 
 def test_an_execution_is_followed_to_its_end(home: Path, tmp_path: Path) -> None:
