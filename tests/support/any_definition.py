@@ -20,7 +20,6 @@ from brikk_workflow.domain.definition import (
     WorkflowDefinition,
 )
 from brikk_workflow.domain.kinds import (
-    Bidding,
     CallStep,
     Case,
     EmitStep,
@@ -30,7 +29,6 @@ from brikk_workflow.domain.kinds import (
     MapStep,
     OnTimeout,
     ReturnStep,
-    Select,
     SetStep,
     SignalStep,
     SwitchStep,
@@ -86,18 +84,7 @@ _CALLS = st.builds(
     capability=st.sampled_from(["t.a", "text.make_2", "${input.x}"]),
     input=_MEMBERS,
     policy=st.sampled_from(Policy),
-    select=st.sampled_from(Select),
-    quorum=st.none() | st.integers(1, 100),
-    max_agents=st.integers(1, 100),
-    selector=_TEXTS,
     affinity=_TEXTS,
-    bids=st.none()
-    | st.builds(
-        Bidding,
-        deadline=_durations(0.001, 300),
-        score=_SOME_TEXTS,
-        max_bidders=st.integers(1, 100),
-    ),
 )
 _TOLERANCES = st.builds(Tolerance, items=st.integers(0, 10_000)) | st.builds(
     Tolerance, share=st.integers(1, 100).map(lambda percent: percent / 100)

@@ -83,16 +83,6 @@ B = "{id: b, after: [], call: {capability: t.b}}"
         ("{id: a, wait: {duration: 1s, until: x}}", "wait.until: has no meaning beside `duration`"),
         ("{id: a, loop: {steps: [{id: b, return: {}}]}}", "loop: would not end: write `while` or"),
         (
-            "{id: a, call: {capability: t.a, quorum: 2}}",
-            "quorum: has no meaning with `select: one`",
-        ),
-        (
-            "{id: a, call: {capability: t.a, select: all, quorum: 4, max_agents: 3}}",
-            "quorum: is 4, and at most 3 agents are called: raise `max_agents`",
-        ),
-        ("{id: a, call: {capability: t.a, bids: {}}}", "bids: has no meaning with `select: one`"),
-        ("{id: a, call: {capability: t.a, max_agents: 3}}", "max_agents: has no meaning with"),
-        (
             "{id: a, wait: {duration: 1s}, retry: {}}",
             "retry: has no meaning for `wait`: only calls are repeated",
         ),
@@ -160,8 +150,6 @@ def test_what_does_not_go_together(steps: str, problem: str) -> None:
         " [{id: c, emit: {type: x, data: {y: '${y}', item: '${item}', n: '${loop.index}'}}}]}}]}}",
         "{id: a, loop: {while: 'loop.index < 3 && state.go', until: loop.last.done, steps:"
         " [{id: b, call: {capability: '${state.next}', input: {x: '${loop.last}'}}}]}}",
-        "{id: a, call: {capability: t.a, select: bids, bids: {score: bid.confidence / bid.price}}}",
-        "{id: a, call: {capability: t.a, select: all, quorum: 10}}",
     ],
 )
 def test_what_goes_together(steps: str) -> None:

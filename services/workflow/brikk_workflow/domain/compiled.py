@@ -77,7 +77,6 @@ class CompiledCall:
     kind: CallStep
     capability: Template
     input: Template
-    selector: Template
     affinity: Template
 
 
@@ -376,7 +375,6 @@ def _call(kind: CallStep, body: Body) -> CompiledCall:
         kind=kind,
         capability=compile_template(kind.capability, body.variables),
         input=compile_template(kind.input, body.variables),
-        selector=compile_template(kind.selector, body.variables),
         affinity=compile_template(kind.affinity, body.variables),
     )
 

@@ -179,8 +179,8 @@ Event: TypeAlias = (
 class Call:
     """Order to call an agent, to be carried out after the decision is committed.
 
-    `heartbeat` is the longest silence of the agent; None where no sign of life is expected. Only
-    agents are called that match the `selector`; those with the same `affinity` go to the same one.
+    `heartbeat` is the longest silence of the agent; None where no sign of life is expected. Calls
+    with the same `affinity` go to the same agent.
     """
 
     step_id: str
@@ -191,7 +191,6 @@ class Call:
     input: Mapping[str, Json]
     timeout: timedelta
     heartbeat: timedelta | None
-    selector: str = ""
     affinity: str = ""
 
 

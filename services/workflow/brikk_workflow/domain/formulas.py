@@ -8,7 +8,6 @@ from enum import Enum
 
 from brikk_workflow.domain.definition import Step
 from brikk_workflow.domain.kinds import (
-    Bidding,
     CallStep,
     EmitStep,
     FailStep,
@@ -16,7 +15,6 @@ from brikk_workflow.domain.kinds import (
     LoopStep,
     MapStep,
     ReturnStep,
-    Select,
     SetStep,
     SwitchStep,
     WaitStep,
@@ -108,9 +106,4 @@ def _of_kind(kind: Kind) -> Iterator[Formula]:
 def _of_call(call: CallStep, at: Path, *, own: bool = False) -> Iterator[Formula]:
     yield Formula(at=(*at, "capability"), value=call.capability, own=own)
     yield Formula(at=(*at, "input"), value=call.input, own=own)
-    yield Formula(at=(*at, "selector"), value=call.selector, own=own)
     yield Formula(at=(*at, "affinity"), value=call.affinity, own=own)
-    if call.select is Select.BIDS:
-        score = (call.bids or Bidding()).score
-        score_at = (*at, "bids", "score")
-        yield Formula(at=score_at, value=score, gives=Gives.NUMBER, variables=("bid",), own=own)

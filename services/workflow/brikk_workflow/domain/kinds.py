@@ -15,44 +15,17 @@ if TYPE_CHECKING:
     from brikk_workflow.domain.definition import Step
 
 
-class Select(StrEnum):
-    """Which of the live agents with the capability are called."""
-
-    ONE = "one"
-    ALL = "all"
-    RACE = "race"
-    BIDS = "bids"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bidding:
-    """How `select: bids` finds its agent: bids come until the deadline, the best score wins.
-
-    `score` is a CEL expression over `bid` {price, seconds, confidence, capacity}; the highest wins.
-    """
-
-    deadline: timedelta = timedelta(seconds=2)
-    score: str = "-bid.price"
-    max_bidders: int = 10
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallStep:
-    """Calls live agents that have the capability; strings of `input` may hold expressions.
+    """Calls one live agent that has the capability; strings of `input` may hold expressions.
 
-    `capability`, `selector` and `affinity` are templates too. `quorum` is how many answers
-    `select: all` needs, None for all of them; `max_agents` how many it and `race` call.
+    `capability` and `affinity` are templates too.
     """
 
     capability: str
     input: Mapping[str, Json] = field(default_factory=dict)
     policy: Policy = Policy.BEST
-    select: Select = Select.ONE
-    quorum: int | None = None
-    max_agents: int = 10
-    selector: str = ""
     affinity: str = ""
-    bids: Bidding | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

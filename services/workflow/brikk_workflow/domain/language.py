@@ -21,7 +21,6 @@ from brikk_workflow.domain.definition import (
     WorkflowDefinition,
 )
 from brikk_workflow.domain.kinds import (
-    Bidding,
     CallStep,
     Case,
     EmitStep,
@@ -30,7 +29,6 @@ from brikk_workflow.domain.kinds import (
     MapStep,
     OnTimeout,
     ReturnStep,
-    Select,
     SetStep,
     SignalStep,
     SwitchStep,
@@ -55,12 +53,10 @@ MAX_STEPS = 500
 MAX_NESTING = 8
 MAX_ITEMS = 10_000
 MAX_ITERATIONS = 100_000
-MAX_AGENTS = 100
 
 _INSTANT = timedelta()
 _TICK = timedelta(milliseconds=1)
 _PULSE = timedelta(milliseconds=100)
-_MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _YEAR = timedelta(days=365)
@@ -150,23 +146,12 @@ BUDGET = Object(
     Key("tokens", Whole(1, 10**12), "Most tokens of language models, as the agents report them."),
     Key("cost", Money(10**9), "Most money, as the agents report it.", "cost_micros"),
 )
-BIDDING = Object(
-    Bidding,
-    Key("deadline", Duration(_TICK, 5 * _MINUTE), "How long bids are waited for."),
-    Key("score", _NEEDED_EXPRESSION, "CEL over `bid`; the highest wins."),
-    Key("max_bidders", Whole(1, MAX_AGENTS), "Most agents that are asked."),
-)
 CALL = Object(
     CallStep,
     Key("capability", _CAPABILITY, "What the agent must be able to do.", required=True),
     Key("input", _MEMBERS, "What it is given; strings may hold ${expressions}."),
     Key("policy", Word(Policy), "How one of the live agents is chosen."),
-    Key("select", Word(Select), "Which of the live agents are called."),
-    Key("quorum", Whole(1, MAX_AGENTS), "With `select: all`, how many answers are enough."),
-    Key("max_agents", Whole(1, MAX_AGENTS), "With `select: all` and `race`, most that are called."),
-    Key("selector", _SHORT_TEMPLATE, "Only agents whose labels match, as in region=eu,tier!=free."),
     Key("affinity", _SHORT_TEMPLATE, "Calls with the same key go to the same agent."),
-    Key("bids", BIDDING, "With `select: bids`, how bids are asked for and judged."),
 )
 
 STEPS = Steps(lambda: STEP, most=MAX_STEPS, deepest=MAX_NESTING)
@@ -251,7 +236,7 @@ STEP: Object = Object(
     Key("after", Items(_STEP_ID, MAX_STEPS), "Steps that must be done before; else the one above."),
     Key("join", Join(MAX_STEPS), "How many of those must have succeeded: all, any or a number."),
     Key("when", _EXPRESSION, "CEL condition; false skips the step."),
-    Key("call", CALL, "Calls agents.", "kind"),
+    Key("call", CALL, "Calls an agent.", "kind"),
     Key("map", MAP, "Runs steps for each item of a list.", "kind"),
     Key("switch", SWITCH, "Runs the steps of the first case that holds.", "kind"),
     Key("loop", LOOP, "Runs steps again and again.", "kind"),

@@ -14,7 +14,7 @@ from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.scope import kind_of
 from brikk_workflow.domain.shapes import UNREAD, Shape
 
-_EMPTY = (None, "", [], {})
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ class Rendered(NamedTuple):
 
     capability: str
     input: Mapping[str, Json]
-    selector: str = ""
     affinity: str = ""
 
 
@@ -56,7 +55,6 @@ def render_call(compiled: CompiledStep, scope: Scope) -> Rendered:
         if call.capability.expressions
         else kind.capability,
         input=rendered,
-        selector=_text(call.selector, scope) if kind.selector else "",
         affinity=_text(call.affinity, scope) if kind.affinity else "",
     )
 
@@ -73,7 +71,6 @@ def make_call(path: str, compiled: CompiledStep, step: StepState, rendered: Rend
         input=rendered.input,
         timeout=timeout.start_to_close,
         heartbeat=timeout.heartbeat,
-        selector=rendered.selector,
         affinity=rendered.affinity,
     )
 

@@ -63,7 +63,8 @@ def _problem(name: str, member: str, sight: Sight) -> str | None:
                 failed = f"`{name}` failed, so it has no output: read `steps.{name}.error`"
                 return "" if member == "error" else failed
             return _its_own(from_here.step, inner=from_here is not sight)
-        from_here, caught = from_here.around, from_here.caught
+        caught = from_here.caught
+        from_here = from_here.around
     return None
 
 

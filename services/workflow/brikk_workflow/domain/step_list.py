@@ -62,8 +62,9 @@ class Steps:
         """Return what the schema leads to."""
         step = _StepShape(self._step())
         items: dict[str, Json] = {"$ref": "#/$defs/step"}
-        steps = {"type": "array", "items": items, "minItems": 1, "maxItems": self._most}
-        return {"steps": steps, "step": step.schema()}
+        steps: Json = {"type": "array", "items": items, "minItems": 1, "maxItems": self._most}
+        one: Json = step.schema()
+        return {"steps": steps, "step": one}
 
 
 class _StepShape:

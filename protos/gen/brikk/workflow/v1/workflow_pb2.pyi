@@ -287,7 +287,7 @@ class WorkflowStep(google.protobuf.message.Message):
 
     @property
     def call(self) -> Global___CallStep:
-        """Calls agents."""
+        """Calls an agent."""
 
     @property
     def map(self) -> Global___MapStep:
@@ -457,40 +457,9 @@ Global___Dependencies: typing_extensions.TypeAlias = Dependencies
 
 @typing.final
 class CallStep(google.protobuf.message.Message):
-    """Calls live agents that have a capability."""
+    """Calls one live agent that has a capability."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    class _Select:
-        ValueType = typing.NewType("ValueType", builtins.int)
-        V: typing_extensions.TypeAlias = ValueType
-
-    class _SelectEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[CallStep._Select.ValueType], builtins.type):
-        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-        SELECT_UNSPECIFIED: CallStep._Select.ValueType  # 0
-        """SELECT_ONE."""
-        SELECT_ONE: CallStep._Select.ValueType  # 1
-        """One. The output is its output."""
-        SELECT_ALL: CallStep._Select.ValueType  # 2
-        """All, at once. The output is `{answers: [{agent, output}]}`, as they came."""
-        SELECT_RACE: CallStep._Select.ValueType  # 3
-        """All, at once; the first answer is the output, and the other calls are cancelled."""
-        SELECT_BIDS: CallStep._Select.ValueType  # 4
-        """The one whose bid scores best; when it fails, the next."""
-
-    class Select(_Select, metaclass=_SelectEnumTypeWrapper):
-        """Which of the live agents with the capability are called."""
-
-    SELECT_UNSPECIFIED: CallStep.Select.ValueType  # 0
-    """SELECT_ONE."""
-    SELECT_ONE: CallStep.Select.ValueType  # 1
-    """One. The output is its output."""
-    SELECT_ALL: CallStep.Select.ValueType  # 2
-    """All, at once. The output is `{answers: [{agent, output}]}`, as they came."""
-    SELECT_RACE: CallStep.Select.ValueType  # 3
-    """All, at once; the first answer is the output, and the other calls are cancelled."""
-    SELECT_BIDS: CallStep.Select.ValueType  # 4
-    """The one whose bid scores best; when it fails, the next."""
 
     class _Policy:
         ValueType = typing.NewType("ValueType", builtins.int)
@@ -526,33 +495,16 @@ class CallStep(google.protobuf.message.Message):
     CAPABILITY_FIELD_NUMBER: builtins.int
     INPUT_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
-    SELECT_FIELD_NUMBER: builtins.int
-    QUORUM_FIELD_NUMBER: builtins.int
-    MAX_AGENTS_FIELD_NUMBER: builtins.int
-    SELECTOR_FIELD_NUMBER: builtins.int
     AFFINITY_FIELD_NUMBER: builtins.int
-    BIDS_FIELD_NUMBER: builtins.int
     capability: builtins.str
     """The capability, for instance `text.summarize`; may hold `${expressions}`."""
     policy: Global___CallStep.Policy.ValueType
     """How the agent is chosen: the best when unset."""
-    select: Global___CallStep.Select.ValueType
-    """Which agents are called: one when unset."""
-    quorum: builtins.int
-    """With SELECT_ALL, how many answers are enough: all when unset. Calls that are not needed any more are cancelled; the step fails when so many cannot come."""
-    max_agents: builtins.int
-    """With SELECT_ALL and SELECT_RACE, most agents that are called: 10 when unset, 100 at most."""
-    selector: builtins.str
-    """Only agents whose labels match, for instance `region=eu,tier!=free`; may hold `${expressions}`."""
     affinity: builtins.str
     """Calls with the same key go to the same agent while it lives; may hold `${expressions}`."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input: an object whose strings may hold `${expressions}`."""
-
-    @property
-    def bids(self) -> Global___Bidding:
-        """With SELECT_BIDS, how bids are asked for and judged."""
 
     def __init__(
         self,
@@ -560,46 +512,12 @@ class CallStep(google.protobuf.message.Message):
         capability: builtins.str = ...,
         input: google.protobuf.struct_pb2.Struct | None = ...,
         policy: Global___CallStep.Policy.ValueType = ...,
-        select: Global___CallStep.Select.ValueType = ...,
-        quorum: builtins.int = ...,
-        max_agents: builtins.int = ...,
-        selector: builtins.str = ...,
         affinity: builtins.str = ...,
-        bids: Global___Bidding | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["bids", b"bids", "input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "bids", b"bids", "capability", b"capability", "input", b"input", "max_agents", b"max_agents", "policy", b"policy", "quorum", b"quorum", "select", b"select", "selector", b"selector"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "capability", b"capability", "input", b"input", "policy", b"policy"]) -> None: ...
 
 Global___CallStep: typing_extensions.TypeAlias = CallStep
-
-@typing.final
-class Bidding(google.protobuf.message.Message):
-    """How bids are asked for and judged."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    DEADLINE_FIELD_NUMBER: builtins.int
-    SCORE_FIELD_NUMBER: builtins.int
-    MAX_BIDDERS_FIELD_NUMBER: builtins.int
-    score: builtins.str
-    """CEL over `bid` {price, seconds, confidence, capacity}; the highest wins. `-bid.price` when unset."""
-    max_bidders: builtins.int
-    """Most agents that are asked: 10 when unset, 100 at most."""
-    @property
-    def deadline(self) -> google.protobuf.duration_pb2.Duration:
-        """How long bids are waited for: 2 s when unset, 5 minutes at most."""
-
-    def __init__(
-        self,
-        *,
-        deadline: google.protobuf.duration_pb2.Duration | None = ...,
-        score: builtins.str = ...,
-        max_bidders: builtins.int = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["deadline", b"deadline"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["deadline", b"deadline", "max_bidders", b"max_bidders", "score", b"score"]) -> None: ...
-
-Global___Bidding: typing_extensions.TypeAlias = Bidding
 
 @typing.final
 class MapStep(google.protobuf.message.Message):
