@@ -30,6 +30,7 @@ steps:
 output: {text: "${steps.first.output.text}"}
 """
 Source = workflow_service_pb2.DefinitionSource
+PATTERNS = Path(__file__).parents[2] / "examples" / "patterns"
 
 
 @pytest.fixture
@@ -254,3 +255,18 @@ async def test_a_start_takes_the_newest_version_at_once(tmp_path: Path, postgres
         )
         assert listed.executions[0].name == name
         assert listed.executions[0].workflow_version == "workflows/flow/versions/2"
+
+
+async def test_steps_inside_others_are_read_as_they_were_written(client: WorkflowClient) -> None:
+    yaml = (PATTERNS / "magentic.yaml").read_text()
+    checked = await create(client, yaml, validate_only=True)
+    made = await create(client, yaml)
+    assert made.definition == checked.definition
+    again = await client.workflows.UpdateWorkflow(
+        workflow_service_pb2.UpdateWorkflowRequest(
+            name=made.name, source=Source(definition=made.definition)
+        ),
+        metadata=client.metadata,
+        timeout=20,
+    )
+    assert again == made

@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from google.protobuf.message import Message
 from hypothesis import given, settings
 
 from brikk.workflow.v1 import workflow_pb2
 from brikk_shared.selection import Policy
 from brikk_workflow.api.definitions import to_message
 from brikk_workflow.api.plain import to_plain
+from brikk_workflow.domain import language
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.definition_json import definition_from_json, definition_to_json
 from brikk_workflow.domain.duration import format_duration
 from brikk_workflow.domain.kinds import KINDS, CallStep
+from brikk_workflow.domain.objects import Object
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.reader import read_definition, write_definition
 from brikk_workflow.domain.yaml_text import load_yaml
@@ -89,3 +93,32 @@ def test_the_defaults_are_spelt_out() -> None:
     assert step.retry.max_attempts == 3
     assert step.timeout.start_to_close.ToTimedelta() == timedelta(seconds=30)
     assert step.HasField("after")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (language.DEFINITION, workflow_pb2.WorkflowDefinition),
+        (language.STEP, workflow_pb2.WorkflowStep),
+        (language.CATCH, workflow_pb2.Catch),
+        (language.COMPENSATION, workflow_pb2.Compensation),
+        (language.BUDGET, workflow_pb2.Budget),
+        (language.RETRY, workflow_pb2.RetryPolicy),
+        (language.TIMEOUT, workflow_pb2.StepTimeout),
+        (language.CALL, workflow_pb2.CallStep),
+        (language.MAP, workflow_pb2.MapStep),
+        (language.SWITCH, workflow_pb2.SwitchStep),
+        (language.CASE, workflow_pb2.SwitchStep.Case),
+        (language.LOOP, workflow_pb2.LoopStep),
+        (language.WAIT, workflow_pb2.WaitStep),
+        (language.SIGNAL, workflow_pb2.SignalStep),
+        (language.WORKFLOW, workflow_pb2.SubworkflowStep),
+        (language.EMIT, workflow_pb2.EmitStep),
+        (language.SET, workflow_pb2.SetStep),
+        (language.FAIL, workflow_pb2.FailStep),
+        (language.RETURN, workflow_pb2.ReturnStep),
+    ],
+)
+def test_yaml_and_the_contract_have_the_same_names(keys: Object, message: type[Message]) -> None:
+    fields = set(message.DESCRIPTOR.fields_by_name)
+    assert fields - {"workflow_id", "step_id"} == keys.keys.keys() - ({"name", "id"} - fields)
