@@ -32,6 +32,8 @@ from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.clients.discovery import DiscoveryClient
 from brikk_workflow.clients.outcomes import OutcomeReports
 from brikk_workflow.clients.watch import Watch
+from brikk_workflow.runtime.batches import Batches
+from brikk_workflow.runtime.beginning import Beginner
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.departures import Departures
@@ -148,6 +150,17 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)
     app.loop("waiting room", waiting.run)
     app.loop("retention", retention.run)
+    beginner = Beginner(database, definitions, replica)
+    batches = Batches(
+        database,
+        leases,
+        beginner,
+        replica,
+        clock=clock,
+        lease_duration=settings.replica_lease,
+        interval=settings.claim_interval,
+    )
+    app.loop("batches", batches.run)
     for name, loop in replica.loops().items():
         app.loop(name, loop)
     app.on_drain(replica.drain)
@@ -167,6 +180,8 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
                 replica=replica,
                 changes=changes,
                 finished=finished,
+                beginner=beginner,
+                batches=batches,
             )
         ),
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],

@@ -11,9 +11,9 @@ from brikk_shared.errors import not_found
 from brikk_shared.structs import from_struct
 from brikk_workflow.api.execution_messages import to_execution
 from brikk_workflow.api.parts import Context, Methods, id_of
-from brikk_workflow.api.starting import no_step
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.wish import WishKind
+from brikk_workflow.runtime.beginning import no_step
 from brikk_workflow.store.wishes import record_wish
 
 

@@ -156,6 +156,37 @@ EXECUTION_LABEL = Table(
     sqlite_with_rowid=False,
 )
 
+# What is asked of many executions, and how far that has come: those up to `after` are done.
+BATCH = Table(
+    "batch",
+    METADATA,
+    Column("batch_id", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("search", JsonText, nullable=False),
+    Column("reason", Text, nullable=False),
+    # The version to retry with: `workflows/{workflow}/versions/{version}`, or less; may be empty.
+    Column("workflow", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("matched", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("failures", JsonText, nullable=False),
+    Column("after_time", UtcDateTime),
+    Column("after_id", Text),
+    Column("request_id", Text),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("end_time", UtcDateTime),
+    Index("batch_by_organization", "organization", "batch_id"),
+    Index("batch_by_request", "organization", "request_id", unique=True),
+    Index(
+        "batch_open",
+        "batch_id",
+        postgresql_where=text("end_time IS NULL"),
+        sqlite_where=text("end_time IS NULL"),
+    ),
+)
+
 # What steps returned: apart from the snapshot, so that a transition never rewrites payloads.
 STEP_OUTPUT = Table(
     "step_output",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -56,38 +56,59 @@ async def record_wish(
     if record.state.status.terminal:
         return record
     if record.inbox_seq - record.inbox_folded >= MAX_UNREAD:
-        raise ResourceExhausted(
-            Reason.QUOTA_EXCEEDED,
-            f"executions/{execution_id} has {MAX_UNREAD} wishes that were not taken up yet, "
-            "which is as many as it may",
-            metadata={
-                "resource": f"executions/{execution_id}",
-                "quota": "unread_wishes",
-                "limit": str(MAX_UNREAD),
-            },
-            retry_after=FULL_PAUSE,
-        )
+        raise _full(execution_id)
     record = replace(record, inbox_seq=record.inbox_seq + 1, requested_transition=kind)
-    await connection.execute(
-        update(EXECUTION)
-        .where(EXECUTION.c.execution_id == execution_id)
-        .values(
-            inbox_seq=record.inbox_seq,
-            requested_transition=kind,
-            wake_at=text(database.now_sql),
-        )
-    )
-    await connection.execute(
-        insert(EXECUTION_INBOX).values(
-            execution_id=execution_id,
-            inbox_seq=record.inbox_seq,
-            kind=kind,
-            attributes=attributes,
-            request_id=request_id or None,
-            create_time=now,
-        )
+    await _enter(
+        connection,
+        database,
+        {execution_id: record.inbox_seq},
+        kind=kind,
+        attributes=attributes,
+        request_id=request_id,
+        now=now,
     )
     return record
+
+
+async def record_wishes(
+    connection: AsyncConnection,
+    database: Database,
+    execution_ids: Collection[str],
+    *,
+    kind: WishKind,
+    attributes: Mapping[str, Json],
+    now: datetime,
+) -> Mapping[str, ResourceExhausted | None]:
+    """Records the same wish for many executions and wakes whoever holds them.
+
+    Returns those that had not ended, with why it was not recorded where it was not: too many
+    wishes were not taken up yet.
+    """
+    # In the order in which transitions lock them, too.
+    locked = (
+        select(EXECUTION.c.execution_id, EXECUTION.c.inbox_seq, EXECUTION.c.inbox_folded)
+        .where(EXECUTION.c.execution_id.in_(execution_ids), EXECUTION.c.end_time.is_(None))
+        .order_by(EXECUTION.c.execution_id)
+        .with_for_update()
+    )
+    outcomes: dict[str, ResourceExhausted | None] = {}
+    places: dict[str, int] = {}
+    for row in await connection.execute(locked):
+        full = row.inbox_seq - row.inbox_folded >= MAX_UNREAD
+        outcomes[row.execution_id] = _full(row.execution_id) if full else None
+        if not full:
+            places[row.execution_id] = row.inbox_seq + 1
+    if places:
+        await _enter(
+            connection,
+            database,
+            places,
+            kind=kind,
+            attributes=attributes,
+            request_id="",
+            now=now,
+        )
+    return outcomes
 
 
 async def held_with_wishes(
@@ -130,6 +151,54 @@ async def read_wishes(
                 Wish(inbox_seq=row.inbox_seq, kind=WishKind(row.kind), attributes=row.attributes)
             )
     return wishes
+
+
+async def _enter(
+    connection: AsyncConnection,
+    database: Database,
+    places: Mapping[str, int],
+    *,
+    kind: WishKind,
+    attributes: Mapping[str, Json],
+    request_id: str,
+    now: datetime,
+) -> None:
+    """Writes a wish into inboxes: its place in that of each execution, which must be locked."""
+    await connection.execute(
+        update(EXECUTION)
+        .where(EXECUTION.c.execution_id.in_(places))
+        .values(
+            inbox_seq=EXECUTION.c.inbox_seq + 1,
+            requested_transition=kind,
+            wake_at=text(database.now_sql),
+        )
+    )
+    wishes = [
+        {
+            "execution_id": execution_id,
+            "inbox_seq": place,
+            "kind": kind,
+            "attributes": attributes,
+            "request_id": request_id or None,
+            "create_time": now,
+        }
+        for execution_id, place in places.items()
+    ]
+    await connection.execute(insert(EXECUTION_INBOX), wishes)
+
+
+def _full(execution_id: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        Reason.QUOTA_EXCEEDED,
+        f"executions/{execution_id} has {MAX_UNREAD} wishes that were not taken up yet, "
+        "which is as many as it may",
+        metadata={
+            "resource": f"executions/{execution_id}",
+            "quota": "unread_wishes",
+            "limit": str(MAX_UNREAD),
+        },
+        retry_after=FULL_PAUSE,
+    )
 
 
 async def _recorded(
