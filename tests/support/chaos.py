@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -20,6 +20,9 @@ from brikk.event.v1.event_service_pb2_grpc import (
 from support.behind import run
 from support.discovery import until
 from support.inbox import Inbox
+
+Tell: TypeAlias = Callable[[str], None]
+"""Says to whoever runs a test what it did."""
 
 ENDS = frozenset(
     {"execution.succeeded", "execution.failed", "execution.cancelled", "execution.terminated"}
