@@ -20,7 +20,11 @@ from brikk.discovery.v1.discovery_service_pb2 import (
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
-from brikk.workflow.v1.execution_service_pb2 import WatchExecutionRequest, WatchExecutionResponse
+from brikk.workflow.v1.execution_service_pb2 import (
+    ExportHistoryRequest,
+    WatchExecutionRequest,
+    WatchExecutionResponse,
+)
 from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from brikk_agent.connection import Connection, NotConnected, Service
@@ -173,6 +177,17 @@ class Services:
                 request.after_sequence = answer.entries[-1].sequence
 
         return self._resumed(self.executions.WatchExecution, request, resume)
+
+    async def export(self, name: str) -> AsyncIterator[bytes]:
+        """The file of an execution with its history, part by part."""
+        request = ExportHistoryRequest(name=name)
+        try:
+            async for part in self.executions.ExportHistory(
+                request, timeout=WATCH_TIMEOUT.total_seconds()
+            ):
+                yield part.data
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
 
     def watch_capabilities(
         self, capabilities: Iterable[str]

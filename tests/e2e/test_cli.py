@@ -192,6 +192,21 @@ def test_history_is_complete_and_in_order(home: Path, greeted: str) -> None:
     assert len(table.splitlines()) == len(entries) + 1
 
 
+def test_a_history_is_exported_and_verified(home: Path, greeted: str, tmp_path: Path) -> None:
+    exported = brikk("execution", "export", greeted, home=home)
+    assert exported.code == 0
+    file = tmp_path / "run.jsonl"
+    file.write_text(exported.out)
+    head = brikk("execution", "show", greeted, "--json", home=home).json["history_hash"]
+    told = brikk("execution", "verify", str(file), f"--head={head}", home=home)
+    assert told.code == 0, told.err
+    verified = brikk("execution", "verify", greeted, "--json", home=home).json["executions"]
+    assert [(f"executions/{each['execution']}", each["head"]) for each in verified] == [
+        (greeted, head)
+    ]
+    assert brikk("execution", "verify", "bmissing", home=home).code == 3
+
+
 def test_executions_are_listed_by_state_and_workflow(home: Path, greeted: str) -> None:
     options = ("--workflow=greeting", "--state=succeeded", "--limit=500", "--json")
     listed = brikk("execution", "list", *options, home=home).json["executions"]

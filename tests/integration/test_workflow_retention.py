@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from brikk_shared.chain import verify
 from brikk_shared.ids import new_id
 from brikk_shared.leases import LeaseLost, Leases
 from brikk_shared.tables import LEASE
@@ -140,6 +141,9 @@ async def test_a_day_that_leaves_is_a_file_that_holds_everything(
         "acme/2025-12-01.jsonl.gz": ["c"],
         "other/2025-11-30.jsonl.gz": ["d"],
     }
+    with gzip.open(folder / "acme/2025-11-30.jsonl.gz") as file:
+        verified = list(verify(file))
+    assert [(each.execution, each.entries) for each in verified] == [("a", 2), ("b", 2)]
     header, given, *entries, one, two, output = lines(folder / "acme/2025-12-01.jsonl.gz")
     assert header["workflow_version"] == "workflows/chain/versions/1"
     assert (header["state"], header["labels"], header["priority"]) == (

@@ -10,6 +10,7 @@ import typer
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import WATCH_PATIENCE, Services
 from brikk_cli.commands import execution_batches
+from brikk_cli.commands.execution_history import export, verify_
 from brikk_cli.commands.execution_listing import list_
 from brikk_cli.commands.execution_start_batch import start_batch
 from brikk_cli.commands.execution_verbs import cancel, pause, resume, skip, terminate
@@ -119,6 +120,8 @@ app.command("start-batch")(start_batch)
 app.add_typer(execution_batches.app, name="batch")
 for verb in (cancel, pause, resume, skip, terminate):
     app.command()(verb)
+app.command()(export)
+app.command("verify")(verify_)
 
 
 async def _start(

@@ -102,4 +102,5 @@ def to_record(row: Row[Any]) -> ExecutionRecord:
         placed=row.queue_rank is None,
         traceparent=row.traceparent,
         create_time=row.create_time,
+        head=row.head or b"",
     )

@@ -19,7 +19,8 @@ class Changes:
     """What a decision writes, whether it begins an execution or moves one.
 
     `owner` is the replica that holds it from now on, None when nobody needs to. `time` is when
-    the decision was made.
+    the decision was made. `head` is the hash of the entry that `history` follows, empty where none
+    was chained yet.
     """
 
     execution_id: str
@@ -33,6 +34,7 @@ class Changes:
     traceparent: str
     announcements: Sequence[Announcement]
     time: datetime
+    head: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +75,13 @@ class Written:
     """What became of a write.
 
     `applied` is false when the row was not as the writer believed: it must be read again.
-    `inbox_seq` tells of wishes that were recorded meanwhile.
+    `inbox_seq` tells of wishes that were recorded meanwhile, and `head` is the hash of the newest
+    history entry.
     """
 
     applied: bool
     inbox_seq: int = 0
+    head: bytes = b""
 
 
 NOT_APPLIED = Written(applied=False)
