@@ -74,6 +74,7 @@ def to_full_execution(
         state = record.state.step(step.id)
         run = execution.steps.add(
             step_id=step.id,
+            path=step.id,
             state=execution_pb2.StepRun.State.Value(f"STATE_{state.status.name}"),
             attempts=state.attempt,
             agent=state.agent,

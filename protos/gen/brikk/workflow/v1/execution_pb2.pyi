@@ -319,6 +319,8 @@ class StepRun(google.protobuf.message.Message):
     ERROR_FIELD_NUMBER: builtins.int
     START_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
+    PATH_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
     step_id: builtins.str
     """Id of the step."""
     state: Global___StepRun.State.ValueType
@@ -329,6 +331,8 @@ class StepRun(google.protobuf.message.Message):
     """`agents/{agent}` of the newest attempt."""
     capability: builtins.str
     """The capability it calls."""
+    path: builtins.str
+    """Where it stands among the steps that ran: its id, or for a step inside another that one's path, the item or iteration, and its id, as in `experts/3/review`."""
     @property
     def output(self) -> google.protobuf.struct_pb2.Struct:
         """Its output, once SUCCEEDED, or what SkipStep gave in its place."""
@@ -345,6 +349,10 @@ class StepRun(google.protobuf.message.Message):
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it reached a terminal state."""
 
+    @property
+    def progress(self) -> Global___StepProgress:
+        """How far a map or a loop has come."""
+
     def __init__(
         self,
         *,
@@ -357,11 +365,39 @@ class StepRun(google.protobuf.message.Message):
         error: google.rpc.status_pb2.Status | None = ...,
         start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        path: builtins.str = ...,
+        progress: Global___StepProgress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "output", b"output", "start_time", b"start_time", "state", b"state", "step_id", b"step_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "progress", b"progress", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id"]) -> None: ...
 
 Global___StepRun: typing_extensions.TypeAlias = StepRun
+
+@typing.final
+class StepProgress(google.protobuf.message.Message):
+    """How far a map or a loop has come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """Items of the map; 0 for a loop."""
+    done: builtins.int
+    """Items or iterations that are done."""
+    failed: builtins.int
+    """Items that failed."""
+    def __init__(
+        self,
+        *,
+        total: builtins.int = ...,
+        done: builtins.int = ...,
+        failed: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done", b"done", "failed", b"failed", "total", b"total"]) -> None: ...
+
+Global___StepProgress: typing_extensions.TypeAlias = StepProgress
 
 @typing.final
 class HistoryEntry(google.protobuf.message.Message):
