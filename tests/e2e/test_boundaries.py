@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -21,6 +22,8 @@ from brikk.workflow.v1 import (
     batch_pb2,
     execution_pb2,
     execution_service_pb2,
+    schedule_pb2,
+    schedule_service_pb2,
     workflow_service_pb2,
 )
 from brikk_cli.ports import Ports
@@ -32,6 +35,7 @@ SERVICES = {
     "workflow": [
         workflow_service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
     ],
     "webhooks": [
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
@@ -64,6 +68,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
     discovery, workflow = discovery_service_pb2, workflow_service_pb2
     executions, webhooks = execution_service_pb2, webhook_service_pb2
     source = workflow.DefinitionSource(yaml=YAML)
+    schedules, schedule = schedule_service_pb2, "schedules/canary-schedule"
     flow, hook, agent = "workflows/canary-flow", "webhooks/canary-hook", "agents/canary-agent"
     named: list[Message] = [
         registration(),
@@ -108,6 +113,19 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         executions.WaitBatchRequest(name="batches/canary"),
         executions.CancelBatchRequest(name="batches/canary"),
         executions.ListHistoryRequest(parent=execution),
+        schedule_request(validate_only=True),
+        schedules.GetScheduleRequest(name=schedule),
+        schedules.ListSchedulesRequest(),
+        schedules.UpdateScheduleRequest(name=schedule, schedule=schedule_pb2.Schedule()),
+        schedules.DeleteScheduleRequest(name=schedule),
+        schedules.PauseScheduleRequest(name=schedule),
+        schedules.ResumeScheduleRequest(name=schedule),
+        schedules.TriggerScheduleRequest(name=schedule),
+        schedules.BackfillScheduleRequest(
+            name=schedule,
+            start_time=timestamp_pb2.Timestamp(seconds=1),
+            end_time=timestamp_pb2.Timestamp(seconds=2),
+        ),
         webhook_request(),
         webhooks.GetWebhookRequest(name=hook),
         webhooks.ListWebhooksRequest(),
@@ -134,6 +152,14 @@ def registration() -> discovery_service_pb2.RegisterAgentRequest:
 def webhook_request() -> webhook_service_pb2.CreateWebhookRequest:
     webhook = webhook_pb2.Webhook(url="http://127.0.0.1:9/canary", event_types=["*"])
     return webhook_service_pb2.CreateWebhookRequest(webhook_id="canary-hook", webhook=webhook)
+
+
+def schedule_request(*, validate_only: bool) -> schedule_service_pb2.CreateScheduleRequest:
+    cron = schedule_pb2.CronTiming(expression="0 0 1 1 *")
+    schedule = schedule_pb2.Schedule(workflow="workflows/canary-flow", cron=cron)
+    return schedule_service_pb2.CreateScheduleRequest(
+        schedule_id="canary-schedule", schedule=schedule, validate_only=validate_only
+    )
 
 
 async def call(
@@ -177,6 +203,7 @@ async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) ->
         registration(),
         webhook_request(),
         workflow_service_pb2.CreateWorkflowRequest(source=source),
+        schedule_request(validate_only=False),
     ]
     for request in creations:
         service, method = method_of(request.DESCRIPTOR.name.removesuffix("Request"))

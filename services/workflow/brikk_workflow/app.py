@@ -8,8 +8,13 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from brikk.workflow.v1 import execution_service_pb2, workflow_service_pb2
+from brikk.workflow.v1 import (
+    execution_service_pb2,
+    schedule_service_pb2,
+    workflow_service_pb2,
+)
 from brikk.workflow.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
+from brikk.workflow.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from brikk.workflow.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
@@ -25,6 +30,7 @@ from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
 from brikk_workflow.api.finished import Finished
 from brikk_workflow.api.parts import Parts
+from brikk_workflow.api.schedules import ScheduleServicer
 from brikk_workflow.api.workflows import WorkflowServicer
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.breakers import Breakers
@@ -42,6 +48,7 @@ from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.retention import Retention
 from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.schedules import Schedules
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
 from brikk_workflow.settings import WorkflowSettings
@@ -163,6 +170,15 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     app.loop("batches", batches.run)
     for name, loop in replica.loops().items():
         app.loop(name, loop)
+    schedules = Schedules(
+        database,
+        replica,
+        beginner,
+        metrics,
+        interval=settings.claim_interval,
+        lease=settings.replica_lease,
+    )
+    app.loop("schedules", schedules.run)
     app.on_drain(replica.drain)
 
     app.mount(
@@ -185,6 +201,11 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
             )
         ),
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+    )
+    app.mount(
+        add_ScheduleServiceServicer_to_server,
+        ScheduleServicer(database, schedules, quota=settings.max_schedules),
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
     )
 
 

@@ -11,6 +11,7 @@ from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason, invalid_field
 from brikk_shared.selection import Policy
 from brikk_shared.structs import from_struct, from_value, to_struct, to_value
+from brikk_workflow.api.times import to_duration
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import AtMostOnce, Budget, Step, WorkflowDefinition
 from brikk_workflow.domain.source import Problem, read_message, read_yaml
@@ -65,7 +66,7 @@ def to_message(definition: WorkflowDefinition) -> workflow_pb2.WorkflowDefinitio
     message = workflow_pb2.WorkflowDefinition(
         workflow_id=definition.id,
         description=definition.description,
-        timeout=_duration(definition.timeout),
+        timeout=to_duration(definition.timeout),
         budget=_to_budget_message(definition.budget),
         concurrency=definition.concurrency or 0,
         steps=[_to_step_message(step) for step in definition.steps],
@@ -113,15 +114,15 @@ def _to_step_message(step: Step) -> workflow_pb2.WorkflowStep:
         ),
         retry=workflow_pb2.RetryPolicy(
             max_attempts=retry.max_attempts,
-            initial=_duration(retry.initial),
+            initial=to_duration(retry.initial),
             multiplier=retry.multiplier,
-            max=_duration(retry.max),
+            max=to_duration(retry.max),
             jitter=retry.jitter,
             non_retryable=retry.non_retryable,
         ),
         timeout=workflow_pb2.StepTimeout(
-            schedule_to_start=_duration(timeout.schedule_to_start),
-            start_to_close=_duration(timeout.start_to_close),
+            schedule_to_start=to_duration(timeout.schedule_to_start),
+            start_to_close=to_duration(timeout.start_to_close),
             schedule_to_close=_optional_duration(timeout.schedule_to_close),
             heartbeat=_optional_duration(timeout.heartbeat),
         ),
@@ -213,10 +214,4 @@ def _to_plain_retry(message: workflow_pb2.RetryPolicy) -> Mapping[str, object]:
 
 
 def _optional_duration(duration: timedelta | None) -> duration_pb2.Duration | None:
-    return None if duration is None else _duration(duration)
-
-
-def _duration(duration: timedelta) -> duration_pb2.Duration:
-    message = duration_pb2.Duration()
-    message.FromTimedelta(duration)
-    return message
+    return None if duration is None else to_duration(duration)
