@@ -1,4 +1,4 @@
-"""What a new execution takes over from the one it retries."""
+"""What of an execution holds by another definition: for its retry, or for itself."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def adoptable(
         if step_id in same and step.status.done and adopted.keys() >= set(graph[step_id]):
             adopted[step_id] = step
     return adopted
+
+
+def unfit(definition: WorkflowDefinition, before: WorkflowDefinition, state: ExecutionState) -> str:
+    """Return a step for which an execution cannot go on by another definition, empty for none.
+
+    What was begun must be there; what is not under way any more must be defined as it was.
+    """
+    steps = {step.id: step for step in definition.steps}
+    same = {step.id for step in before.steps if steps.get(step.id) == step}
+    for step_id, step in state.steps.items():
+        if step_id not in (steps if step.status.under_way else same):
+            return step_id
+    return ""

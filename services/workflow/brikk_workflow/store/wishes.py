@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -34,11 +34,13 @@ async def record_wish(
     attributes: Mapping[str, Json],
     request_id: str,
     now: datetime,
+    admit: Callable[[ExecutionRecord], None] | None = None,
 ) -> ExecutionRecord | None:
     """Records a wish, wakes whoever holds the execution, and returns it as it stands then.
 
     None when the organisation has no such execution. One that has ended stays as it is. The same
-    request id records a wish once. The row's `seq` is not touched: only the owner folds.
+    request id records a wish once. The row's `seq` is not touched: only the owner folds. `admit`
+    is told of the execution right before the wish is recorded, and may raise to refuse it.
 
     Raises:
         InvalidArgument: REQUEST_ID_REUSED, the request id recorded another wish.
@@ -57,6 +59,8 @@ async def record_wish(
         return record
     if record.inbox_seq - record.inbox_folded >= MAX_UNREAD:
         raise _full(execution_id)
+    if admit is not None:
+        admit(record)
     record = replace(record, inbox_seq=record.inbox_seq + 1, requested_transition=kind)
     await _enter(
         connection,
@@ -109,6 +113,17 @@ async def record_wishes(
             now=now,
         )
     return outcomes
+
+
+async def change_version(
+    connection: AsyncConnection, execution_id: str, *, version: int, concurrency: int | None
+) -> None:
+    """Has an execution go on by another version: whoever holds it by the old one has lost it."""
+    await connection.execute(
+        update(EXECUTION)
+        .where(EXECUTION.c.execution_id == execution_id)
+        .values(version=version, concurrency=concurrency, owner=None, epoch=EXECUTION.c.epoch + 1)
+    )
 
 
 async def held_with_wishes(

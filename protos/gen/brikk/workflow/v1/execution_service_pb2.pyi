@@ -407,17 +407,23 @@ class ResumeExecutionRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`executions/{execution}`."""
     request_id: builtins.str
     """The same id records the wish once, however often it is sent."""
+    workflow_version: builtins.str
+    """What a QUARANTINED execution goes on with: `workflows/{workflow}/versions/{version}` of the workflow it runs. What was begun must be there, and what is done
+    be defined alike; the input must match its schema. FAILED_PRECONDITION with WRONG_STATE otherwise, and in any other state. Empty: the version it runs.
+    """
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         request_id: builtins.str = ...,
+        workflow_version: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id", "workflow_version", b"workflow_version"]) -> None: ...
 
 Global___ResumeExecutionRequest: typing_extensions.TypeAlias = ResumeExecutionRequest
 
