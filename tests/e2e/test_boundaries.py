@@ -113,6 +113,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         executions.WaitBatchRequest(name="batches/canary"),
         executions.CancelBatchRequest(name="batches/canary"),
         executions.ListHistoryRequest(parent=execution),
+        executions.ExportHistoryRequest(name=execution),
         schedule_request(validate_only=True),
         schedules.GetScheduleRequest(name=schedule),
         schedules.ListSchedulesRequest(),
