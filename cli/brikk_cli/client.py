@@ -26,6 +26,7 @@ from brikk.workflow.v1.execution_service_pb2 import (
     WatchExecutionResponse,
 )
 from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from brikk.workflow.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from brikk_agent.connection import Connection, NotConnected, Service
 from brikk_cli.failures import CommandError, ExitCode
@@ -38,6 +39,7 @@ if TYPE_CHECKING:  # these names stand in the stubs' type files only
     from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceAsyncStub
     from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
     from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
+    from brikk.workflow.v1.schedule_service_pb2_grpc import ScheduleServiceAsyncStub
     from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceAsyncStub
 
 CALL_TIMEOUT = timedelta(seconds=10)
@@ -117,6 +119,11 @@ class Services:
     def executions(self) -> ExecutionServiceAsyncStub:
         """Runs of workflows."""
         return ExecutionServiceStub(self._channel("workflow"))
+
+    @cached_property
+    def schedules(self) -> ScheduleServiceAsyncStub:
+        """Schedules of workflows."""
+        return ScheduleServiceStub(self._channel("workflow"))
 
     @cached_property
     def webhooks(self) -> WebhookServiceAsyncStub:

@@ -110,6 +110,23 @@ def test_what_begins_between_the_two_comings_of_a_time_waits_for_the_next_day() 
     assert tick == datetime(2026, 10, 26, 2, 30, tzinfo=ZoneInfo(BERLIN))
 
 
+@pytest.mark.parametrize(
+    ("expression", "day"),
+    [
+        ("0 0 L * *", "2026-01-31"),
+        ("0 0 LW * *", "2026-01-30"),
+        ("0 0 * * MON#2", "2026-02-09"),
+        ("0 0 * * 5L", "2026-01-30"),
+        ("0 0 * FEB 7", "2026-02-01"),
+        # Either of two days, for neither field begins with a star; else both.
+        ("0 0 17 * MON", "2026-01-17"),
+        ("0 0 */13 * MON", "2026-04-27"),
+    ],
+)
+def test_days_are_meant_as_cron_means_them(expression: str, day: str) -> None:
+    assert ticks(expression, "UTC", "2026-01-15T12:00", 1) == [f"{day} 00:00+00:00"]
+
+
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_hour_goes_by_elapsed_time(zone: str) -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
