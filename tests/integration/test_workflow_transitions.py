@@ -240,6 +240,20 @@ async def test_each_row_of_history_is_chained_to_the_one_before(ledger: Ledger) 
     assert [(each.execution, each.entries) for each in verify(lines)] == [("a", 3), ("b", 2)]
 
 
+async def test_what_is_longer_than_a_page_is_exported_whole(ledger: Ledger) -> None:
+    entries = [
+        HistoryEntry(sequence=number, type="x", step_id="", time=NOW, attributes={})
+        for number in range(1, 2501)
+    ]
+    outputs = {f"step{number}": {"n": number} for number in range(45)}
+    state = replace(STATE, sequence=len(entries))
+    long = replace(changes("a", state), history=entries, outputs=outputs)
+    await ledger.commit(replace(begin("a"), changes=long), begin("b"))
+    lines = [each async for each in export(ledger.database, ["a", "b"])]
+    assert [(each.execution, each.entries) for each in verify(lines)] == [("a", 2500), ("b", 1)]
+    assert len([each for each in lines if each.startswith('{"kind":"output"')]) == 45 + 1
+
+
 async def test_the_chain_of_what_is_older_begins_with_its_next_entry(ledger: Ledger) -> None:
     await ledger.commit(begin("a"))
     async with ledger.database.transaction() as connection:
