@@ -219,3 +219,25 @@ async def test_killed_in_the_middle_it_goes_on_and_retries_none_twice(world: Wor
                 " GROUP BY retry_of",
             )
             assert {f"executions/{old}": new for old, new in rows} == dict.fromkeys(names, 1)
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_from_being_retried(world: World) -> None:
+    async def work(_: object) -> dict[str, str]:
+        raise AgentError(grpc.StatusCode.FAILED_PRECONDITION)
+
+    async with world.agent(text__one=work), world.service() as client:
+        await client.create(ONE)
+        names = await start_many(client, 3, team="a")
+        for name in names:
+            await client.wait(name)
+        poisoned = names[1].removeprefix("executions/")
+        await run(
+            world.database_url,
+            f"UPDATE execution SET snapshot = '[]' WHERE execution_id = '{poisoned}'",
+        )
+        wanted = pb.ExecutionFilter(labels={"team": "a"})
+        ended = await wait(client, await ask(client, Batch.VERB_RETRY, wanted))
+        assert (ended.state, ended.done, ended.failed) == (Batch.STATE_SUCCEEDED, 2, 1)
+        [failure] = ended.failures
+        assert failure.execution == names[1]
+        assert from_status(failure.error).code == "INTERNAL"

@@ -103,6 +103,8 @@ def retry(
 ) -> None:
     """Retry executions that failed, were cancelled or terminated."""
     request = _request(Batch.VERB_RETRY, workflow, state, label, since, until, dry_run)
+    if newest and not workflow:
+        raise typer.BadParameter("--newest needs --workflow")
     if newest:
         request.workflow = request.filter.workflow
     perform(_ask(request, wait, home, json), as_json=json)

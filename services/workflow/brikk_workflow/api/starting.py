@@ -16,6 +16,8 @@ from brikk_workflow.api.parts import Context, Methods
 from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionStatus
 from brikk_workflow.runtime.starts import Start
+from brikk_workflow.store.executions import get_outputs
+from brikk_workflow.store.loading import Loaded
 
 DEFAULT_PRIORITY = 5
 
@@ -46,10 +48,11 @@ class StartMethods(Methods):
                 "CANCELLED or TERMINATED, or from_step says which of its steps to do again",
                 metadata={"resource": request.name, "state": status.name},
             )
-        beginner = self._parts.beginner
-        [old] = await beginner.ended([record], from_step=request.from_step)
-        begun = await beginner.retry(
-            old,
+        async with self._parts.database.reading() as connection:
+            outputs = await get_outputs(connection, [record.execution_id])
+        begun = await self._parts.beginner.retry(
+            Loaded(record=record, outputs=outputs[record.execution_id], wishes=()),
+            from_step=request.from_step,
             workflow=request.workflow,
             request_id=request.request_id,
             traceparent=current_call().traceparent,

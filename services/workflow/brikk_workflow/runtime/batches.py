@@ -11,14 +11,14 @@ import structlog
 
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
-from brikk_shared.errors import BrikkError, Unavailable
+from brikk_shared.errors import BrikkError, Internal, Reason, Unavailable
 from brikk_shared.leases import Lease, Leases
 from brikk_workflow.domain.batch import BatchStatus, BatchVerb
 from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.runtime.beginning import Beginner
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.store.batches import BatchRecord, Refusal, get_batch, open_batches, save
-from brikk_workflow.store.executions import get_executions
+from brikk_workflow.store.loading import Loaded, Unreadable, load
 from brikk_workflow.store.search import Position, find
 from brikk_workflow.store.wishes import record_wishes
 
@@ -122,8 +122,13 @@ class Batches:
         self, batch: BatchRecord, page: Sequence[Position]
     ) -> Mapping[str, BrikkError | None]:
         async with self._database.reading() as connection:
-            records = await get_executions(connection, [each.execution_id for each in page])
-        ended = await self._beginner.ended(records)
+            found = await load(connection, [each.execution_id for each in page])
+        ended = [each for each in found if isinstance(each, Loaded)]
+        outcomes: dict[str, BrikkError | None] = {
+            each.execution_id: _defect(each.execution_id, each.error)
+            for each in found
+            if isinstance(each, Unreadable)
+        }
         results = await asyncio.gather(
             *(
                 self._beginner.retry(
@@ -136,12 +141,15 @@ class Batches:
             ),
             return_exceptions=True,
         )
-        outcomes: dict[str, BrikkError | None] = {}
         for each, result in zip(ended, results, strict=True):
-            refused = isinstance(result, BrikkError) and not isinstance(result, Unavailable)
-            if isinstance(result, BaseException) and not refused:
+            execution_id = each.record.execution_id
+            if isinstance(result, Unavailable):
                 raise result  # the page is asked again
-            outcomes[each.record.execution_id] = result if isinstance(result, BrikkError) else None
+            if isinstance(result, BrikkError):
+                outcomes[execution_id] = result
+            else:
+                failed = isinstance(result, BaseException)
+                outcomes[execution_id] = _defect(execution_id, result) if failed else None
         return outcomes
 
     async def _rest(self) -> None:
@@ -149,6 +157,16 @@ class Batches:
             async with asyncio.timeout(self._interval.total_seconds()):
                 await self._news.wait()
         self._news.clear()
+
+
+def _defect(execution_id: str, error: object) -> Internal:
+    """What only one execution refuses with: the others of the batch are asked all the same."""
+    log.error("execution cannot be retried", execution=execution_id, exc_info=error)
+    return Internal(
+        Reason.INTERNAL,
+        f"executions/{execution_id} cannot be retried by a defect, which the log describes",
+        metadata={"resource": f"executions/{execution_id}"},
+    )
 
 
 def _refusal(execution_id: str, error: BrikkError) -> Refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable
 
 from brikk_shared.database import Database
 from brikk_shared.errors import InvalidArgument, Reason, invalid_field
@@ -13,6 +13,7 @@ from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.starts import Retried, Start
 from brikk_workflow.store import executions
+from brikk_workflow.store.loading import Loaded
 
 
 class Beginner:
@@ -54,36 +55,29 @@ class Beginner:
             return await self._definitions.get(organization, workflow_id, int(version)), False
         return await self._definitions.newest(organization, workflow_id), True
 
-    async def ended(
-        self, records: Collection[ExecutionRecord], *, from_step: str = ""
-    ) -> Sequence[Retried]:
-        """Returns executions with what they ran and what their steps returned."""
-        async with self._database.reading() as connection:
-            ids = [each.execution_id for each in records]
-            outputs = await executions.get_outputs(connection, ids)
-        return [
-            Retried(
-                record=each,
-                definition=(
-                    await self._definitions.get(each.organization, each.workflow_id, each.version)
-                ).definition,
-                outputs=outputs[each.execution_id],
-                from_step=from_step,
-            )
-            for each in records
-        ]
-
     async def retry(
-        self, retried: Retried, *, workflow: str, request_id: str, traceparent: str
+        self,
+        ended: Loaded,
+        *,
+        from_step: str = "",
+        workflow: str,
+        request_id: str,
+        traceparent: str,
     ) -> ExecutionRecord:
-        """Begins one in place of an old one: with its version when no `workflow` is named.
+        """Begins one in place of one that ended: with its version when no `workflow` is named.
+
+        `from_step` is done again, and so is what follows it; empty for what was not done only.
 
         Raises:
             InvalidArgument: the named version is of another workflow, or lacks the step that is to
                 be done again; or as `begin` does.
             NotFound: there is no such version.
         """
-        old = retried.record
+        old = ended.record
+        before = await self._definitions.get(old.organization, old.workflow_id, old.version)
+        retried = Retried(
+            record=old, definition=before.definition, outputs=ended.outputs, from_step=from_step
+        )
 
         async def order() -> Start:
             ran = f"workflows/{old.workflow_id}"
@@ -91,8 +85,8 @@ class Beginner:
                 raise invalid_field("workflow", f"must be {ran}, which the execution ran")
             name = workflow or f"{ran}/versions/{old.version}"
             version, newest = await self.version(old.organization, name)
-            if retried.from_step and retried.from_step not in version.steps:
-                raise no_step("from_step", retried.from_step, version)
+            if from_step and from_step not in version.steps:
+                raise no_step("from_step", from_step, version)
             return Start(
                 organization=old.organization,
                 workflow=version,
