@@ -172,17 +172,18 @@ async def call(
     metadata = bearer(token) if token else ()
     async with grpc.aio.insecure_channel(suite.addresses[service]) as channel:
         try:
-            if method.server_streaming:
-                stream = channel.unary_stream(
-                    path, type(request).SerializeToString, answer_type.FromString
-                )
-                async for message in stream(request, metadata=metadata, timeout=10):
+            forms = path, type(request).SerializeToString, answer_type.FromString
+            if method.client_streaming:
+                both = channel.stream_stream(*forms)(iter([request]), metadata=metadata, timeout=10)
+                async for message in both:
                     return message
                 return grpc.StatusCode.OK
-            unary = channel.unary_unary(
-                path, type(request).SerializeToString, answer_type.FromString
-            )
-            return await unary(request, metadata=metadata, timeout=10)
+            if method.server_streaming:
+                stream = channel.unary_stream(*forms)(request, metadata=metadata, timeout=10)
+                async for message in stream:
+                    return message
+                return grpc.StatusCode.OK
+            return await channel.unary_unary(*forms)(request, metadata=metadata, timeout=10)
         except grpc.aio.AioRpcError as error:
             return error.code()
 
