@@ -230,6 +230,8 @@ async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) ->
         if isinstance(answer, discovery_service_pb2.HeartbeatResponse):
             # It repeats the name that was asked about.
             assert [each.status.code for each in answer.results] == [code_pb2.NOT_FOUND]
+        elif isinstance(answer, execution_service_pb2.BatchStartExecutionsResponse):
+            assert [each.error.code for each in answer.results] == [code_pb2.NOT_FOUND]
         elif isinstance(answer, Message):
             assert CANARY not in answer.SerializeToString(), where
         else:
