@@ -233,6 +233,9 @@ async def test_it_ticks_until_its_last_run_with_labels_and_the_time(world: World
             assert dict(execution.labels) == {"team": "ops", "schedule": "nightly"}
             assert execution.priority == 7
         assert sorted(told(agent)) == [f"{tick:%Y-%m-%dT%H:%M:%S}Z" for tick in ticks]
+        again = await update(client, Schedule(max_runs=3))
+        assert again.state == Schedule.STATE_ACTIVE
+        assert again.next_times[0].ToDatetime() > again.update_time.ToDatetime()
 
 
 async def test_paused_it_starts_nothing_and_resumed_it_goes_on(world: World) -> None:
@@ -304,15 +307,16 @@ async def test_backfilled_each_tick_of_the_window_runs_once(world: World, togeth
         assert "more than 1000 ticks" in error.message
 
 
-@pytest.mark.parametrize("fault", ["schedule.decided", "schedule.started"])
-async def test_killed_between_a_tick_and_its_execution_it_starts_once(
-    world: World, fault: str
+async def test_killed_between_a_tick_and_its_execution_and_again_after_that_it_starts_once(
+    world: World,
 ) -> None:
+    lease = {"replica_lease": "2s"}
     async with world.agent(text__one=echo()):
-        lease = {"replica_lease": "2s"}
-        async with world.process(fault=fault, **lease) as doomed:
+        async with world.process(fault="schedule.decided", **lease) as doomed:
             await doomed.client.create(REPORT)
             await create(doomed.client, every(1, max_runs=1))
+            assert await doomed.process.process.wait() == -signal.SIGKILL
+        async with world.process(fault="schedule.started", **lease) as doomed:
             assert await doomed.process.process.wait() == -signal.SIGKILL
         async with world.process(**lease) as service:
             ended = await until(

@@ -129,7 +129,9 @@ class ScheduleServicer(ScheduleVerbs):
             plan = read_plan(_merged(current, request))
             if plan != current.plan:
                 now = await store_time(connection, self._database)
-                position = current.position if plan.same_ticks(current.plan) else now
+                # Ticks that nobody was to decide are not made up for.
+                goes_on = current.next_time is not None and plan.same_ticks(current.plan)
+                position = current.position if goes_on else now
                 current = revised(replace(current, plan=plan, position=position), now)
                 if not request.validate_only:
                     await schedules.change_schedule(connection, current)

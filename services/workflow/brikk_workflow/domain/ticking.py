@@ -10,7 +10,7 @@ from brikk_workflow.domain.schedule import Overlap, Schedule
 
 MAX_WAITING = 1000
 """Most runs of one schedule that wait for their turn."""
-MAX_TICKS = 1000
+MAX_TICKS = 100
 """Most ticks of one schedule that are decided at once; its next turn goes on."""
 
 
@@ -59,12 +59,16 @@ class Queue:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """What became of the ticks of a schedule that were due, and the schedule after that."""
+    """What became of the ticks of a schedule that were due, and the schedule after that.
+
+    It is `behind` when more are due than were decided.
+    """
 
     schedule: Schedule
     queue: Queue
     skipped: int
     missed: int
+    behind: bool
 
 
 def decide_ticks(schedule: Schedule, queue: Queue, now: datetime) -> Turn:
@@ -83,11 +87,13 @@ def decide_ticks(schedule: Schedule, queue: Queue, now: datetime) -> Turn:
         counts = replace(counts, runs=counts.runs + 1 - left_out)
     counts = replace(counts, skipped=counts.skipped + skipped, missed=counts.missed + missed)
     decided = replace(schedule, counts=counts, position=position)
+    next_time = decided.first_due(position)
     return Turn(
-        schedule=replace(decided, next_time=decided.first_due(position)),
+        schedule=replace(decided, next_time=next_time),
         queue=queue,
         skipped=skipped,
         missed=missed,
+        behind=next_time is not None and next_time <= now,
     )
 
 

@@ -118,7 +118,7 @@ class Schedules:
             self._replica.poke(execution_id)
         if due:
             await self._begin(due)
-        return len(schedules) >= BATCH or len(due) >= BATCH
+        return max(len(schedules), len(due)) >= BATCH or any(each.behind for each in turns)
 
     async def check(self, schedule: Schedule) -> None:
         """Makes sure that a schedule has something to start.
@@ -141,7 +141,7 @@ class Schedules:
             Unavailable: the store does not answer; the execution may start all the same.
         """
         async with self._database.transaction() as connection:
-            schedule = await get_schedule(connection, organization, schedule_id)
+            schedule = await get_schedule(connection, organization, schedule_id, lock=True)
             if schedule is None:
                 raise not_found(f"schedules/{schedule_id}")
             now = await store_time(connection, self._database)

@@ -135,6 +135,8 @@ async def take_due_runs(
         .returning(SCHEDULE_RUN)
     )
     rows = (await connection.execute(taken)).all()
+    if not rows:
+        return ()
     uids = {row.uid for row in rows}
     found = await connection.execute(select(SCHEDULE).where(SCHEDULE.c.uid.in_(uids)))
     schedules = {row.uid: to_schedule(row) for row in found}
@@ -167,9 +169,10 @@ async def settle(
     ]
     source = batch_source(database.dialect, _SETTLED)
     params = batch_params(database.dialect, _SETTLED, rows)
-    await connection.execute(text(_SETTLE.format(source=source)), params)
+    # Schedules before their runs, as everybody does who writes both.
     if any(each.error for each in settled):
         await connection.execute(text(_COUNT_FAILED.format(source=source)), params)
+    await connection.execute(text(_SETTLE.format(source=source)), params)
     await _forget(connection, {each.uid for each in settled})
 
 
