@@ -34,6 +34,8 @@ class ScriptedRegistry:
         """The messages in which those beats came."""
         self.streams = 0
         """How often one was opened for them."""
+        self.finished = 0
+        """How many of them the agents ended in good order."""
         self.streaming = True
         """False is what registries were before there were such streams."""
         self.departures: list[pb.DeregisterAgentRequest] = []
@@ -85,6 +87,9 @@ class ScriptedRegistry:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         async for request in requests:
             yield await self.Heartbeat(request, context)
+        self.finished += 1
+        async with self._changed:
+            self._changed.notify_all()
 
     def _judge(self, beat: pb.Beat) -> pb.BeatResult:
         status = status_pb2.Status()
