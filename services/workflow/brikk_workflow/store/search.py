@@ -58,7 +58,7 @@ class Search:
 
 
 Lead: TypeAlias = Requirement | frozenset[ExecutionStatus] | None
-"""Along which index a search goes: that of a label, that of states, or else that of time."""
+"""Along which index a search goes: that of a label, of states, or else of names or of time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +121,8 @@ async def missing(
 
 async def choose_lead(connection: AsyncConnection, organization: str, search: Search) -> Lead:
     """Returns along what to look: what fewest have, as far as that is soon counted."""
+    if search.execution_ids:
+        return None
     leads: list[Lead] = [
         each
         for each in search.labels
