@@ -72,18 +72,18 @@ async def _case(database: Database, store: str, batch: int, transitions: int) ->
     committing = asyncio.create_task(commits.run())
     try:
         held = [_begin(new_id()) for _ in range(batch)]
-        await _commit(commits, held)
-        moves = [_next(each.changes) for each in held]
+        heads = await _commit(commits, held)
+        moves = [_next(*each) for each in zip(held, heads, strict=True)]
         latencies: list[float] = []
         costs: list[float] = []
         rounds = max(20, transitions // batch) if batch > 1 else transitions // 4
         begun = time.perf_counter()
         for _ in range(rounds):
             burnt, asked = time.process_time(), time.perf_counter()
-            await _commit(commits, moves)
+            heads = await _commit(commits, moves)
             latencies.append((time.perf_counter() - asked) * 1e3)
             costs.append((time.process_time() - burnt) * 1e6 / batch)
-            moves = [_next(each.changes) for each in moves]
+            moves = [_next(*each) for each in zip(moves, heads, strict=True)]
         seconds = time.perf_counter() - begun
     finally:
         committing.cancel()
@@ -97,11 +97,12 @@ async def _case(database: Database, store: str, batch: int, transitions: int) ->
     )
 
 
-async def _commit(commits: GroupCommit[Write, Written], writes: Sequence[Write]) -> None:
+async def _commit(commits: GroupCommit[Write, Written], writes: Sequence[Write]) -> Sequence[bytes]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(commits.submit(write)) for write in writes]
     if not all(task.result().applied for task in tasks):
         raise RuntimeError("a write was not applied")
+    return [task.result().head for task in tasks]
 
 
 def _begin(execution_id: str) -> Begin:
@@ -119,7 +120,8 @@ def _begin(execution_id: str) -> Begin:
     )
 
 
-def _next(changes: Changes) -> Move:
+def _next(write: Write, head: bytes) -> Move:
+    changes = write.changes
     before = changes.state
     done = StepState(
         status=StepStatus.SUCCEEDED,
@@ -145,7 +147,7 @@ def _next(changes: Changes) -> Move:
         steps={"step0": done, "step1": done, "step2": under_way},
     )
     return Move(
-        changes=_changes(changes.execution_id, state),
+        changes=replace(_changes(changes.execution_id, state), head=head),
         epoch=1,
         sequence=before.sequence,
         inbox_folded=0,

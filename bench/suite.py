@@ -97,8 +97,8 @@ class BenchedSuite:
         await self._agent_live()
         await put_load(partial(self.execute, shape), units=100, in_flight=16)
 
-    async def execute(self, shape: Shape) -> None:
-        """Starts an execution and waits for its end."""
+    async def execute(self, shape: Shape) -> str:
+        """Starts an execution, waits for its end and returns its name."""
         request = _start(shape)
         request.wait_timeout.FromSeconds(60)
         ended = await self._executions.StartExecution(request, metadata=self._metadata, timeout=70)
@@ -106,6 +106,20 @@ class BenchedSuite:
             raise RuntimeError(f"{ended.name} did not succeed: {ended.error.message}")
         # Its start, its end, and the end of each step.
         self._events += 2 + shape.steps
+        return ended.name
+
+    async def read(self, name: str) -> None:
+        """Reads an execution, then its history."""
+        await self._executions.GetExecution(
+            execution_service_pb2.GetExecutionRequest(name=name),
+            metadata=self._metadata,
+            timeout=30,
+        )
+        await self._executions.ListHistory(
+            execution_service_pb2.ListHistoryRequest(parent=name),
+            metadata=self._metadata,
+            timeout=30,
+        )
 
     async def start(self, shape: Shape) -> None:
         """Starts an execution that does not end."""
@@ -223,10 +237,12 @@ async def started_suite(
 
 
 @asynccontextmanager
-async def benched_suite(store: str) -> AsyncIterator[BenchedSuite]:
+async def benched_suite(
+    store: str, environment: Mapping[str, str] = UNLIMITED
+) -> AsyncIterator[BenchedSuite]:
     """Starts a suite on the store, with the agent in a process of its own."""
     async with AsyncExitStack() as stack:
-        suite, server = await stack.enter_async_context(started_suite(store, UNLIMITED))
+        suite, server = await stack.enter_async_context(started_suite(store, environment))
         await suite.run_beside(
             ChildSpec(
                 name="agent",

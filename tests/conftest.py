@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +56,17 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """A database with the tables of brikk_shared only, on each store."""
     async with Database(database_url, migrations=None) as database:
         yield database
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints past what pytest captures: what a long run did is worth knowing when it passed."""
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")  # noqa: T201 - it is for people
+
+    return tell
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,13 @@ from brikk.discovery.v1.discovery_service_pb2 import (
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
-from brikk.workflow.v1.execution_service_pb2 import WatchExecutionRequest, WatchExecutionResponse
+from brikk.workflow.v1.execution_service_pb2 import (
+    ExportHistoryRequest,
+    WatchExecutionRequest,
+    WatchExecutionResponse,
+)
 from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from brikk.workflow.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from brikk_agent.connection import Connection, NotConnected, Service
 from brikk_cli.failures import CommandError, ExitCode
@@ -34,6 +39,7 @@ if TYPE_CHECKING:  # these names stand in the stubs' type files only
     from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceAsyncStub
     from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
     from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
+    from brikk.workflow.v1.schedule_service_pb2_grpc import ScheduleServiceAsyncStub
     from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceAsyncStub
 
 CALL_TIMEOUT = timedelta(seconds=10)
@@ -115,6 +121,11 @@ class Services:
         return ExecutionServiceStub(self._channel("workflow"))
 
     @cached_property
+    def schedules(self) -> ScheduleServiceAsyncStub:
+        """Schedules of workflows."""
+        return ScheduleServiceStub(self._channel("workflow"))
+
+    @cached_property
     def webhooks(self) -> WebhookServiceAsyncStub:
         """Webhooks and their deliveries."""
         return WebhookServiceStub(self._channel("webhooks"))
@@ -173,6 +184,17 @@ class Services:
                 request.after_sequence = answer.entries[-1].sequence
 
         return self._resumed(self.executions.WatchExecution, request, resume)
+
+    async def export(self, name: str) -> AsyncIterator[bytes]:
+        """The file of an execution with its history, part by part."""
+        request = ExportHistoryRequest(name=name)
+        try:
+            async for part in self.executions.ExportHistory(
+                request, timeout=WATCH_TIMEOUT.total_seconds()
+            ):
+                yield part.data
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
 
     def watch_capabilities(
         self, capabilities: Iterable[str]

@@ -59,11 +59,6 @@ def state_line(execution: execution_pb2.WorkflowExecution) -> Text:
     return Text.assemble(name, _state(execution))
 
 
-def progress(execution: execution_pb2.WorkflowExecution) -> Group:
-    """An execution under way: where it stands, with its steps."""
-    return Group(state_line(execution), steps_table(execution))
-
-
 def execution_view(execution: execution_pb2.WorkflowExecution) -> Group:
     """All that is known of one execution but its history."""
     parts: list[Table | Text] = [state_line(execution), *_facts(execution), steps_table(execution)]

@@ -9,7 +9,12 @@ from rich.live import Live
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import Services
-from brikk_cli.execution_view import history_line, progress
+from brikk_cli.execution_tree import ExecutionTree
+from brikk_cli.execution_view import history_line
+from brikk_shared.clock import SystemClock
+
+_FRAMES = 4
+"""Drawings in a second: times go on between two answers."""
 
 
 async def follow(
@@ -17,13 +22,14 @@ async def follow(
 ) -> execution_pb2.WorkflowExecution:
     """Shows an execution until it ends and returns it as it stands then.
 
-    A terminal sees its state and the table of its steps redrawn; anything else a line per fact.
+    A terminal sees the tree of its steps, live; anything else a line per fact.
     """
-    drawn = Live(console=console, auto_refresh=False, transient=True)
+    tree = ExecutionTree(SystemClock())
+    drawn = Live(tree, console=console, refresh_per_second=_FRAMES, transient=True)
     with drawn if console.is_terminal else nullcontext():
         async for answer in services.watch(name):
             if console.is_terminal:
-                drawn.update(progress(answer.execution), refresh=True)
+                tree.take(answer)
             else:
                 for entry in answer.entries:
                     console.print(history_line(entry), soft_wrap=True)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import typer
 from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import TypeAdapter, ValidationError
 
 from brikk_cli.failures import CommandError, ExitCode, describe
 from brikk_shared.errors import InvalidArgument
+from brikk_shared.settings import Duration
 from brikk_shared.structs import to_struct, to_value
+
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 
 
 def read_file(file: Path) -> bytes:
@@ -70,6 +77,23 @@ def _parse(content: bytes, where: str) -> Any:
         raise _refused(f"{where}: not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise _refused(f"{where}: the input is nested too deeply") from None
+
+
+def to_timestamp(time: datetime | None) -> Timestamp | None:
+    """The message of a time, None for none; a time without a zone is the user's."""
+    if time is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time.astimezone(UTC))
+    return timestamp
+
+
+def parse_duration(text: str) -> timedelta:
+    """A duration like `250ms`, `10s`, `5m`, `2h` or `1d`; as typer wants it of a parser."""
+    try:
+        return _DURATION.validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is no duration: write 10s, 5m, 2h or 1d") from None
 
 
 def _refused(message: str) -> CommandError:

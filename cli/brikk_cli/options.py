@@ -21,6 +21,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most entries to show.")]
 
 ExecutionArgument = Annotated[str, typer.Argument(help="ID of the execution, or executions/ID.")]
+ScheduleArgument = Annotated[str, typer.Argument(help="ID of the schedule, or schedules/ID.")]
 AgentArgument = Annotated[str, typer.Argument(help="ID of the agent, or agents/ID.")]
 
 DatabaseOption = Annotated[

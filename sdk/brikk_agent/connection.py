@@ -74,19 +74,30 @@ class Connection:
             )
         return self.addresses[service]
 
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What carries the token in a call that streams requests."""
+        return (("authorization", self._bearer),)
+
+    @property
+    def _bearer(self) -> str:
+        return f"Bearer {self.token}"
+
     def channel(self, service: Service) -> grpc.aio.Channel:
         """Opens a channel to a service whose calls carry the token; the caller closes it.
+
+        But for calls that stream requests: those are begun with `metadata`.
 
         Raises NotConnected when the address or the token is not known.
         """
         if not self.token:
             raise NotConnected("There is no token. Run `brikk up`, or set BRIKK_TOKEN.")
-        bearer = f"Bearer {self.token}"
         return grpc.aio.insecure_channel(
             self.address(service),
             # A proxy of the environment is for the outside, not for the suite.
             options=[("grpc.enable_http_proxy", 0)],
-            interceptors=[_UnaryBearer(bearer), _StreamBearer(bearer)],
+            # For streams of requests, gRPC's interceptors leave tasks behind when a stream ends.
+            interceptors=[_UnaryBearer(self._bearer), _StreamBearer(self._bearer)],
         )
 
 

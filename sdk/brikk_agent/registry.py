@@ -1,4 +1,4 @@
-"""The registry as the agents of one process call it: at the same moments, and with one call."""
+"""The registry as the agents of one process see it: they beat at the same moments, together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from random import Random, SystemRandom
 
 import grpc
@@ -13,8 +14,10 @@ import grpc
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
 from brikk_agent.connection import Connection
+from brikk_agent.heartbeats import Heartbeats
 
 _RPC_TIMEOUT_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
 _BEAT_JITTER = 0.1
 _SHORTEST_INTERVAL = timedelta(milliseconds=10)
 # As many as the contract allows.
@@ -29,13 +32,20 @@ def beat_delay(dictated: timedelta, random: Random) -> timedelta:
 class Registry:
     """A way to the registry, for the agents of an event loop that show it the same token.
 
-    Heartbeats of one moment are one call, which costs both sides little more than one of them. Each
-    call is given up after some seconds; what fails is raised as AioRpcError.
+    Heartbeats of one moment are one message, which costs both sides little more than one of them.
+    All go on one stream, or, to a registry that has no streams for them, in calls. What is not
+    answered in some seconds is given up; what fails is raised as AioRpcError.
+
+    Raises NotConnected when the address or the token is not known.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-        self._stub = DiscoveryServiceStub(channel)
+    def __init__(self, connection: Connection) -> None:
+        self._channel = connection.channel("discovery")
+        self._stub = DiscoveryServiceStub(self._channel)
+        self._heartbeats = Heartbeats(
+            partial(self._stub.StreamHeartbeats, metadata=connection.metadata)
+        )
+        self._streaming = True
         self._random = SystemRandom()
         self._beats: list[pb.Beat] = []
         self._call: asyncio.Task[pb.HeartbeatResponse] | None = None
@@ -75,14 +85,22 @@ class Registry:
         return self._next_beat
 
     async def close(self) -> None:
-        """Ends the calls under way."""
-        await self._channel.close()
+        """Ends the stream and the calls under way."""
+        await self._heartbeats.finish()
+        await self._channel.close(_CLOSE_SECONDS)
 
     async def _send(self, beats: list[pb.Beat]) -> pb.HeartbeatResponse:
         # Begun by the first to beat, this runs when all who awoke with it have beaten.
         if beats is self._beats:
             self._call = None
         request = pb.HeartbeatRequest(beats=beats)
+        if self._streaming:
+            try:
+                return await self._heartbeats.send(request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                self._streaming = False  # it is older than these streams
         return await self._stub.Heartbeat(request, timeout=_RPC_TIMEOUT_SECONDS)
 
 
@@ -95,7 +113,7 @@ async def registry_at(connection: Connection) -> AsyncIterator[Registry]:
     place = asyncio.get_running_loop(), connection.address("discovery"), connection.token
     registry = _registries.get(place)
     if registry is None:
-        registry = _registries[place] = Registry(connection.channel("discovery"))
+        registry = _registries[place] = Registry(connection)
     registry.users += 1
     try:
         yield registry

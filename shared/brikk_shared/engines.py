@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import Connection, NullPool, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from brikk_shared.errors import StartError
@@ -102,7 +102,7 @@ def postgresql_engine(url: str, *, settings: dict[str, str] | None = None) -> As
         serving = _IDENTITY | _SERVING | (settings or {})
         return await _connect(url, settings=serving, timeout=_COMMAND_TIMEOUT_S)
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=_POSTGRESQL_CONNECTIONS,
@@ -112,6 +112,15 @@ def postgresql_engine(url: str, *, settings: dict[str, str] | None = None) -> As
         # connection fails as Unavailable, and the pool forgets all that are as old.
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "handle_error", _notice_break)
+    return engine
+
+
+def _notice_break(context: ExceptionContext) -> None:
+    # A connection that broke between two messages is not closed yet when the driver meets it.
+    cause = context.original_exception.__cause__
+    if isinstance(cause, asyncpg.InternalClientError):
+        context.is_disconnect = True
 
 
 def starting_engine(url: str) -> AsyncEngine:

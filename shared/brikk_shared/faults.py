@@ -12,6 +12,8 @@ POINTS: Final = frozenset(
         "commit.after",  # it has committed, and nobody has been told
         "outbox.published",  # a receiver has taken a batch that still lies in the outbox
         "archive.written",  # a file is durable whose executions still lie in the store
+        "schedule.decided",  # ticks of schedules are decided, and their executions not started
+        "schedule.started",  # they are started, and nobody has noted that down
     }
 )
 

@@ -104,7 +104,8 @@ class CommonSettings(BaseSettings):
         default=4 * 1024 * 1024, description="Largest message accepted or sent, in bytes."
     )
     max_concurrent_calls: PositiveInt = Field(
-        default=2000, description="Calls under way at once, streams included; more are refused."
+        default=2000,
+        description="Calls under way at once, streams of answers included; more are refused.",
     )
     connection_age: Duration = Field(
         default=timedelta(minutes=30),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.chaos import CHAIN, let_leases_end, prove
+from support.chaos import CHAIN, Tell, let_leases_end, prove
 from support.workflows import ScriptedAgent, State, World, echo
 
 PER_LIFE = 40
@@ -22,7 +22,7 @@ def has_calls(count: int, agent: ScriptedAgent) -> bool:
 @pytest.mark.parametrize(
     "kills", [3, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
-async def test_killed_under_load(tmp_path: Path, database_url: str, kills: int) -> None:
+async def test_killed_under_load(tmp_path: Path, database_url: str, kills: int, tell: Tell) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(World(tmp_path, database_url).open())
         agent = await stack.enter_async_context(world.agent(text__one=echo(), text__two=echo()))
@@ -44,6 +44,4 @@ async def test_killed_under_load(tmp_path: Path, database_url: str, kills: int) 
                 assert execution.state == State.STATE_SUCCEEDED
         await prove(database_url, names)
         again = len(agent.requests) - 3 * len(names)
-        print(  # noqa: T201 - what whoever runs it wants to know
-            f"\n{kills} kills: {len(names)} executions succeeded, {again} calls were made again"
-        )
+        tell(f"{kills} kills: {len(names)} executions succeeded, {again} calls were made again")

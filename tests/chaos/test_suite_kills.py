@@ -15,7 +15,7 @@ import pytest
 from brikk.event.v1.event_pb2 import Event
 from brikk_shared.application import running
 from brikk_webhooks.app import build
-from support.chaos import CHAIN, check_announcements, prove, read_stories, spread
+from support.chaos import CHAIN, Tell, check_announcements, prove, read_stories, spread
 from support.discovery import until
 from support.fleet import fleet, held_by, taken_over
 from support.gates import Gate
@@ -47,7 +47,13 @@ def has_calls(count: int, agent: ScriptedAgent) -> bool:
     ],
 )
 async def test_killed_in_turn(
-    tmp_path: Path, postgres_url: str, redis_url: str, kills: int, every_s: int, lease: str
+    tmp_path: Path,
+    postgres_url: str,
+    redis_url: str,
+    kills: int,
+    every_s: int,
+    lease: str,
+    tell: Tell,
 ) -> None:
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(World(tmp_path, postgres_url).open())
@@ -85,7 +91,7 @@ async def test_killed_in_turn(
                 await replicas.kill(doomed)
                 gate.open.set()
                 coming = asyncio.create_task(replicas.add())
-                await taken_over(postgres_url, await held_by(postgres_url, doomed), doomed)
+                await taken_over(postgres_url, await held_by(postgres_url, doomed))
                 takeovers.append(time.monotonic() - killed)
                 await coming
                 await load.until(begin + (number + 1) * every_s)
@@ -102,8 +108,8 @@ async def test_killed_in_turn(
 
         await until(all_counted)
         again = len(agent.requests) - 3 * len(load.names)
-        print(  # noqa: T201 - what whoever runs it wants to know
-            f"\n{kills} kills in {loaded - begin:.0f} s: {len(load.names)} executions succeeded,"
+        tell(
+            f"{kills} kills in {loaded - begin:.0f} s: {len(load.names)} executions succeeded,"
             f" {again} calls were made again, takeover {spread(takeovers)};"
             f" {len(receiver.received)} events delivered and counted once each"
             f" {time.monotonic() - loaded:.0f} s later"

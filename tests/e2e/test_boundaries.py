@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -17,7 +18,14 @@ from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
 from brikk.event.v1 import event_service_pb2
 from brikk.monitoring.v1 import monitoring_service_pb2
 from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
-from brikk.workflow.v1 import execution_pb2, execution_service_pb2, workflow_service_pb2
+from brikk.workflow.v1 import (
+    batch_pb2,
+    execution_pb2,
+    execution_service_pb2,
+    schedule_pb2,
+    schedule_service_pb2,
+    workflow_service_pb2,
+)
 from brikk_cli.ports import Ports
 from brikk_cli.suite import Suite
 from brikk_shared.testing import bearer
@@ -27,6 +35,7 @@ SERVICES = {
     "workflow": [
         workflow_service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
     ],
     "webhooks": [
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
@@ -59,6 +68,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
     discovery, workflow = discovery_service_pb2, workflow_service_pb2
     executions, webhooks = execution_service_pb2, webhook_service_pb2
     source = workflow.DefinitionSource(yaml=YAML)
+    schedules, schedule = schedule_service_pb2, "schedules/canary-schedule"
     flow, hook, agent = "workflows/canary-flow", "webhooks/canary-hook", "agents/canary-agent"
     named: list[Message] = [
         registration(),
@@ -91,7 +101,32 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         executions.TerminateExecutionRequest(name=execution),
         executions.RetryExecutionRequest(name=execution),
         executions.SkipStepRequest(name=execution, step="only"),
+        executions.BatchStartExecutionsRequest(
+            requests=[executions.StartExecutionRequest(workflow=flow)]
+        ),
+        executions.BatchExecutionsRequest(
+            verb=batch_pb2.Batch.VERB_CANCEL,
+            filter=executions.ExecutionFilter(executions=[execution]),
+        ),
+        executions.GetBatchRequest(name="batches/canary"),
+        executions.ListBatchesRequest(),
+        executions.WaitBatchRequest(name="batches/canary"),
+        executions.CancelBatchRequest(name="batches/canary"),
         executions.ListHistoryRequest(parent=execution),
+        executions.ExportHistoryRequest(name=execution),
+        schedule_request(validate_only=True),
+        schedules.GetScheduleRequest(name=schedule),
+        schedules.ListSchedulesRequest(),
+        schedules.UpdateScheduleRequest(name=schedule, schedule=schedule_pb2.Schedule()),
+        schedules.DeleteScheduleRequest(name=schedule),
+        schedules.PauseScheduleRequest(name=schedule),
+        schedules.ResumeScheduleRequest(name=schedule),
+        schedules.TriggerScheduleRequest(name=schedule),
+        schedules.BackfillScheduleRequest(
+            name=schedule,
+            start_time=timestamp_pb2.Timestamp(seconds=1),
+            end_time=timestamp_pb2.Timestamp(seconds=2),
+        ),
         webhook_request(),
         webhooks.GetWebhookRequest(name=hook),
         webhooks.ListWebhooksRequest(),
@@ -120,6 +155,14 @@ def webhook_request() -> webhook_service_pb2.CreateWebhookRequest:
     return webhook_service_pb2.CreateWebhookRequest(webhook_id="canary-hook", webhook=webhook)
 
 
+def schedule_request(*, validate_only: bool) -> schedule_service_pb2.CreateScheduleRequest:
+    cron = schedule_pb2.CronTiming(expression="0 0 1 1 *")
+    schedule = schedule_pb2.Schedule(workflow="workflows/canary-flow", cron=cron)
+    return schedule_service_pb2.CreateScheduleRequest(
+        schedule_id="canary-schedule", schedule=schedule, validate_only=validate_only
+    )
+
+
 async def call(
     suite: Suite, service: str, method: MethodDescriptor, request: Message, token: str | None
 ) -> Message | grpc.StatusCode:
@@ -129,17 +172,18 @@ async def call(
     metadata = bearer(token) if token else ()
     async with grpc.aio.insecure_channel(suite.addresses[service]) as channel:
         try:
-            if method.server_streaming:
-                stream = channel.unary_stream(
-                    path, type(request).SerializeToString, answer_type.FromString
-                )
-                async for message in stream(request, metadata=metadata, timeout=10):
+            forms = path, type(request).SerializeToString, answer_type.FromString
+            if method.client_streaming:
+                both = channel.stream_stream(*forms)(iter([request]), metadata=metadata, timeout=10)
+                async for message in both:
                     return message
                 return grpc.StatusCode.OK
-            unary = channel.unary_unary(
-                path, type(request).SerializeToString, answer_type.FromString
-            )
-            return await unary(request, metadata=metadata, timeout=10)
+            if method.server_streaming:
+                stream = channel.unary_stream(*forms)(request, metadata=metadata, timeout=10)
+                async for message in stream:
+                    return message
+                return grpc.StatusCode.OK
+            return await channel.unary_unary(*forms)(request, metadata=metadata, timeout=10)
         except grpc.aio.AioRpcError as error:
             return error.code()
 
@@ -161,6 +205,7 @@ async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) ->
         registration(),
         webhook_request(),
         workflow_service_pb2.CreateWorkflowRequest(source=source),
+        schedule_request(validate_only=False),
     ]
     for request in creations:
         service, method = method_of(request.DESCRIPTOR.name.removesuffix("Request"))
@@ -185,6 +230,8 @@ async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) ->
         if isinstance(answer, discovery_service_pb2.HeartbeatResponse):
             # It repeats the name that was asked about.
             assert [each.status.code for each in answer.results] == [code_pb2.NOT_FOUND]
+        elif isinstance(answer, execution_service_pb2.BatchStartExecutionsResponse):
+            assert [each.error.code for each in answer.results] == [code_pb2.NOT_FOUND]
         elif isinstance(answer, Message):
             assert CANARY not in answer.SerializeToString(), where
         else:

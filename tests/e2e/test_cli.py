@@ -223,6 +223,21 @@ def test_history_is_complete_and_in_order(home: Path, greeted: str) -> None:
     assert len(table.splitlines()) == len(entries) + 1
 
 
+def test_a_history_is_exported_and_verified(home: Path, greeted: str, tmp_path: Path) -> None:
+    exported = brikk("execution", "export", greeted, home=home)
+    assert exported.code == 0
+    file = tmp_path / "run.jsonl"
+    file.write_text(exported.out)
+    head = brikk("execution", "show", greeted, "--json", home=home).json["history_hash"]
+    told = brikk("execution", "verify", str(file), f"--head={head}", home=home)
+    assert told.code == 0, told.err
+    verified = brikk("execution", "verify", greeted, "--json", home=home).json["executions"]
+    assert [(f"executions/{each['execution']}", each["head"]) for each in verified] == [
+        (greeted, head)
+    ]
+    assert brikk("execution", "verify", "bmissing", home=home).code == 3
+
+
 def test_executions_are_listed_by_state_and_workflow(home: Path, greeted: str) -> None:
     options = ("--workflow=greeting", "--state=succeeded", "--limit=500", "--json")
     listed = brikk("execution", "list", *options, home=home).json["executions"]
@@ -261,6 +276,46 @@ def test_an_execution_is_paused_resumed_terminated_and_retried(home: Path) -> No
     assert refused.code == 1
     assert "WRONG_STATE" in refused.err
     brikk("execution", "cancel", retried["name"], home=home)
+
+
+def test_many_executions_are_started_found_and_ended_at_once(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "many.jsonl"
+    file.write_text('{"labels": {"team": "a"}}\n\n{"labels": {"team": "b"}, "priority": 7}\n')
+    options = ("--workflow=lonely", "--json")
+    results = brikk("execution", "start-batch", str(file), *options, home=home).json["results"]
+    names = [each["execution"]["name"] for each in results]
+    options = ("--label=team in (a,b)", "--state=running", "--state=paused")
+    listed = brikk("execution", "list", *options, "--json", home=home).json["executions"]
+    assert {each["name"] for each in listed} == set(names)
+    late = brikk("execution", "list", *options, "--since=2100-01-01", "--json", home=home).json
+    assert late["executions"] == []
+
+    terminate = ("execution", "batch", "terminate", *options)
+    dry = brikk(*terminate, "--dry-run", home=home)
+    assert (dry.code, dry.out) == (0, "terminate: 2 match\n")
+    done = brikk(*terminate, "--reason=enough", "--wait", "--json", home=home)
+    assert (done.code, done.json["state"], done.json["done"]) == (0, "STATE_SUCCEEDED", "2")
+    ended = brikk("execution", "watch", names[0], "--json", home=home).json
+    assert ended["state"] == "STATE_TERMINATED"
+    assert done.json["name"] in brikk("execution", "batch", "list", home=home).out
+    shown = brikk("execution", "batch", "show", done.json["name"], "--json", home=home).json
+    assert shown["reason"] == "enough"
+
+    file.write_text('{"workflow": "lonely"}\n{"inputs": {}}\n')
+    odd = brikk("execution", "start-batch", str(file), home=home)
+    assert (odd.code, f"{file}:2: " in odd.err) == (2, True)
+    file.write_text('{"workflow": "nowhere"}\n')
+    refused = brikk("execution", "start-batch", str(file), home=home)
+    assert (refused.code, "RESOURCE_NOT_FOUND" in refused.out) == (1, True)
+
+
+def test_a_step_nobody_does_is_skipped(home: Path) -> None:
+    started = brikk("execution", "start", "lonely", "--json", home=home).json["name"]
+    output = ("--output-json", '{"by": "hand"}', "--reason=nobody does it")
+    skipped = brikk("execution", "skip", started, "wait", *output, home=home)
+    assert (skipped.code, "skip requested" in skipped.out) == (0, True)
+    ended = brikk("execution", "watch", started, "--json", home=home)
+    assert (ended.code, ended.json["steps"][0]["output"]) == (0, {"by": "hand"})
 
 
 def test_agents_are_listed_by_capability(home: Path, greeted: str) -> None:

@@ -18,6 +18,7 @@ from brikk.workflow.v1 import (
     execution_pb2,
     execution_service_pb2,
     execution_service_pb2_grpc,
+    schedule_service_pb2,
     workflow_service_pb2,
     workflow_service_pb2_grpc,
 )
@@ -34,6 +35,7 @@ SERVICES: dict[str, list[ServiceDescriptor]] = {
     "workflow": [
         workflow_service_pb2.DESCRIPTOR.services_by_name["WorkflowService"],
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
     ],
     "discovery": [discovery_service_pb2.DESCRIPTOR.services_by_name["DiscoveryService"]],
     "webhooks": [webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"], EVENTS],

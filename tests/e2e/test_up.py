@@ -24,7 +24,11 @@ from support.command import Up, brikk, up
 
 OFFERED = {
     "discovery": {"brikk.discovery.v1.DiscoveryService"},
-    "workflow": {"brikk.workflow.v1.WorkflowService", "brikk.workflow.v1.ExecutionService"},
+    "workflow": {
+        "brikk.workflow.v1.WorkflowService",
+        "brikk.workflow.v1.ExecutionService",
+        "brikk.workflow.v1.ScheduleService",
+    },
     "webhooks": {"brikk.webhooks.v1.WebhookService", "brikk.event.v1.EventService"},
     "monitoring": {"brikk.monitoring.v1.MonitoringService", "brikk.event.v1.EventService"},
 }

@@ -1,4 +1,4 @@
-"""Agents of one process beat with one call, and each of them is judged by itself."""
+"""Agents of one process beat with one message, and each of them is judged by itself."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def who(heartbeat: pb.HeartbeatRequest) -> set[str]:
     return {beat.agent for beat in heartbeat.beats}
 
 
-def next_call_is_of(*agents: Agent) -> Callable[[ScriptedRegistry], bool]:
-    """Whether the last call was of these agents, and of nobody else."""
+def next_message_is_of(*agents: Agent) -> Callable[[ScriptedRegistry], bool]:
+    """Whether the last message was of these agents, and of nobody else."""
     expected = {agent.name for agent in agents}
     return lambda seen: bool(seen.heartbeats) and who(seen.heartbeats[-1]) == expected
 
 
-async def test_they_beat_with_one_call(registry: ScriptedRegistry, address: str) -> None:
+async def test_they_beat_with_one_message(registry: ScriptedRegistry, address: str) -> None:
     async with running(address, "t", "t", "t") as agents:
-        await registry.until(next_call_is_of(*agents))
+        await registry.until(next_message_is_of(*agents))
         assert len(registry.registrations) == 3, "each registers by itself"
         calls = len(registry.heartbeats)
         await registry.until(lambda seen: len(seen.heartbeats) >= calls + 5)
@@ -71,11 +71,35 @@ async def test_they_beat_with_one_call(registry: ScriptedRegistry, address: str)
         assert len({beat.epoch for beat in registry.heartbeats[-1].beats}) == 3
 
 
+async def test_they_beat_on_one_stream_until_the_last_leaves(
+    registry: ScriptedRegistry, address: str
+) -> None:
+    async with running(address, "t", "t", "t") as agents:
+        await registry.until(lambda seen: len(seen.heartbeats) >= 10)
+        await asyncio.gather(*(agent.stop() for agent in agents[:2]))
+        await registry.until(next_message_is_of(agents[2]))
+        assert (registry.streams, registry.finished) == (1, 0)
+    await registry.until(lambda seen: seen.finished == seen.streams)
+
+
+async def test_a_registry_without_streams_is_called(
+    registry: ScriptedRegistry, address: str
+) -> None:
+    registry.streaming = False
+    async with running(address, "t", "t", "t") as agents:
+        await registry.until(next_message_is_of(*agents))
+        messages = len(registry.heartbeats)
+        await registry.until(lambda seen: len(seen.heartbeats) >= messages + 5)
+        assert registry.streams == 1, "it is asked once"
+        assert len(registry.registrations) == 3
+        assert registry.authorizations == {"Bearer t"}
+
+
 async def test_who_loses_its_lease_registers_again_and_the_others_do_not(
     registry: ScriptedRegistry, address: str
 ) -> None:
     async with running(address, "t", "t", "t") as agents:
-        await registry.until(next_call_is_of(*agents))
+        await registry.until(next_message_is_of(*agents))
         registry.lost.add(agents[1].name)
         await registry.until(lambda seen: len(seen.registrations) == 4)
         assert registry.registrations[3].agent.name == agents[1].name
@@ -95,10 +119,10 @@ async def test_news_are_told_at_once_by_whom_they_concern(
             await agent.registered()
         for agent in agents:
             agent.ready = False
-        await registry.until(next_call_is_of(*agents))
+        await registry.until(next_message_is_of(*agents))
         assert not any(beat.ready for beat in registry.beats)
         agents[0].ready = True
-        await registry.until(next_call_is_of(agents[0]))
+        await registry.until(next_message_is_of(agents[0]))
         assert registry.beats[-1].ready
 
 
@@ -106,10 +130,10 @@ async def test_one_that_stops_leaves_the_others_beating(
     registry: ScriptedRegistry, address: str
 ) -> None:
     async with running(address, "t", "t", "t") as agents:
-        await registry.until(next_call_is_of(*agents))
+        await registry.until(next_message_is_of(*agents))
         await agents[0].stop()
         assert registry.departures[0].agent == agents[0].name
-        await registry.until(next_call_is_of(*agents[1:]))
+        await registry.until(next_message_is_of(*agents[1:]))
         assert len(registry.registrations) == 3
 
 
@@ -117,11 +141,11 @@ async def test_a_registry_that_fails_keeps_them_all(
     registry: ScriptedRegistry, address: str
 ) -> None:
     async with running(address, "t", "t", "t") as agents:
-        await registry.until(next_call_is_of(*agents))
+        await registry.until(next_message_is_of(*agents))
         registry.refusal = grpc.StatusCode.UNAVAILABLE
-        await registry.until(lambda seen: not next_call_is_of(*agents)(seen))  # they try again
+        await registry.until(lambda seen: not next_message_is_of(*agents)(seen))  # they try again
         registry.refusal = None
-        await registry.until(next_call_is_of(*agents))
+        await registry.until(next_message_is_of(*agents))
         assert len(registry.registrations) == 3, "the leases are still held"
 
 
@@ -136,7 +160,7 @@ async def test_who_shows_another_token_beats_by_itself(
         }
 
 
-async def test_a_call_takes_no_more_beats_than_the_contract_allows(
+async def test_a_message_takes_no_more_beats_than_the_contract_allows(
     registry: ScriptedRegistry, address: str
 ) -> None:
     beats = [pb.Beat(agent=f"agents/a{number}", epoch=1) for number in range(1001)]

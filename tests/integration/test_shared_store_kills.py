@@ -27,6 +27,8 @@ from brikk_shared.database import Database
 from support import dying_producer
 
 LAST = 10
+ELSEWHERE = {"archive.written", "schedule.decided", "schedule.started"}
+"""Points that a producer of events does not pass."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ async def produce(url: str, address: str, fault: str | None = None) -> tuple[int
     return process.returncode, [int(line) for line in out.split()]
 
 
-@pytest.mark.parametrize("fault", sorted(faults.POINTS - {"archive.written"}))
+@pytest.mark.parametrize("fault", sorted(faults.POINTS - ELSEWHERE))
 async def test_nothing_is_lost_and_nothing_has_its_effect_twice(
     database_url: str, tmp_path: Path, fault: str
 ) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import text
 
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk.workflow.v1.execution_pb2 import WorkflowExecution
+from brikk_shared.chain import BrokenChain, verify
 from brikk_shared.errors import Reason
 from brikk_shared.structs import from_struct
+from brikk_workflow.store.history import export
 from support.gates import Gate
 from support.past import past
 from support.refusals import refused
@@ -62,15 +65,16 @@ async def found(client: WorkflowClient) -> list[str]:
 
 
 async def test_an_export_holds_the_execution_and_all_of_its_history(world: World) -> None:
-    text = "é" * 100_000
+    long = "é" * 100_000
     async with (
-        world.agent(text__one=echo(text=text), text__two=echo()),
+        world.agent(text__one=echo(text=long), text__two=echo()),
         world.service() as client,
     ):
         await client.create(CHAIN)
         ended = await client.run("chain", {"n": 1})
-        header, given, *rest = lines(await exported(client, ended.name))
+        file = await exported(client, ended.name)
         history = await client.history(ended.name)
+    header, given, *rest = lines(file)
     assert f"executions/{header['execution']}" == ended.name
     assert (header["organization"], header["state"]) == ("acme", "succeeded")
     assert header["sequence"] == ended.sequence == len(history)
@@ -81,10 +85,46 @@ async def test_an_export_holds_the_execution_and_all_of_its_history(world: World
         assert (entry["step"], entry["time"]) == (fact.step_id, fact.time.ToMicroseconds())
         assert json.loads(entry["attributes"]) == from_struct(fact.attributes)
     assert outputs == [
-        {"kind": "output", "step": "first", "value": {"n": 1, "text": text}},
+        {"kind": "output", "step": "first", "value": {"n": 1, "text": long}},
         {"kind": "output", "step": "second", "value": {"n": 1}},
         {"kind": "output", "step": "", "value": 1},
     ]
+    [verified] = verify(file.splitlines())
+    assert (verified.entries, verified.unchained) == (len(history), 0)
+    assert verified.head == ended.history_hash == header["hash"]
+
+
+async def test_whoever_takes_an_execution_over_goes_on_with_its_chain(world: World) -> None:
+    gate = Gate()
+    async with world.agent(text__one=gate.work, text__two=echo()) as agent:
+        async with world.service(drain_grace=timedelta(0)) as client:
+            await client.create(CHAIN)
+            name = await client.start("chain", {"n": 1})
+            await agent.until(lambda agent: bool(agent.requests))
+            before = await get(client, name)
+        gate.open.set()
+        async with world.service() as client:
+            ended = await client.wait(name)
+            [verified] = verify((await exported(client, name)).splitlines())
+    assert verified.head == ended.history_hash != before.history_hash
+    assert verified.unchained == 0
+
+
+async def test_what_somebody_changes_in_the_store_shows(tmp_path: Path, database_url: str) -> None:
+    async with past(database_url) as store:
+        await store.ran("b1", end=datetime(2026, 1, 1, tzinfo=UTC))
+
+        async def complaint(change: str) -> str:
+            async with store.database.transaction() as connection:
+                await connection.execute(text(change))
+            with pytest.raises(BrokenChain) as caught:
+                list(verify([each async for each in export(store.database, ["b1"])]))
+            return str(caught.value)
+
+        change = "UPDATE history SET time = time + 1 WHERE seq = 2"
+        assert "entry 2 is not as it was written" in await complaint(change)
+        assert "ends at entry 1 of 2" in await complaint("DELETE FROM history WHERE seq = 2")
+        assert "entry 1 has another hash" in await complaint("UPDATE execution SET seq = 1")
 
 
 async def test_what_runs_is_exported_as_it_stands(world: World) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from brikk_shared.chain import verify
 from brikk_shared.ids import new_id
 from brikk_shared.leases import LeaseLost, Leases
 from brikk_shared.tables import LEASE
@@ -127,7 +128,7 @@ async def test_the_tables_stay_flat_over_weeks(store: Past) -> None:
 async def test_a_day_that_leaves_is_a_file_that_holds_everything(
     store: Past, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "archive"
+    folder = tmp_path / "backups" / "archive"
     keeper = Keeper(store, folder)
     end = NOON - KEEP - 2 * DAY
     await store.ran("b", "a", end=end)
@@ -140,6 +141,11 @@ async def test_a_day_that_leaves_is_a_file_that_holds_everything(
         "acme/2025-12-01.jsonl.gz": ["c"],
         "other/2025-11-30.jsonl.gz": ["d"],
     }
+    # What it holds is nobody else's business.
+    assert {each.stat().st_mode & 0o77 for each in folder.rglob("*")} == {0}
+    with gzip.open(folder / "acme/2025-11-30.jsonl.gz") as file:
+        verified = list(verify(file))
+    assert [(each.execution, each.entries) for each in verified] == [("a", 2), ("b", 2)]
     header, given, *entries, one, two, output = lines(folder / "acme/2025-12-01.jsonl.gz")
     assert header["workflow_version"] == "workflows/chain/versions/1"
     assert (header["state"], header["labels"], header["priority"]) == (

@@ -156,6 +156,8 @@ async def test_no_question_reads_the_whole_table(store: Database) -> None:
     few, many = 20, 10_000
     chance = random.Random(1)
     rows = Rows()
+    for _ in range(many):
+        rows.add("terminated", workflow="two")
     for number in range(many):
         rare = number % (many // few) == 0
         state = chance.choice(["failed", "running", "paused"]) if rare else "succeeded"
@@ -189,6 +191,10 @@ async def test_no_question_reads_the_whole_table(store: Database) -> None:
         "a time": Search(created=Span(since=middle, until=middle + HOUR)),
         "a time of a workflow": Search(
             workflow_id="one", created=Span(since=middle, until=middle + HOUR)
+        ),
+        "some of a state of many": Search(
+            execution_ids=frozenset(f"b{number:031x}" for number in range(3)),
+            statuses=frozenset([ExecutionStatus.FAILED, ExecutionStatus.TERMINATED]),
         ),
         "some": Search(execution_ids=frozenset(f"b{number:031x}" for number in range(3))),
     }

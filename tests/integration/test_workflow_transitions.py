@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, text
 
 from brikk.event.v1.event_pb2 import Event
 from brikk_shared.audit import AuditEntry
+from brikk_shared.chain import verify
 from brikk_shared.database import Database
 from brikk_shared.errors import Unavailable
 from brikk_shared.event import check_event
@@ -22,6 +23,7 @@ from brikk_workflow.domain.decision import Announcement, HistoryEntry
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.state import ExecutionState, ExecutionStatus
 from brikk_workflow.store.executions import get_execution, get_outputs, list_history
+from brikk_workflow.store.history import export
 from brikk_workflow.store.tables import EXECUTION, WORKFLOW
 from brikk_workflow.store.transition_writer import TransitionWriter
 from brikk_workflow.store.transitions import (
@@ -210,8 +212,8 @@ async def test_a_wish_that_came_meanwhile_is_told_and_wakes(ledger: Ledger) -> N
     await ledger.commit(begin("a"))
     async with ledger.database.transaction() as connection:
         await connection.execute(text("UPDATE execution SET inbox_seq = 3"))
-    written = await ledger.writer.commit([replace(move("a"), inbox_folded=2)], [None])
-    assert written == [Written(applied=True, inbox_seq=3)]
+    [written] = await ledger.writer.commit([replace(move("a"), inbox_folded=2)], [None])
+    assert (written.applied, written.inbox_seq) == (True, 3)
     async with ledger.database.reading() as connection:
         wake_at = (await connection.execute(select(EXECUTION.c.wake_at))).scalar_one()
     assert wake_at is not None
@@ -221,6 +223,56 @@ async def test_a_wish_that_came_meanwhile_is_told_and_wakes(ledger: Ledger) -> N
         assert (await connection.execute(select(EXECUTION.c.wake_at))).scalar_one() == (
             NOW + timedelta(days=1)
         )
+
+
+async def test_each_row_of_history_is_chained_to_the_one_before(ledger: Ledger) -> None:
+    heads: dict[str, bytes] = {"a": b"", "b": b""}
+    for writes in ([begin("a"), begin("b")], [move("a")], [move("a", 2), move("b")]):
+        linked = [
+            replace(each, changes=replace(each.changes, head=heads[each.changes.execution_id]))
+            for each in writes
+        ]
+        for write, written in zip(
+            linked, await ledger.writer.commit(linked, [None] * len(linked)), strict=True
+        ):
+            heads[write.changes.execution_id] = written.head
+    assert await ledger.rows("execution", "execution_id, head") == sorted(heads.items())
+    lines = [each async for each in export(ledger.database, ["a", "b"])]
+    assert [(each.execution, each.entries) for each in verify(lines)] == [("a", 3), ("b", 2)]
+
+
+async def test_what_is_longer_than_a_page_is_exported_whole(ledger: Ledger) -> None:
+    entries = [
+        HistoryEntry(sequence=number, type="x", step_id="", time=NOW, attributes={})
+        for number in range(1, 2501)
+    ]
+    outputs = {f"step{number}": {"n": number} for number in range(45)}
+    state = replace(STATE, sequence=len(entries))
+    long = replace(changes("a", state), history=entries, outputs=outputs)
+    await ledger.commit(replace(begin("a"), changes=long), begin("b"))
+    lines = [each async for each in export(ledger.database, ["a", "b"])]
+    assert [(each.execution, each.entries) for each in verify(lines)] == [("a", 2500), ("b", 1)]
+    assert len([each for each in lines if each.startswith('{"kind":"output"')]) == 45 + 1
+
+
+async def test_the_chain_of_what_is_older_begins_with_its_next_entry(ledger: Ledger) -> None:
+    await ledger.commit(begin("a"))
+    async with ledger.database.transaction() as connection:
+        await connection.execute(text("UPDATE execution SET head = NULL"))
+        await connection.execute(text("UPDATE history SET hash = NULL"))
+    await ledger.commit(move("a"))
+    lines = [each async for each in export(ledger.database, ["a"])]
+    assert [(each.entries, each.unchained) for each in verify(lines)] == [(2, 1)]
+
+
+async def test_a_fold_without_history_keeps_the_chain(ledger: Ledger) -> None:
+    await ledger.commit(begin("a"))
+    [(_, head)] = await ledger.rows("execution", "execution_id, head")
+    assert isinstance(head, bytes)
+    quiet = replace(move("a"), changes=replace(changes("a"), history=[], outputs={}, head=head))
+    [written] = await ledger.writer.commit([quiet], [None])
+    assert await ledger.rows("execution", "execution_id, head") == [("a", written.head)]
+    assert written.head == head
 
 
 async def test_audit_entries_are_written_once_with_the_batch(ledger: Ledger) -> None:
@@ -252,7 +304,7 @@ async def test_a_poisoned_write_fails_alone(ledger: Ledger) -> None:
         written = await asyncio.gather(
             *(commits.submit(each) for each in writes), return_exceptions=True
         )
-    assert written[:7] == [Written(applied=True)] * 7
+    assert all(isinstance(each, Written) and each.applied for each in written[:7])
     assert isinstance(written[7], Exception)
     assert not isinstance(written[7], Unavailable)
 
@@ -271,6 +323,7 @@ async def test_a_writer_that_waits_for_a_row_sees_what_became_of_it(ledger: Ledg
 async def test_nobody_is_told_where_nobody_listens(ledger: Ledger) -> None:
     outbox = Outbox(ledger.database, source=SOURCE, destinations=[])
     writer = TransitionWriter(ledger.database, outbox, observe=lambda _: None)
-    assert await writer.commit([begin("a")], [None]) == [Written(applied=True)]
-    assert await writer.commit([move("a")], [None]) == [Written(applied=True)]
+    for write in (begin("a"), move("a")):
+        [written] = await writer.commit([write], [None])
+        assert written.applied
     assert await ledger.events() == []

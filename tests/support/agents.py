@@ -31,7 +31,13 @@ class ScriptedRegistry:
         self.registrations: list[pb.RegisterAgentRequest] = []
         self.beats: list[pb.Beat] = []
         self.heartbeats: list[pb.HeartbeatRequest] = []
-        """The calls in which those beats came."""
+        """The messages in which those beats came."""
+        self.streams = 0
+        """How often one was opened for them."""
+        self.finished = 0
+        """How many of them the agents ended in good order."""
+        self.streaming = True
+        """False is what registries were before there were such streams."""
         self.departures: list[pb.DeregisterAgentRequest] = []
         self.authorizations: set[str] = set()
         self.lost: set[str] = set()
@@ -73,6 +79,18 @@ class ScriptedRegistry:
         answer.heartbeat_interval.FromTimedelta(self.interval)
         return answer
 
+    async def StreamHeartbeats(
+        self, requests: AsyncIterator[pb.HeartbeatRequest], context: Context
+    ) -> AsyncIterator[pb.HeartbeatResponse]:
+        self.streams += 1
+        if not self.streaming:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        async for request in requests:
+            yield await self.Heartbeat(request, context)
+        self.finished += 1
+        async with self._changed:
+            self._changed.notify_all()
+
     def _judge(self, beat: pb.Beat) -> pb.BeatResult:
         status = status_pb2.Status()
         if beat.agent in self.lost:
@@ -103,6 +121,11 @@ async def served(registry: ScriptedRegistry, port: int = 0) -> AsyncIterator[str
             ("DeregisterAgent", pb.DeregisterAgentRequest, pb.DeregisterAgentResponse),
         )
     }
+    methods["StreamHeartbeats"] = grpc.stream_stream_rpc_method_handler(
+        registry.StreamHeartbeats,
+        request_deserializer=pb.HeartbeatRequest.FromString,
+        response_serializer=pb.HeartbeatResponse.SerializeToString,
+    )
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("brikk.discovery.v1.DiscoveryService", methods),)

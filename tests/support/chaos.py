@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -17,9 +18,13 @@ from brikk.event.v1.event_service_pb2_grpc import (
     EventServiceServicer,
     add_EventServiceServicer_to_server,
 )
+from brikk_shared.chain import link, root
 from support.behind import run
 from support.discovery import until
 from support.inbox import Inbox
+
+Tell: TypeAlias = Callable[[str], None]
+"""Says to whoever runs a test what it did."""
 
 ENDS = frozenset(
     {"execution.succeeded", "execution.failed", "execution.cancelled", "execution.terminated"}
@@ -128,40 +133,62 @@ async def read_stories(database_url: str) -> Sequence[Story]:
     """Reads every execution with its history."""
     stories: dict[str, Story] = {}
     # One statement, which sees one moment.
-    for execution_id, status, last, end, sequence, kind, step_id, attributes in await run(
+    for execution_id, organization, status, last, head, end, *row in await run(
         database_url,
-        "SELECT execution_id, status, execution.seq, end_time,"
-        " history.seq, type, step_id, attributes"
+        "SELECT execution_id, organization, status, execution.seq, head, end_time,"
+        " history.seq, type, step_id, time, attributes, hash"
         " FROM execution JOIN history USING (execution_id) ORDER BY execution_id, history.seq",
     ):
         story = stories.get(execution_id)
         if story is None:
             story = stories[execution_id] = Story(
-                execution_id=execution_id, status=status, sequence=last, ended=end is not None
+                execution_id=execution_id,
+                organization=organization,
+                status=status,
+                sequence=last,
+                head=head,
+                ended=end is not None,
             )
-        story.entries.append(
-            Entry(sequence=sequence, kind=kind, step_id=step_id, facts=json.loads(attributes))
-        )
+        story.entries.append(Entry(*row))
     return list(stories.values())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """A row of the history."""
 
     sequence: int
     kind: str
     step_id: str
-    facts: dict[str, Any]
+    time: int
+    attributes: str
+    hash: bytes
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What its attributes say."""
+        facts: dict[str, Any] = json.loads(self.attributes)
+        return facts
 
 
 class Story:
     """An execution as the store has it, and all that became of it."""
 
-    def __init__(self, *, execution_id: str, status: str, sequence: int, ended: bool) -> None:
+    def __init__(
+        self,
+        *,
+        execution_id: str,
+        organization: str,
+        status: str,
+        sequence: int,
+        head: bytes,
+        ended: bool,
+    ) -> None:
         self.execution_id = execution_id
+        self.organization = organization
         self.status = status
         self.sequence = sequence
+        self.head = head
         self.ended = ended
         self.entries: list[Entry] = []
 
@@ -174,11 +201,12 @@ class Story:
     def check_so_far(self) -> dict[str, str]:
         """Asserts what holds at any moment; gives the tokens of the calls under way, by step.
 
-        No gap and no second entry at a place; nothing after the end; nothing accepted twice; and
-        no attempt begun before it is known what became of the one before.
+        No gap and no second entry at a place, and a chain that is not broken; nothing after the
+        end; nothing accepted twice; and no attempt begun before it is known what became of the one
+        before.
         """
-        # Entries do not hold the hash of the one before yet: its chain will be checked here.
         assert [each.sequence for each in self.entries] == [*range(1, self.sequence + 1)], self
+        assert self._chained(), self
         assert all(each.kind not in ENDS for each in self.entries[:-1]), self
         under_way: dict[str, str] = {}
         accepted: set[str] = set()
@@ -193,6 +221,17 @@ class Story:
             if entry.kind not in ("step.attempt_started", "step.late_result"):
                 under_way.pop(entry.step_id, None)
         return under_way
+
+    def _chained(self) -> bool:
+        """Tells whether each entry has the hash that follows from all before it."""
+        organization, execution = self.organization, self.execution_id
+        head = root(organization, execution)
+        for each in self.entries:
+            place = (each.sequence, each.kind, each.step_id, each.time, each.attributes)
+            head = link(head, organization, execution, *place)
+            if each.hash != head:
+                return False
+        return self.head == head
 
     def check_output(self, step_id: str, output: object) -> None:
         """Asserts what was kept, of agents that answer with the token: it is that of the last call.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 PATIENCE_S = 90
 PAUSE_S = 0.05
+# A server that ends breaks off calls that reached it and that it has not looked at.
+_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 class Fleet:
@@ -60,7 +62,7 @@ class Fleet:
                 try:
                     return await call(replica.client)
                 except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    if error.code() not in _GONE:
                         raise
                 await asyncio.sleep(PAUSE_S)  # as clients do, who would be in the way otherwise
 
@@ -144,18 +146,17 @@ def name_of(replica: WorkflowProcess) -> str:
     return str(next(entries)["replica"])
 
 
-async def held_by(database_url: str, replica: WorkflowProcess) -> set[str]:
-    """The open executions that a replica holds."""
-    name = name_of(replica)
-    return {each for each, (owner, _) in (await owners(database_url)).items() if owner == name}
+async def held_by(database_url: str, replica: WorkflowProcess) -> dict[str, int]:
+    """The open executions that a replica holds, with the epochs at which it does."""
+    name, held = name_of(replica), await owners(database_url)
+    return {each: epoch for each, (owner, epoch) in held.items() if owner == name}
 
 
-async def taken_over(database_url: str, names: set[str], replica: WorkflowProcess) -> None:
-    """Waits until others than a replica hold these executions, those that have not ended."""
-    name = name_of(replica)
+async def taken_over(database_url: str, before: Mapping[str, int]) -> None:
+    """Waits until each of these executions was claimed since, or has ended."""
 
-    async def nobody_waits() -> bool:
+    async def all_were() -> bool:
         now = await owners(database_url)
-        return all(now[each][0] not in (None, name) for each in now.keys() & names)
+        return all(now[each][1] > before[each] for each in now.keys() & before.keys())
 
-    await until(nobody_waits)
+    await until(all_were)

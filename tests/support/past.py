@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select
@@ -32,7 +33,7 @@ class Past:
         begun = [_begin(each, organization, start) for each in execution_ids]
         written = await self._writer.commit(begun, [None] * len(begun))
         assert all(each.applied for each in written)
-        moves = [_move(begin, end) for begin in begun]
+        moves = [_move(begin, each.head, end) for begin, each in zip(begun, written, strict=True)]
         written = await self._writer.commit(moves, [None] * len(moves))
         assert all(each.applied for each in written)
         async with self.database.transaction() as connection:
@@ -88,7 +89,7 @@ def _begin(execution_id: str, organization: str, start: datetime) -> Begin:
     )
 
 
-def _move(begin: Begin, end: datetime) -> Move:
+def _move(begin: Begin, head: bytes, end: datetime) -> Move:
     changes = begin.changes
     state = ExecutionState(
         status=ExecutionStatus.SUCCEEDED,
@@ -97,8 +98,9 @@ def _move(begin: Begin, end: datetime) -> Move:
         deadline=changes.state.deadline,
         ended_at=end,
     )
+    moved = _changes(changes.execution_id, changes.organization, state, end)
     return Move(
-        changes=_changes(changes.execution_id, changes.organization, state, end),
+        changes=replace(moved, head=head),
         epoch=1,
         sequence=1,
         inbox_folded=0,

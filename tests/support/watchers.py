@@ -25,8 +25,9 @@ from brikk_discovery.runtime.news import (
     Snapshot,
 )
 from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.runtime.seats import Seats
 from brikk_discovery.runtime.topics import Watched
-from brikk_discovery.runtime.watchers import Limits, Watchers
+from brikk_discovery.runtime.watchers import Watchers
 from brikk_discovery.store.agents import Position
 from brikk_shared.testing import ManualClock
 
@@ -77,7 +78,12 @@ class Replica:
     """A registry with its watchers, which learns of others' commits when it feeds."""
 
     def __init__(
-        self, store: Store, *, alone: bool, history: int = 30, limits: Limits | None = None
+        self,
+        store: Store,
+        *,
+        alone: bool,
+        history: int = 30,
+        limits: tuple[int, int] = (1000, 1000),
     ) -> None:
         self.store, self.alone = store, alone
         self.seen = store.revision
@@ -90,17 +96,20 @@ class Replica:
         changes = store.removals | {key: each.revision for key, each in store.agents.items()}
         self.journal.load(changes, since=store.forgotten, until=store.revision)
         self.metrics = CollectorRegistry()
+        metrics = Metrics(self.metrics)
         self.watchers: Watchers[Candidate, Message] = Watchers(
             registry=self.registry,
             journal=self.journal,
             composer=Composer(self.registry, lambda _, *message: message, f"process-{id(self)}"),
             position=self.position,
             alone_since=store.revision if alone else None,
-            limits=limits or Limits(per_organization=1000, in_all=1000),
+            seats=Seats(
+                "watchers", per_organization=limits[0], in_all=limits[1], taken=metrics.watchers
+            ),
             coalescing=timedelta(milliseconds=20),
             bookmarks=timedelta(seconds=10),
             clock=self.clock,
-            metrics=Metrics(self.metrics),
+            metrics=metrics,
         )
 
     def position(self) -> Position:

@@ -22,6 +22,7 @@ from brikk.agent.v1.agent_runtime_service_pb2_grpc import (
 from brikk.discovery.v1 import discovery_service_pb2 as discovery_pb
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2, workflow_service_pb2
 from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from brikk.workflow.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from brikk.workflow.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from brikk_shared.application import running
 from brikk_shared.metadata import ORGANIZATION_KEY
@@ -237,6 +238,7 @@ class WorkflowClient:
         self._channel = grpc.aio.insecure_channel(address)
         self.workflows = WorkflowServiceStub(self._channel)
         self.executions = ExecutionServiceStub(self._channel)
+        self.schedules = ScheduleServiceStub(self._channel)
 
     async def __aenter__(self) -> WorkflowClient:
         return self

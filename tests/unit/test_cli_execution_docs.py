@@ -17,17 +17,20 @@ DOCS = (Path(__file__).resolve().parents[2] / "docs" / "executions.md").read_tex
 def test_every_command_is_described_and_there_are_no_others() -> None:
     group = get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
-    shown = set(re.findall(r"brikk execution ([a-z]+)", DOCS))
+    shown = set(re.findall(r"brikk execution ([a-z-]+)", DOCS))
     asked = set(re.findall(r"^\| `([a-z]+)", DOCS, re.MULTILINE))
     assert shown | asked == group.commands.keys()
     described = set(re.findall(r"(?<=[`\s])--[a-z][a-z-]*", DOCS))
+    batch = group.commands["batch"]
+    assert isinstance(batch, typer.core.TyperGroup)
     options = {
         option
-        for command in group.commands.values()
+        for command in (*group.commands.values(), *batch.commands.values())
         for parameter in command.params
         for option in parameter.opts
     }
     assert described <= options
+    assert set(re.findall(r"brikk execution batch ([a-z]+)", DOCS)) == batch.commands.keys()
 
 
 def test_every_state_is_described_and_there_are_no_others() -> None:

@@ -20,7 +20,6 @@ from brikk_discovery.runtime.news import (
     Snapshot,
 )
 from brikk_discovery.runtime.topics import Watched
-from brikk_discovery.runtime.watchers import Limits
 from brikk_shared.errors import Reason, ResourceExhausted
 from support.watchers import Client, Replica, Store, agent
 
@@ -301,7 +300,7 @@ def test_a_token_from_the_future_waits_for_news_and_then_begins_anew(
 def test_watchers_are_limited_by_organization_and_in_all(
     loop: asyncio.AbstractEventLoop, watching: Watching
 ) -> None:
-    replica = Replica(Store(), alone=True, limits=Limits(per_organization=2, in_all=3))
+    replica = Replica(Store(), alone=True, limits=(2, 3))
 
     def refused(organization: str) -> str:
         client = watching(replica, Watched.of(organization, ["a"]))

@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from brikk_shared.chain import BrokenChain, Verified, link, root, verify
-
-Line = dict[str, Any]
-
-
-def history(execution: str = "b1", entries: int = 5, unchained: int = 0) -> list[Line]:
-    lines: list[Line] = []
-    head = root("acme", execution)
-    for sequence in range(1, entries + 1):
-        kind, attributes = f"step.é{sequence}", json.dumps({"n": sequence, "text": "a\nb"})
-        if sequence > unchained:
-            head = link(head, "acme", execution, sequence, kind, "a/1/b", sequence, attributes)
-        lines.append(
-            {
-                "kind": "entry",
-                "sequence": sequence,
-                "type": kind,
-                "step": "a/1/b",
-                "time": sequence,
-                "attributes": attributes,
-                "hash": head.hex() if sequence > unchained else "",
-            }
-        )
-    header = {
-        "kind": "execution",
-        "organization": "acme",
-        "execution": execution,
-        "sequence": entries,
-        "hash": head.hex(),
-    }
-    return [header, {"kind": "input", "value": {}}, *lines]
+from brikk_shared.chain import BrokenChain, Verified, link, verify
+from support.chained import Line, history, written
 
 
 def verified(lines: list[Line]) -> list[Verified]:
-    return list(verify(json.dumps(line) for line in lines))
+    return list(verify(written(lines).splitlines()))
 
 
 def complaint(lines: list[Line]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from brikk_workflow.domain.adoption import unfit
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.decider import adopt
 from brikk_workflow.domain.decision import (
@@ -152,3 +153,15 @@ def test_the_output_that_was_given_for_a_skipped_step_is_kept() -> None:
     assert isinstance(call, Call)
     assert call.input == {"text": "HE!"}
     assert decision.outputs == {"a": {"text": "HE"}}
+
+
+def test_an_execution_goes_on_by_a_definition_that_has_what_was_done_as_it_was() -> None:
+    play = Play(compiled(CHAIN), {"text": "hi"})
+    play.tell(play.succeeded("a", text="HI"))
+
+    def fits(text: str) -> str:
+        return unfit(compiled(text).definition, play.workflow.definition, play.state)
+
+    assert fits(CHAIN) == fits(CHAIN.replace("t.b", "t.other")) == ""
+    assert fits(CHAIN.replace("t.a", "t.other")) == "a"
+    assert fits(CHAIN.replace("id: b", "id: c").replace("steps.b", "steps.c")) == "b"

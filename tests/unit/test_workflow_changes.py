@@ -49,7 +49,7 @@ async def test_who_follows_every_step_is_woken_by_each() -> None:
             following = asyncio.create_task(subscription.changed(LONG))
             await asyncio.sleep(0)
             assert not following.done()
-            changes.notify(RUNNING)
+            changes.moved("a")
             await following
         assert subscription.ended is None
 
@@ -63,7 +63,7 @@ async def test_at_the_end_everybody_is_woken_and_sees_the_record(
     with changes.subscribe("a", only_the_end=only_the_end) as subscription:
         following = asyncio.create_task(subscription.changed(LONG))
         await asyncio.sleep(0)
-        changes.notify(ended(status))
+        changes.ended(ended(status))
         await following
         assert subscription.ended == ended(status)
 
@@ -71,7 +71,7 @@ async def test_at_the_end_everybody_is_woken_and_sees_the_record(
 async def test_who_follows_only_the_end_sleeps_through_the_steps() -> None:
     changes = Changes()
     with changes.subscribe("a", only_the_end=True) as subscription:
-        changes.notify(RUNNING)
+        changes.moved("a")
         assert not subscription.woken.is_set()
         assert subscription.ended is None
 
@@ -79,8 +79,8 @@ async def test_who_follows_only_the_end_sleeps_through_the_steps() -> None:
 async def test_what_happened_before_it_is_asked_for_is_not_missed_and_told_once() -> None:
     changes = Changes()
     with changes.subscribe("a") as subscription:
-        changes.notify(RUNNING)
-        changes.notify(RUNNING)
+        changes.moved("a")
+        changes.moved("a")
         await subscription.changed(LONG)
         assert not subscription.woken.is_set()
 
@@ -90,14 +90,14 @@ async def test_after_the_timeout_it_returns_though_nothing_happened() -> None:
     with changes.subscribe("a") as subscription:
         await subscription.changed(AT_ONCE)
         assert subscription.ended is None
-        changes.notify(RUNNING)
+        changes.moved("a")
         assert subscription.woken.is_set()
 
 
 async def test_other_executions_wake_nobody() -> None:
     changes = Changes()
     with changes.subscribe("b") as subscription:
-        changes.notify(ended(ExecutionStatus.FAILED))
+        changes.ended(ended(ExecutionStatus.FAILED))
         assert not subscription.woken.is_set()
         assert subscription.ended is None
 
@@ -107,7 +107,7 @@ async def test_who_left_hears_nothing_more_and_the_others_do() -> None:
     with changes.subscribe("a") as stays:
         with changes.subscribe("a") as leaves:
             pass
-        changes.notify(ended(ExecutionStatus.SUCCEEDED))
+        changes.ended(ended(ExecutionStatus.SUCCEEDED))
         assert stays.ended is not None
         assert leaves.ended is None
         assert not leaves.woken.is_set()
@@ -130,6 +130,6 @@ def test_an_execution_that_nobody_follows_any_more_is_forgotten() -> None:
         ):
             assert name in names
             raise ConnectionError
-        changes.notify(replace(RUNNING, execution_id=name))
+        changes.moved(name)
     del name
     assert not names

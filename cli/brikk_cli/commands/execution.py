@@ -9,7 +9,10 @@ import typer
 
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_cli.client import WATCH_PATIENCE, Services
+from brikk_cli.commands import execution_batches
+from brikk_cli.commands.execution_history import export, verify_
 from brikk_cli.commands.execution_listing import list_
+from brikk_cli.commands.execution_start_batch import start_batch
 from brikk_cli.commands.execution_verbs import cancel, pause, resume, signal, skip, terminate
 from brikk_cli.execution_view import execution_view, history_table
 from brikk_cli.failures import ExitCode
@@ -113,8 +116,12 @@ def retry(
 
 
 app.command("list")(list_)
+app.command("start-batch")(start_batch)
+app.add_typer(execution_batches.app, name="batch")
 for verb in (cancel, pause, resume, skip, terminate, signal):
     app.command()(verb)
+app.command()(export)
+app.command("verify")(verify_)
 
 
 async def _start(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_cli.client import Services
 from brikk_cli.execution_view import executions_table
+from brikk_cli.inputs import to_timestamp
 from brikk_cli.options import DEFAULT_HOME, HomeOption, JsonOption, LimitOption, resource_name
 from brikk_cli.render import as_json, print_json, show
 from brikk_cli.session import perform
@@ -79,8 +79,8 @@ def to_filter(
             for each in states or ()
         ],
         label_selector=",".join(labels or ()),
-        create_since=_timestamp(since),
-        create_until=_timestamp(until),
+        create_since=to_timestamp(since),
+        create_until=to_timestamp(until),
     )
 
 
@@ -93,11 +93,3 @@ async def _list(request: pb.ListExecutionsRequest, limit: int, home: Path, json:
         print_json({"executions": [as_json(each) for each in executions]})
     else:
         show(executions_table(executions))
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time.astimezone(UTC))
-    return timestamp

@@ -55,10 +55,21 @@ def pause(
 
 
 def resume(
-    name: ExecutionArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+    name: ExecutionArgument,
+    version: Annotated[
+        str,
+        typer.Option(
+            "--workflow",
+            help="What a quarantined one goes on with: workflows/ID/versions/N of its workflow.",
+        ),
+    ] = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
 ) -> None:
     """Ask for a paused execution to go on, or for a quarantined one to be tried again."""
-    request = pb.ResumeExecutionRequest(name=_full(name), request_id=new_id())
+    request = pb.ResumeExecutionRequest(
+        name=_full(name), workflow_version=version, request_id=new_id()
+    )
     _ask(lambda to: to.call(to.executions.ResumeExecution, request), home, json)
 
 

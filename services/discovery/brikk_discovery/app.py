@@ -30,7 +30,8 @@ from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.probes import Probes
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.runtime.search import Search
-from brikk_discovery.runtime.watchers import Limits, Watchers
+from brikk_discovery.runtime.seats import Seats
+from brikk_discovery.runtime.watchers import Watchers
 from brikk_discovery.settings import DiscoverySettings
 from brikk_discovery.store.agents import AgentStore, Position
 from brikk_discovery.store.memories import MemoryStore
@@ -47,6 +48,9 @@ from brikk_shared.relays import relayed_outbox
 
 # Changes that are remembered for watchers who come back, some 30 MB of them.
 _HISTORY: Final = 100_000
+# Streams of heartbeats for each agent that an organisation may have: one, and the one before, which
+# may have broken unnoticed.
+_STREAMS: Final = 2
 
 
 async def build(settings: DiscoverySettings, app: Application) -> None:
@@ -114,8 +118,11 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         composer=Composer(registry, watch_message, new_id()),
         position=_position(registry, feed, position),
         alone_since=position.revision if feed is None else None,
-        limits=Limits(
-            per_organization=settings.max_organization_watchers, in_all=settings.max_watchers
+        seats=Seats(
+            "watchers",
+            per_organization=settings.max_organization_watchers,
+            in_all=settings.max_watchers,
+            taken=metrics.watchers,
         ),
         coalescing=settings.watch_coalescing,
         bookmarks=settings.bookmark_interval,
@@ -191,6 +198,12 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
                 registry=registry,
                 changes=changes,
                 beats=beats,
+                streams=Seats(
+                    "heartbeat_streams",
+                    per_organization=_STREAMS * settings.max_agents,
+                    in_all=settings.max_heartbeat_streams,
+                    taken=metrics.heartbeat_streams,
+                ),
                 outcomes=outcomes,
                 search=search,
                 watchers=watchers,

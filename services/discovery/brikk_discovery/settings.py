@@ -80,6 +80,11 @@ class DiscoverySettings(SqlSettings, EgressSettings, CommonSettings):
     max_organization_watchers: PositiveInt = Field(
         1000, description="Most of those streams of one organisation."
     )
+    max_heartbeat_streams: PositiveInt = Field(
+        20_000,
+        description="Most streams at once on which agents beat, each of some 30 KiB; of one"
+        " organisation, twice max_agents. max_concurrent_calls does not count them.",
+    )
     watch_coalescing: Duration = Field(
         timedelta(milliseconds=20),
         description="A watcher is told of changes at once, but not again before this time.",

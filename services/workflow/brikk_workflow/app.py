@@ -8,8 +8,13 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from brikk.workflow.v1 import execution_service_pb2, workflow_service_pb2
+from brikk.workflow.v1 import (
+    execution_service_pb2,
+    schedule_service_pb2,
+    workflow_service_pb2,
+)
 from brikk.workflow.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
+from brikk.workflow.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from brikk.workflow.v1.workflow_service_pb2_grpc import add_WorkflowServiceServicer_to_server
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
@@ -25,6 +30,7 @@ from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
 from brikk_workflow.api.finished import Finished
 from brikk_workflow.api.parts import Parts
+from brikk_workflow.api.schedules import ScheduleServicer
 from brikk_workflow.api.workflows import WorkflowServicer
 from brikk_workflow.clients.agents import AgentCaller
 from brikk_workflow.clients.breakers import Breakers
@@ -32,6 +38,8 @@ from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.clients.discovery import DiscoveryClient
 from brikk_workflow.clients.outcomes import OutcomeReports
 from brikk_workflow.clients.watch import Watch
+from brikk_workflow.runtime.batches import Batches
+from brikk_workflow.runtime.beginning import Beginner
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.departures import Departures
@@ -40,6 +48,7 @@ from brikk_workflow.runtime.metrics import Metrics
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.retention import Retention
 from brikk_workflow.runtime.rousing import Rousing
+from brikk_workflow.runtime.schedules import Schedules
 from brikk_workflow.runtime.subworkflows import Subworkflows
 from brikk_workflow.runtime.timers import Timers
 from brikk_workflow.runtime.waiting import WaitingRoom
@@ -150,8 +159,28 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)
     app.loop("waiting room", waiting.run)
     app.loop("retention", retention.run)
+    beginner = Beginner(database, definitions, replica)
+    batches = Batches(
+        database,
+        leases,
+        beginner,
+        replica,
+        clock=clock,
+        lease_duration=settings.replica_lease,
+        interval=settings.claim_interval,
+    )
+    app.loop("batches", batches.run)
     for name, loop in replica.loops().items():
         app.loop(name, loop)
+    schedules = Schedules(
+        database,
+        replica,
+        beginner,
+        metrics,
+        interval=settings.claim_interval,
+        lease=settings.replica_lease,
+    )
+    app.loop("schedules", schedules.run)
     app.on_drain(replica.drain)
 
     app.mount(
@@ -169,9 +198,16 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
                 replica=replica,
                 changes=changes,
                 finished=finished,
+                beginner=beginner,
+                batches=batches,
             )
         ),
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+    )
+    app.mount(
+        add_ScheduleServiceServicer_to_server,
+        ScheduleServicer(database, schedules, quota=settings.max_schedules),
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
     )
 
 

@@ -81,3 +81,6 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         ge=0,
         description="Memory for answers about ended executions, which are read again and again.",
     )
+    max_schedules: int = Field(
+        1000, ge=1, description="Schedules that one organisation may have at once."
+    )

@@ -6,7 +6,7 @@ import logging
 
 import structlog
 
-from brikk_shared.errors import BrikkError
+from brikk_shared.errors import BrikkError, Reason
 from brikk_shared.identity import Identity
 from brikk_shared.interceptors.method import Method
 
@@ -43,10 +43,13 @@ def log_failure(
     error: BrikkError,
     cause: BaseException,
 ) -> None:
-    """Say that a call failed. A defect comes with its traceback, which the caller never sees."""
+    """Say that a call failed. A defect comes with its traceback, which the caller never sees.
+
+    That a drain ends streams, thousands perhaps, is no trouble.
+    """
     if error.code in _DEFECTS:
         log = _log.error
-    elif error.code in _TROUBLES:
+    elif error.code in _TROUBLES and error.reason is not Reason.SHUTTING_DOWN:
         log = _log.warning
     else:
         log = _log.info

@@ -1,7 +1,7 @@
 """Counts and times of calls, under the names that public dashboards and rules for gRPC expect.
 
 The names are those of go-grpc-prometheus, so existing mixins work unchanged. The numbers are plain
-ones, put into Prometheus' form when it asks: every call counts six times, and one thread serves
+ones, put into Prometheus' form when it asks: every call counts seven times, and one thread serves
 them all.
 """
 
@@ -34,20 +34,32 @@ _CODES: Mapping[str, str] = {code: _camel(code) for code in code_pb2.Code.keys()
 class MethodMetrics:
     """The series of one method, all there from the start, so that rates of rare codes are right."""
 
-    __slots__ = ("handled", "labels", "seconds", "sent_messages", "started", "timed")
+    __slots__ = (
+        "handled",
+        "labels",
+        "received_messages",
+        "seconds",
+        "sent_messages",
+        "started",
+        "timed",
+    )
 
     def __init__(self, method: Method) -> None:
         self.labels = (method.kind, method.service, method.name)
         self.started = 0
-        """Each with one message received: no part here takes streams of requests."""
+        self.received_messages = 0
         self.sent_messages = 0
         self.handled = dict.fromkeys(_CODES, 0)
         self.seconds = 0.0
         self.timed = [0] * len(_BOUNDS)
 
     def begin(self) -> None:
-        """A call began, with its request."""
+        """A call began."""
         self.started += 1
+
+    def received(self) -> None:
+        """A message was received."""
+        self.received_messages += 1
 
     def sent(self) -> None:
         """A message was sent."""
@@ -90,7 +102,7 @@ class CallMetrics(Collector):
         )
         for each in self._methods:
             started.add_metric(each.labels, each.started)
-            received.add_metric(each.labels, each.started)
+            received.add_metric(each.labels, each.received_messages)
             sent.add_metric(each.labels, each.sent_messages)
             for code, count in each.handled.items():
                 handled.add_metric((*each.labels, _CODES[code]), count)

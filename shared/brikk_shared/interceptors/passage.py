@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import grpc
 from google.protobuf.message import Message
@@ -76,6 +77,21 @@ class Passage:
 
     async def admit(self, request: Message | Undecodable) -> Message:
         """Let the call in with a request that keeps its contract, or raise why not."""
+        self._metrics.received()
+        await self._enter(None if isinstance(request, Undecodable) else request)
+        return _checked(request)
+
+    async def admit_each(self, _requests: object) -> Requests:
+        """Let a call in that streams requests, or raise why not. Each of them is then judged.
+
+        It is a call under way no longer: while it says nothing it holds up nobody. Its servicer
+        bounds how many of them there may be.
+        """
+        identity = await self._enter(None)
+        self._uncount()
+        return Requests(self._context, self._metrics, self._parts.limits, identity)
+
+    async def _enter(self, request: Message | None) -> Identity:
         parts, method, context = self._parts, self._method, self._context
         context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))
         parts.limits.enter()
@@ -83,8 +99,7 @@ class Passage:
         identity = self._identity = await identify(parts.verifier, self._metadata)
         # Before the audit, which would otherwise write a row for each call of a flood.
         parts.limits.spend(identity)
-        decoded = None if isinstance(request, Undecodable) else request
-        entry = self._entry = parts.audit.open(method, identity, decoded, self._request_id, context)
+        entry = self._entry = parts.audit.open(method, identity, request, self._request_id, context)
         traceparent = str(self._metadata.get(TRACEPARENT_KEY, ""))
         call = Call(
             method=method.path,
@@ -95,12 +110,9 @@ class Passage:
         )
         enter_call(call)
         authorize(method, identity)
-        if decoded is None:
-            raise refuse()
-        validate(decoded)
         if method.kind != "unary" and identity.expire_time is not None:
             parts.streams.expire(identity.expire_time)
-        return decoded
+        return identity
 
     def sent(self) -> None:
         """Count a message of the answer."""
@@ -126,9 +138,49 @@ class Passage:
             await abort(self._context, error, self._request_id)
 
     def _leave(self, code: str) -> float:
-        if self._counted:
-            self._parts.limits.leave()
-            self._counted = False
+        self._uncount()
         seconds = time.perf_counter() - self._began
         self._metrics.end(code, seconds)
         return seconds
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._parts.limits.leave()
+            self._counted = False
+
+
+class Requests:
+    """The requests of a stream, one after the other, as they come.
+
+    The next is read when it is asked for: who sends faster than it is answered waits. One that the
+    rate does not allow or that breaks its contract is raised, and ends the call.
+    """
+
+    __slots__ = ("_context", "_identity", "_limits", "_metrics")
+
+    def __init__(
+        self, context: Context, metrics: MethodMetrics, limits: Limits, identity: Identity
+    ) -> None:
+        self._context = context
+        self._metrics = metrics
+        self._limits = limits
+        self._identity = identity
+
+    def __aiter__(self) -> Requests:
+        return self
+
+    async def __anext__(self) -> Message:
+        # Not from gRPC's iterator: a call that fails would leave it to the garbage collector.
+        request: object = await self._context.read()
+        if request is grpc.aio.EOF:
+            raise StopAsyncIteration
+        self._metrics.received()
+        self._limits.spend(self._identity)
+        return _checked(cast("Message | Undecodable", request))
+
+
+def _checked(request: Message | Undecodable) -> Message:
+    if isinstance(request, Undecodable):
+        raise refuse()
+    validate(request)
+    return request

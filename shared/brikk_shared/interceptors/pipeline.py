@@ -17,15 +17,18 @@ from google.protobuf.message import Message
 from brikk_shared.interceptors.context import Context
 from brikk_shared.interceptors.method import Method
 from brikk_shared.interceptors.metrics import CallMetrics
-from brikk_shared.interceptors.passage import Parts, Passage
+from brikk_shared.interceptors.passage import Parts, Passage, Requests
 from brikk_shared.interceptors.undecodable import Undecodable, decoder
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+_Sent = TypeVar("_Sent")
+_Given = TypeVar("_Given")
 _Handler: TypeAlias = "grpc.RpcMethodHandler[_Request, _Response]"
 _Decode = Callable[[bytes], Message]
 _Unary = Callable[[Message, Context], Awaitable[Message]]
-_Stream = Callable[[Message, Context], AsyncGenerator[Message, None]]
+_Stream = Callable[[_Given, Context], AsyncGenerator[Message, None]]
+_Admit = Callable[[Passage, _Sent], Awaitable[_Given]]
 
 
 class Pipeline(grpc.aio.ServerInterceptor):
@@ -59,12 +62,19 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, handler: _Handler[Any, Any], method: Method) -> _Handler[Any, Any]:
-        if handler.request_streaming:
-            raise ValueError(f"{method.path} streams requests, which no part here expects")
+        if handler.request_streaming and not handler.response_streaming:
+            raise ValueError(f"{method.path} streams only requests, which no part here expects")
         # gRPC's types describe the handlers of synchronous servers.
         decode: Any = decoder(cast(_Decode, handler.request_deserializer))
+        if handler.request_streaming:
+            both: Any = self._stream(
+                method, cast(_Stream[Requests], handler.stream_stream), Passage.admit_each
+            )
+            return grpc.stream_stream_rpc_method_handler(both, decode, handler.response_serializer)
         if handler.response_streaming:
-            stream: Any = self._stream(method, cast(_Stream, handler.unary_stream))
+            stream: Any = self._stream(
+                method, cast(_Stream[Message], handler.unary_stream), Passage.admit
+            )
             return grpc.unary_stream_rpc_method_handler(stream, decode, handler.response_serializer)
         unary: Any = self._unary(method, cast(_Unary, handler.unary_unary))
         return grpc.unary_unary_rpc_method_handler(unary, decode, handler.response_serializer)
@@ -88,17 +98,17 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return call
 
     def _stream(
-        self, method: Method, handle: _Stream
-    ) -> Callable[[Message | Undecodable, Context], Awaitable[None]]:
+        self, method: Method, handle: _Stream[_Given], admit: _Admit[_Sent, _Given]
+    ) -> Callable[[_Sent, Context], Awaitable[None]]:
         parts, metrics = self._parts, self._metrics[method.path]
 
         # It writes instead of yielding: a cancellation then arrives here while a message is sent,
         # too, and not in gRPC, which would leave a generator to the garbage collector.
-        async def call(request: Message | Undecodable, context: Context) -> None:
+        async def call(sent: _Sent, context: Context) -> None:
             passage = Passage(parts, method, metrics, context)
             try:
                 with parts.streams.under_way() as stream:
-                    answers = handle(await passage.admit(request), context)
+                    answers = handle(await admit(passage, sent), context)
                     async with aclosing(answers):
                         async for answer in answers:
                             stream.sending()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from typing import Final
 
@@ -70,6 +71,14 @@ class LeaseMethods(Methods):
             heartbeat_interval=_duration(terms.heartbeat_interval),
             lease_duration=_duration(terms.expire_after),
         )
+
+    async def StreamHeartbeats(
+        self, requests: AsyncIterator[pb.HeartbeatRequest], context: Context
+    ) -> AsyncGenerator[pb.HeartbeatResponse, None]:
+        """Renew leases for as long as the caller beats on."""
+        with self._parts.streams.take(organization()):
+            async for request in requests:
+                yield await self.Heartbeat(request, context)
 
     async def DeregisterAgent(
         self, request: pb.DeregisterAgentRequest, context: Context

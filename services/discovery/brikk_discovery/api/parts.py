@@ -16,6 +16,7 @@ from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
 from brikk_discovery.runtime.search import Search
+from brikk_discovery.runtime.seats import Seats
 from brikk_discovery.runtime.watchers import Watchers
 from brikk_shared.egress import Egress
 
@@ -29,6 +30,8 @@ class Parts:
     registry: Registry[pb.Candidate]
     changes: Changes
     beats: Beats
+    streams: Seats
+    """For those on which agents beat."""
     outcomes: Outcomes
     search: Search
     watchers: Watchers[pb.Candidate, pb.WatchCapabilitiesResponse]

@@ -64,6 +64,11 @@ class Metrics:
         self.watchers = Gauge(
             "brikk_discovery_watchers", "Streams that watch capabilities.", registry=collector
         )
+        self.heartbeat_streams = Gauge(
+            "brikk_discovery_heartbeat_streams",
+            "Streams on which agents beat.",
+            registry=collector,
+        )
         self.resyncs = Counter(
             "brikk_discovery_resyncs",
             "Watchers that had to begin anew, by cause.",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
@@ -22,10 +21,10 @@ from brikk_discovery.runtime.news import (
 )
 from brikk_discovery.runtime.ranking import Entry
 from brikk_discovery.runtime.registry import Registry
+from brikk_discovery.runtime.seats import Seats
 from brikk_discovery.runtime.topics import Step, Topic, Topics, Watched
 from brikk_discovery.store.agents import Position
 from brikk_shared.clock import Clock
-from brikk_shared.errors import Reason, ResourceExhausted
 
 C = TypeVar("C")
 M = TypeVar("M")
@@ -38,14 +37,6 @@ _CATCH_UP: Final = timedelta(seconds=2)
 _LOOK: Final = timedelta(milliseconds=50)
 # How long what callers experience is gathered: watchers learn of their own calls by themselves.
 _OBSERVATIONS: Final = timedelta(seconds=3)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How many watchers may be served at once."""
-
-    per_organization: int
-    in_all: int
 
 
 class Watchers(Generic[C, M]):
@@ -73,7 +64,7 @@ class Watchers(Generic[C, M]):
         composer: Composer[C, M],
         position: Callable[[], Position],
         alone_since: int | None,
-        limits: Limits,
+        seats: Seats,
         coalescing: timedelta,
         bookmarks: timedelta,
         clock: Clock,
@@ -85,13 +76,12 @@ class Watchers(Generic[C, M]):
         self._position = position
         self._epoch = position().epoch
         self._alone_since = alone_since
-        self._limits = limits
+        self._seats = seats
         self._coalescing = coalescing
         self._bookmarks = bookmarks
         self._clock = clock
         self._metrics = metrics
         self._topics: Topics[C, M] = Topics()
-        self._counts: Counter[str] = Counter()
         self._touched: set[Topic[C, M]] = set()
         self._stirred = asyncio.Event()
         self._hints = Hints(registry)
@@ -152,8 +142,7 @@ class Watchers(Generic[C, M]):
         Raises:
             ResourceExhausted: QUOTA_EXCEEDED, there are as many watchers as may be.
         """
-        topic = self._enter(watched)
-        try:
+        with self._seats.take(watched.organization), self._at(watched) as topic:
             step = None if resume is None else await self._resume(topic, resume)
             while True:
                 if isinstance(step, Cause):
@@ -171,8 +160,6 @@ class Watchers(Generic[C, M]):
                     yield step.message
                 await topic.moved(number)
                 step = topic.step(number) or self._missed(topic, number)
-        finally:
-            self._leave(topic)
 
     def _note_revision(self, key: AgentKey, revision: int) -> None:
         self._journal.note(Change(key, ""), revision)
@@ -209,29 +196,20 @@ class Watchers(Generic[C, M]):
                 topic.restart(self._journal.number)
         return here
 
-    def _enter(self, watched: Watched) -> Topic[C, M]:
-        organization, limits = watched.organization, self._limits
-        _check(self._counts[organization], limits.per_organization, "organization_watchers")
-        _check(self._counts.total(), limits.in_all, "watchers")
-        self._counts[organization] += 1
-        self._metrics.watchers.inc()
+    @contextmanager
+    def _at(self, watched: Watched) -> Iterator[Topic[C, M]]:
         topic = self._topics.find(watched)
         if topic is None:
             topic = Topic(watched, self._journal.turn(), self._here())
             self._topics.add(topic)
         topic.watchers += 1
-        return topic
-
-    def _leave(self, topic: Topic[C, M]) -> None:
-        organization = topic.watched.organization
-        self._counts[organization] -= 1
-        if not self._counts[organization]:
-            del self._counts[organization]
-        self._metrics.watchers.dec()
-        topic.watchers -= 1
-        if not topic.watchers:
-            self._topics.remove(topic)
-            self._touched.discard(topic)
+        try:
+            yield topic
+        finally:
+            topic.watchers -= 1
+            if not topic.watchers:
+                self._topics.remove(topic)
+                self._touched.discard(topic)
 
     async def _resume(self, topic: Topic[C, M], resume: Resume) -> Step[M] | Cause:
         elsewhere = resume.process != self._composer.process
@@ -290,12 +268,3 @@ def _pieces(items: Sequence[T]) -> list[Sequence[T]]:
     """Part what is told into messages; nothing is told in one."""
     count = max(len(items), 1)
     return [items[at : at + _MOST_CHANGES] for at in range(0, count, _MOST_CHANGES)]
-
-
-def _check(count: int, limit: int, quota: str) -> None:
-    if count >= limit:
-        raise ResourceExhausted(
-            Reason.QUOTA_EXCEEDED,
-            f"there are {limit} watchers, which is as many as there may be",
-            metadata={"quota": quota, "limit": str(limit)},
-        )

@@ -43,6 +43,7 @@ def to_execution(record: ExecutionRecord) -> execution_pb2.WorkflowExecution:
         end_time=to_timestamp(state.ended_at),
         priority=record.priority,
         retry_of=f"executions/{record.retry_of}" if record.retry_of else "",
+        history_hash=record.head.hex(),
         usage=execution_pb2.ExecutionUsage(
             calls=state.calls,
             tokens=state.usage.tokens,

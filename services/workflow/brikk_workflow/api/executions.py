@@ -8,6 +8,7 @@ from datetime import timedelta
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_shared.call import organization
 from brikk_shared.errors import not_found
+from brikk_workflow.api.batches import BatchMethods
 from brikk_workflow.api.execution_messages import (
     to_execution,
     to_full_execution,
@@ -26,7 +27,7 @@ DEFAULT_WAIT = timedelta(seconds=30)
 WATCH_BATCH = 500
 
 
-class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, HistoryMethods):
+class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, BatchMethods, HistoryMethods):
     """All methods, of the executions of the caller's organisation; here, those that read."""
 
     async def GetExecution(

@@ -15,6 +15,8 @@ from brikk_shared.database import Database
 from brikk_shared.errors import not_found
 from brikk_workflow.api.finished import Finished
 from brikk_workflow.domain.record import ExecutionRecord
+from brikk_workflow.runtime.batches import Batches
+from brikk_workflow.runtime.beginning import Beginner
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.replica import Replica
@@ -36,6 +38,8 @@ class Parts:
     replica: Replica
     changes: Changes
     finished: Finished
+    beginner: Beginner
+    batches: Batches
 
 
 class Methods(ExecutionServiceServicer):

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from dataclasses import replace
 
 from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
-from brikk_shared.call import current_call, organization
-from brikk_shared.errors import FailedPrecondition, InvalidArgument, Reason, invalid_field
+from brikk_shared.call import Call, current_call, enter_call, organization
+from brikk_shared.errors import BrikkError, FailedPrecondition, Reason, invalid_field
+from brikk_shared.status import to_status
 from brikk_shared.structs import from_struct
-from brikk_workflow.api.definitions import workflow_id_of
 from brikk_workflow.api.execution_messages import to_execution, to_result
 from brikk_workflow.api.parts import Context, Methods
-from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.schema import check_input
 from brikk_workflow.domain.state import ExecutionStatus
-from brikk_workflow.runtime.starts import Retried, Start
-from brikk_workflow.store import executions
+from brikk_workflow.runtime.starts import Start
+from brikk_workflow.store.executions import get_outputs
+from brikk_workflow.store.loading import Loaded
 
 DEFAULT_PRIORITY = 5
 
 
 class StartMethods(Methods):
-    """Both answer once the execution is durable, and begin one execution for a request id."""
+    """All answer once what they begin is durable, and begin one execution for a request id."""
 
     async def StartExecution(
         self, request: pb.StartExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
         """Begins one, or finds what the request id began before; then waits if asked to."""
-        record = await self._begin(lambda: self._order(request))
+        record = await self._parts.beginner.begin(lambda: self._order(request))
         if not request.HasField("wait_timeout"):
             return to_execution(record)
         timeout = request.wait_timeout.ToTimedelta()
@@ -39,30 +39,52 @@ class StartMethods(Methods):
         self, request: pb.RetryExecutionRequest, context: Context
     ) -> execution_pb2.WorkflowExecution:
         """Begins one that goes on with the results of an old one."""
-        old = await self._retried(request.name, request.from_step)
-        status = old.record.state.status
-        if not status.terminal or (status is ExecutionStatus.SUCCEEDED and not old.from_step):
+        record = await self._read(request.name)
+        status = record.state.status
+        if not status.terminal or (status is ExecutionStatus.SUCCEEDED and not request.from_step):
             raise FailedPrecondition(
                 Reason.WRONG_STATE,
                 f"{request.name} is {status.name}; one is retried once it has FAILED or was "
                 "CANCELLED or TERMINATED, or from_step says which of its steps to do again",
                 metadata={"resource": request.name, "state": status.name},
             )
-        return to_execution(await self._begin(lambda: self._retry_order(request, old)))
+        async with self._parts.database.reading() as connection:
+            outputs = await get_outputs(connection, [record.execution_id])
+        begun = await self._parts.beginner.retry(
+            Loaded(record=record, outputs=outputs[record.execution_id], wishes=()),
+            from_step=request.from_step,
+            workflow=request.workflow,
+            request_id=request.request_id,
+            traceparent=current_call().traceparent,
+        )
+        return to_execution(begun)
 
-    async def _begin(self, make_order: Callable[[], Awaitable[Start]]) -> ExecutionRecord:
-        while True:
-            order = await make_order()
-            record = await self._parts.replica.start(order) or await self._begun_before(order)
-            if record is not None:
-                return record
-            # A newer version was committed meanwhile: it is the one that was asked for.
-            self._parts.definitions.outdated(organization(), order.workflow.definition.id)
+    async def BatchStartExecutions(
+        self, request: pb.BatchStartExecutionsRequest, context: Context
+    ) -> pb.BatchStartExecutionsResponse:
+        """Begins all at once, so that their commits are few; each succeeds or fails by itself."""
+        call = current_call()
+        begun = await asyncio.gather(
+            *(
+                # The call has one audit entry, which goes with the first of its starts.
+                self._begin_in(call if number == 0 else replace(call, audit=None), each)
+                for number, each in enumerate(request.requests)
+            ),
+            return_exceptions=True,
+        )
+        return pb.BatchStartExecutionsResponse(results=map(_to_result, begun))
+
+    async def _begin_in(self, call: Call, request: pb.StartExecutionRequest) -> ExecutionRecord:
+        """Begins one of many, in a task of its own."""
+        enter_call(call)
+        if request.HasField("wait_timeout"):
+            raise invalid_field("wait_timeout", "must not be set in a batch")
+        return await self._parts.beginner.begin(lambda: self._order(request))
 
     async def _order(self, request: pb.StartExecutionRequest) -> Start:
         """Returns what to start: the version that is named, the newest when none is."""
-        workflow, newest = await self._workflow(request.workflow)
-        order = Start(
+        workflow, newest = await self._parts.beginner.version(organization(), request.workflow)
+        return Start(
             organization=organization(),
             workflow=workflow,
             newest=newest,
@@ -72,88 +94,11 @@ class StartMethods(Methods):
             request_id=request.request_id,
             traceparent=current_call().traceparent,
         )
-        _check(order)
-        return order
-
-    async def _retried(self, name: str, from_step: str) -> Retried:
-        """Returns an execution with what it ran and what its steps returned."""
-        record = await self._read(name)
-        async with self._parts.database.reading() as connection:
-            outputs = await executions.get_outputs(connection, [record.execution_id])
-        ran = await self._parts.definitions.get(
-            record.organization, record.workflow_id, record.version
-        )
-        return Retried(
-            record=record,
-            definition=ran.definition,
-            outputs=outputs[record.execution_id],
-            from_step=from_step,
-        )
-
-    async def _retry_order(self, request: pb.RetryExecutionRequest, retried: Retried) -> Start:
-        """Returns what to start in place of an old execution: its version when none is named."""
-        old = retried.record
-        if request.workflow and workflow_id_of(request.workflow) != old.workflow_id:
-            raise invalid_field(
-                "workflow", f"must be workflows/{old.workflow_id}, which the execution ran"
-            )
-        ran = f"workflows/{old.workflow_id}/versions/{old.version}"
-        workflow, newest = await self._workflow(request.workflow or ran)
-        if request.from_step and request.from_step not in workflow.body.steps:
-            raise no_step("from_step", request.from_step, workflow)
-        order = Start(
-            organization=organization(),
-            workflow=workflow,
-            newest=newest,
-            input=old.input,
-            labels=old.labels,
-            priority=old.priority,
-            request_id=request.request_id,
-            traceparent=current_call().traceparent,
-            retried=retried,
-        )
-        _check(order)
-        return order
-
-    async def _workflow(self, name: str) -> tuple[CompiledWorkflow, bool]:
-        """Returns the version that is named, and whether that is to be the newest."""
-        workflow_id = workflow_id_of(name)
-        _, _, version = name.partition("/versions/")
-        definitions = self._parts.definitions
-        if version:
-            return await definitions.get(organization(), workflow_id, int(version)), False
-        return await definitions.newest(organization(), workflow_id), True
-
-    async def _begun_before(self, order: Start) -> ExecutionRecord | None:
-        """Returns what the request id began before, None when it began nothing."""
-        if not order.request_id:
-            return None
-        async with self._parts.database.reading() as connection:
-            record = await executions.get_execution_by_request(
-                connection, order.organization, order.request_id
-            )
-        if record is not None and _asked(record, record.workflow_id) != _asked(
-            order, order.workflow.definition.id
-        ):
-            raise InvalidArgument(
-                Reason.REQUEST_ID_REUSED,
-                f"request id {order.request_id} was used for another start",
-                metadata={"request_id": order.request_id},
-            )
-        return record
 
 
-def no_step(field: str, step_id: str, workflow: CompiledWorkflow) -> InvalidArgument:
-    """Returns the refusal of a step that a version does not have."""
-    version = f"workflows/{workflow.definition.id}/versions/{workflow.version}"
-    return invalid_field(field, f"{version} has no step {step_id}")
-
-
-def _asked(of: Start | ExecutionRecord, workflow_id: str) -> tuple[object, ...]:
-    """Returns what a start is recognised by."""
-    return (workflow_id, of.input, of.labels, of.priority, of.retry_of)
-
-
-def _check(order: Start) -> None:
-    if order.workflow.input_schema is not None:
-        check_input(order.workflow.input_schema, order.input, order.workflow.definition.id)
+def _to_result(begun: ExecutionRecord | BaseException) -> pb.BatchStartResult:
+    if isinstance(begun, BrikkError):
+        return pb.BatchStartResult(error=to_status(begun))
+    if isinstance(begun, BaseException):
+        raise begun
+    return pb.BatchStartResult(execution=to_execution(begun))

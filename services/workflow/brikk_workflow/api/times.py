@@ -1,10 +1,10 @@
-"""Times between the domain and the messages."""
+"""Times and durations between the domain and the messages."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from google.protobuf import timestamp_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 
 from brikk_shared.types import to_microseconds
 
@@ -15,3 +15,10 @@ def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
         return None
     seconds, microseconds = divmod(to_microseconds(moment), 1_000_000)
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=microseconds * 1000)
+
+
+def to_duration(duration: timedelta) -> duration_pb2.Duration:
+    """Returns the message of a duration."""
+    message = duration_pb2.Duration()
+    message.FromTimedelta(duration)
+    return message

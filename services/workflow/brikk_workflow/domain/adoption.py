@@ -1,4 +1,4 @@
-"""What a new execution takes over from the one it retries."""
+"""What of an execution holds by another definition: for its retry, or for itself."""
 
 from __future__ import annotations
 
@@ -46,3 +46,19 @@ def adoptable_undo(
         for each in kept
         if isinstance(each, Mapping) and str(each["path"]).partition("/")[0] in adopted
     ]
+
+
+def unfit(definition: WorkflowDefinition, before: WorkflowDefinition, state: ExecutionState) -> str:
+    """Return a step for which an execution cannot go on by another definition, empty for none.
+
+    What was begun must be there; what is not under way any more must be defined as it was, and so
+    must that within which steps were begun.
+    """
+    steps = {step.id: step for step in definition.steps}
+    same = {step.id for step in before.steps if steps.get(step.id) == step}
+    for path, step in state.steps.items():
+        step_id, _, inside = path.partition("/")
+        whole = inside or step.progress is not None or not step.status.under_way
+        if step_id not in (same if whole else steps):
+            return step_id
+    return ""

@@ -41,7 +41,8 @@ class ExecutionRecord:
     `owner` is the replica that holds it and `epoch` its fencing token; `inbox_folded` counts the
     recorded wishes that are in `state` already. `retry_of` is the ended execution in whose place it
     was started, empty when there is none. `placed` tells whether it has a place under the limits,
-    which `state` learns later.
+    which `state` learns later. `head` is the hash of its newest history entry, empty when none was
+    chained.
     """
 
     execution_id: str
@@ -62,3 +63,4 @@ class ExecutionRecord:
     placed: bool = True
     traceparent: str
     create_time: datetime
+    head: bytes = b""

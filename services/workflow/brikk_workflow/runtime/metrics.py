@@ -85,6 +85,15 @@ class Metrics:
             "Executions that were removed, their time being over.",
             registry=registry,
         )
+        self.ticks = Counter(
+            "brikk_workflow_schedule_ticks",
+            "Ticks of schedules by what they came to: run, skipped, missed; and failed, of runs"
+            " whose execution could not be started.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("run", "skipped", "missed", "failed"):
+            self.ticks.labels(outcome)
         self.held = Gauge(
             "brikk_workflow_executions_held", "Executions in memory here.", registry=registry
         )

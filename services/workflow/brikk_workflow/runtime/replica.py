@@ -127,6 +127,7 @@ class Replica:
             written = await self._engine.commits.submit(_to_begin(order, record, decision))
             if not written.applied:
                 return None
+            record = replace(record, head=written.head)
             self._engine.outbox.wake()
             self._engine.metrics.executions.labels("started").inc()
             if record.owner is not None and not record.state.status.terminal:

@@ -70,6 +70,7 @@ class Run:
         self._state = record.state
         self._outputs = dict(outputs)
         self._output = record.output
+        self._head = record.head
         self._folded = record.inbox_folded
         self._wishes_read = record.inbox_folded
         self._events: list[Event | Wish] = []
@@ -96,7 +97,11 @@ class Run:
     def record(self) -> ExecutionRecord:
         """The execution as it was last committed."""
         return replace(
-            self._record, state=self._state, output=self._output, inbox_folded=self._folded
+            self._record,
+            state=self._state,
+            output=self._output,
+            inbox_folded=self._folded,
+            head=self._head,
         )
 
     @property
@@ -227,7 +232,7 @@ class Run:
             self._outputs.pop(path, None)
         self._outputs.update(decision.outputs)
         self._output = decision.output
-        self._folded = folded
+        self._head, self._folded = written.head, folded
         self._engine.outbox.wake()
         if not self._state.status.terminal:
             self._engine.changes.moved(self.execution_id)
@@ -278,6 +283,7 @@ class Run:
                 traceparent=self._record.traceparent,
                 announcements=decision.announcements,
                 time=now,
+                head=self._head,
             ),
             epoch=self._record.epoch,
             sequence=self._state.sequence,
@@ -297,7 +303,7 @@ class Run:
             self._state = stored.state if stored else self._state
             return
         self._state, self._outputs = stored.state, dict(outputs)
-        self._folded = stored.inbox_folded
+        self._head, self._folded = stored.head, stored.inbox_folded
         self._events = [
             each
             for each in self._events

@@ -71,9 +71,7 @@ async def _unknown(
 
 def _begin(folder: Path, day: date) -> tuple[Path, Collection[str]]:
     """Return the file to write, and the executions that those before it hold."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        _sync(folder.parent)
+    _make(folder)
     # Of a process that died meanwhile.
     for draft in folder.glob(f".{day}.*"):
         draft.unlink()
@@ -92,8 +90,19 @@ def _begin(folder: Path, day: date) -> tuple[Path, Collection[str]]:
 
 
 def _append(draft: Path, piece: bytes) -> None:
-    with draft.open("ab") as file:
+    with open(draft, "ab", opener=_private) as file:
         file.write(gzip.compress(piece))
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync(folder.parent)
 
 
 def _keep(draft: Path, target: Path) -> None:

@@ -29,6 +29,14 @@ async def get_execution(
     return None if row is None else to_record(row)
 
 
+async def get_executions(
+    connection: AsyncConnection, execution_ids: Collection[str]
+) -> Sequence[ExecutionRecord]:
+    """Returns executions that were found before, in any order."""
+    query = select(EXECUTION).where(EXECUTION.c.execution_id.in_(execution_ids))
+    return [to_record(row) for row in await connection.execute(query)]
+
+
 async def get_execution_by_request(
     connection: AsyncConnection, organization: str, request_id: str
 ) -> ExecutionRecord | None:
@@ -104,4 +112,5 @@ def to_record(row: Row[Any]) -> ExecutionRecord:
         placed=row.queue_rank is None,
         traceparent=row.traceparent,
         create_time=row.create_time,
+        head=row.head or b"",
     )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 from brikk_shared.types import JsonText, UtcDateTime
 
@@ -156,6 +167,37 @@ EXECUTION_LABEL = Table(
     sqlite_with_rowid=False,
 )
 
+# What is asked of many executions, and how far that has come: those up to `after` are done.
+BATCH = Table(
+    "batch",
+    METADATA,
+    Column("batch_id", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("search", JsonText, nullable=False),
+    Column("reason", Text, nullable=False),
+    # The version to retry with: `workflows/{workflow}/versions/{version}`, or less; may be empty.
+    Column("workflow", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("matched", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("failures", JsonText, nullable=False),
+    Column("after_time", UtcDateTime),
+    Column("after_id", Text),
+    Column("request_id", Text),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("end_time", UtcDateTime),
+    Index("batch_by_organization", "organization", "batch_id"),
+    Index("batch_by_request", "organization", "request_id", unique=True),
+    Index(
+        "batch_open",
+        "batch_id",
+        postgresql_where=text("end_time IS NULL"),
+        sqlite_where=text("end_time IS NULL"),
+    ),
+)
+
 # What steps returned: apart from the snapshot, so that a transition never rewrites payloads.
 STEP_OUTPUT = Table(
     "step_output",
@@ -209,4 +251,63 @@ PERMIT = Table(
     Column("organization", Text, primary_key=True),
     Column("replica", Text, primary_key=True),
     Column("places", Integer, nullable=False),
+)
+
+SCHEDULE = Table(
+    "schedule",
+    METADATA,
+    # Its own and no other's, also after it was deleted and made again under its name.
+    Column("uid", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("schedule_id", Text, nullable=False),
+    Column("plan", JsonText, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("runs", BigInteger, nullable=False),
+    Column("skipped", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    # The newest tick that is decided, and when the next one is due.
+    Column("position", UtcDateTime, nullable=False),
+    Column("next_time", UtcDateTime),
+    Column("request_id", Text),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("update_time", UtcDateTime, nullable=False),
+    Index("schedule_by_name", "organization", "schedule_id", unique=True),
+    Index("schedule_by_request", "organization", "request_id", unique=True),
+    Index("schedule_due", "next_time"),
+)
+
+# Executions that a schedule is to start, and the newest ones that it started. Decided together with
+# the schedule's next tick; whoever starts them may die and another may do so again, for the key is
+# the request id of the execution.
+SCHEDULE_RUN = Table(
+    "schedule_run",
+    METADATA,
+    Column("run_key", Text, primary_key=True),
+    Column("uid", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("tick", UtcDateTime, nullable=False),
+    Column("state", Text, nullable=False),
+    # While it is pending: when anybody may start it, should whoever is at it not have.
+    Column("attempt_at", UtcDateTime),
+    Column("execution_id", Text),
+    Column("error", Text, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Index("schedule_run_by_schedule", "uid", "create_time", "tick"),
+    Index(
+        "schedule_run_waiting",
+        "uid",
+        "tick",
+        postgresql_where=text("state = 'waiting'"),
+        sqlite_where=text("state = 'waiting'"),
+    ),
+    Index(
+        "schedule_run_pending",
+        "attempt_at",
+        postgresql_where=text("state = 'pending'"),
+        sqlite_where=text("state = 'pending'"),
+    ),
 )

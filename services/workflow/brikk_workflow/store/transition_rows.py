@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from brikk_shared.audit import AuditEntry
 from brikk_shared.audit_rows import entry_row
+from brikk_shared.chain import link, root
 from brikk_shared.event import make_event
 from brikk_shared.outbox import COLUMNS as EVENT_COLUMNS
 from brikk_shared.outbox import Outbox
@@ -37,6 +38,7 @@ BEGUN = {
     "request_id": "text",
     "create_time": "bigint",
     "end_time": "bigint",
+    "head": "bytes",
 }
 # Beside what is stored: whether the version must be the newest.
 BEGINNING = {**BEGUN, "newest": "bool"}
@@ -52,6 +54,7 @@ MOVED = {
     "snapshot": "text",
     "output": "text",
     "end_time": "bigint",
+    "head": "bytes",
 }
 OUTPUTS = {"execution_id": "text", "step_id": "text", "output": "text"}
 DROPPED = {"execution_id": "text", "step_id": "text"}
@@ -62,6 +65,7 @@ HISTORY = {
     "type": "text",
     "step_id": "text",
     "attributes": "text",
+    "hash": "bytes",
 }
 REPLACE = "ON CONFLICT (execution_id, step_id) DO UPDATE SET output = excluded.output"
 # Beside what is stored: the execution that it belongs to.
@@ -74,7 +78,7 @@ Rows = Sequence[tuple[object, ...]]
 class TransitionRows:
     """A batch. What belongs to an execution is written if its own row was taken.
 
-    The outputs `dropped` are deleted.
+    The outputs `dropped` are deleted. `heads` are the hashes of the newest entries, by execution.
     """
 
     begun: Rows
@@ -84,6 +88,7 @@ class TransitionRows:
     history: Rows
     events: Rows
     audit: Rows
+    heads: Mapping[str, bytes]
 
     def of(self, execution_ids: Collection[str], rows: Rows) -> Rows:
         """Return those of some rows that belong to executions that were taken."""
@@ -111,36 +116,49 @@ def to_rows(writes: Sequence[Write], audit: Sequence[AuditEntry], outbox: Outbox
             for each, announcement in announced
         ]
     )
+    history: list[tuple[object, ...]] = []
+    heads = {each.execution_id: _chain(each, history) for each in changes}
     return TransitionRows(
-        begun=[_begun(write) for write in writes if isinstance(write, Begin)],
-        moved=[_moved(write) for write in writes if isinstance(write, Move)],
+        begun=[
+            _begun(write, heads[write.changes.execution_id])
+            for write in writes
+            if isinstance(write, Begin)
+        ],
+        moved=[
+            _moved(write, heads[write.changes.execution_id])
+            for write in writes
+            if isinstance(write, Move)
+        ],
         outputs=[
             (each.execution_id, step_id, to_json(output))
             for each in changes
             for step_id, output in each.outputs.items()
         ],
         dropped=[(each.execution_id, path) for each in changes for path in each.dropped],
-        history=[
-            (
-                each.execution_id,
-                entry.sequence,
-                to_microseconds(entry.time),
-                entry.type,
-                entry.step_id,
-                to_json(entry.attributes),
-            )
-            for each in changes
-            for entry in each.history
-        ],
+        history=history,
         # None of them where nobody is told.
         events=[
             (each.execution_id, *row) for (each, _), row in zip(announced, events, strict=False)
         ],
         audit=[entry_row(entry) for entry in audit],
+        heads=heads,
     )
 
 
-def _begun(begin: Begin) -> tuple[object, ...]:
+def _chain(changes: Changes, rows: list[tuple[object, ...]]) -> bytes:
+    """Add the history of an execution to the rows, and return the hash of its newest entry."""
+    execution_id, organization, head = changes.execution_id, changes.organization, changes.head
+    for entry in changes.history:
+        time, attributes = to_microseconds(entry.time), to_json(entry.attributes)
+        place = (entry.sequence, entry.type, entry.step_id, time, attributes)
+        head = link(head or root(organization, execution_id), organization, execution_id, *place)
+        rows.append(
+            (execution_id, entry.sequence, time, entry.type, entry.step_id, attributes, head)
+        )
+    return head
+
+
+def _begun(begin: Begin, head: bytes) -> tuple[object, ...]:
     changes = begin.changes
     return (
         changes.execution_id,
@@ -163,11 +181,12 @@ def _begun(begin: Begin) -> tuple[object, ...]:
         begin.request_id or None,
         to_microseconds(changes.time),
         _stamp(changes.state.ended_at),
+        head or None,
         begin.newest,
     )
 
 
-def _moved(move: Move) -> tuple[object, ...]:
+def _moved(move: Move, head: bytes) -> tuple[object, ...]:
     changes = move.changes
     return (
         changes.execution_id,
@@ -181,6 +200,7 @@ def _moved(move: Move) -> tuple[object, ...]:
         _snapshot(changes),
         _output(changes),
         _stamp(changes.state.ended_at),
+        head or None,
     )
 
 

@@ -44,6 +44,8 @@ class TransitionWriter:
         return [
             NOT_APPLIED
             if (inbox_seq := taken.get(write.changes.execution_id)) is None
-            else Written(applied=True, inbox_seq=inbox_seq)
+            else Written(
+                applied=True, inbox_seq=inbox_seq, head=rows.heads[write.changes.execution_id]
+            )
             for write in writes
         ]

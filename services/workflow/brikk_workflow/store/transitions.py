@@ -20,7 +20,8 @@ class Changes:
 
     `owner` is the replica that holds it from now on, None when nobody needs to. `outputs` replace
     those stored at the same paths, those at the paths `dropped` go. `time` is when the decision
-    was made.
+    was made. `head` is the hash of the entry that `history` follows, empty where none was chained
+    yet.
     """
 
     execution_id: str
@@ -35,6 +36,7 @@ class Changes:
     traceparent: str
     announcements: Sequence[Announcement]
     time: datetime
+    head: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,11 +77,13 @@ class Written:
     """What became of a write.
 
     `applied` is false when the row was not as the writer believed: it must be read again.
-    `inbox_seq` tells of wishes that were recorded meanwhile.
+    `inbox_seq` tells of wishes that were recorded meanwhile, and `head` is the hash of the newest
+    history entry.
     """
 
     applied: bool
     inbox_seq: int = 0
+    head: bytes = b""
 
 
 NOT_APPLIED = Written(applied=False)

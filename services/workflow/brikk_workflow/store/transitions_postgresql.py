@@ -115,7 +115,7 @@ _MOVE = """
 UPDATE execution SET
     seq = m.seq, status = m.status, owner = m.owner, snapshot = m.snapshot,
     wake_at = CASE WHEN execution.inbox_seq > m.inbox_folded THEN {now} ELSE m.wake_at END,
-    inbox_folded = m.inbox_folded, output = m.output, end_time = m.end_time
+    inbox_folded = m.inbox_folded, output = m.output, end_time = m.end_time, head = m.head
 FROM {source}
 WHERE execution.execution_id = ANY (CAST($1 AS text[])) AND execution.execution_id = m.execution_id
     AND execution.epoch = m.epoch AND execution.seq = m.seq_before

@@ -85,7 +85,7 @@ _MOVE = """
 UPDATE execution SET
     seq = {seq}, status = {status}, owner = {owner}, snapshot = {snapshot},
     wake_at = CASE WHEN inbox_seq > {inbox_folded} THEN {now} ELSE {wake_at} END,
-    inbox_folded = {inbox_folded}, output = {output}, end_time = {end_time}
+    inbox_folded = {inbox_folded}, output = {output}, end_time = {end_time}, head = {head}
 WHERE execution_id = {execution_id} AND epoch = {epoch} AND seq = {seq_before}
 RETURNING execution_id, inbox_seq
 """

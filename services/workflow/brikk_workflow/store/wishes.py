@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import ColumnElement, case, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
@@ -34,11 +34,13 @@ async def record_wish(
     attributes: Mapping[str, Json],
     request_id: str,
     now: datetime,
+    admit: Callable[[ExecutionRecord], None] | None = None,
 ) -> ExecutionRecord | None:
     """Records a wish, wakes whoever holds the execution, and returns it as it stands then.
 
     None when the organisation has no such execution. One that has ended stays as it is. The same
-    request id records a wish once. The row's `seq` is not touched: only the owner folds.
+    request id records a wish once. The row's `seq` is not touched: only the owner folds. `admit`
+    is told of the execution right before the wish is recorded, and may raise to refuse it.
 
     Raises:
         InvalidArgument: REQUEST_ID_REUSED, the request id recorded another wish.
@@ -56,42 +58,76 @@ async def record_wish(
     if record.state.status.terminal:
         return record
     if record.inbox_seq - record.inbox_folded >= MAX_UNREAD:
-        raise ResourceExhausted(
-            Reason.QUOTA_EXCEEDED,
-            f"executions/{execution_id} has {MAX_UNREAD} wishes that were not taken up yet, "
-            "which is as many as it may",
-            metadata={
-                "resource": f"executions/{execution_id}",
-                "quota": "unread_wishes",
-                "limit": str(MAX_UNREAD),
-            },
-            retry_after=FULL_PAUSE,
-        )
+        raise _full(execution_id)
+    if admit is not None:
+        admit(record)
     transition: str = kind
     if kind is WishKind.SIGNAL:
         unread = record.inbox_seq > record.inbox_folded
         transition = record.requested_transition if unread else ""
     record = replace(record, inbox_seq=record.inbox_seq + 1, requested_transition=transition)
+    await _enter(
+        connection,
+        database,
+        {execution_id: record.inbox_seq},
+        kind=kind,
+        attributes=attributes,
+        request_id=request_id,
+        now=now,
+    )
+    return record
+
+
+async def record_wishes(
+    connection: AsyncConnection,
+    database: Database,
+    execution_ids: Collection[str],
+    *,
+    kind: WishKind,
+    attributes: Mapping[str, Json],
+    now: datetime,
+) -> Mapping[str, ResourceExhausted | None]:
+    """Records the same wish for many executions and wakes whoever holds them.
+
+    Returns those that had not ended, with why it was not recorded where it was not: too many
+    wishes were not taken up yet.
+    """
+    # In the order in which transitions lock them, too.
+    locked = (
+        select(EXECUTION.c.execution_id, EXECUTION.c.inbox_seq, EXECUTION.c.inbox_folded)
+        .where(EXECUTION.c.execution_id.in_(execution_ids), EXECUTION.c.end_time.is_(None))
+        .order_by(EXECUTION.c.execution_id)
+        .with_for_update()
+    )
+    outcomes: dict[str, ResourceExhausted | None] = {}
+    places: dict[str, int] = {}
+    for row in await connection.execute(locked):
+        full = row.inbox_seq - row.inbox_folded >= MAX_UNREAD
+        outcomes[row.execution_id] = _full(row.execution_id) if full else None
+        if not full:
+            places[row.execution_id] = row.inbox_seq + 1
+    if places:
+        await _enter(
+            connection,
+            database,
+            places,
+            kind=kind,
+            attributes=attributes,
+            request_id="",
+            now=now,
+        )
+    return outcomes
+
+
+async def change_version(
+    connection: AsyncConnection, execution_id: str, *, version: int, concurrency: int | None
+) -> None:
+    """Has an execution go on by another version: whoever holds it by the old one has lost it."""
     await connection.execute(
         update(EXECUTION)
         .where(EXECUTION.c.execution_id == execution_id)
-        .values(
-            inbox_seq=record.inbox_seq,
-            requested_transition=record.requested_transition,
-            wake_at=text(database.now_sql),
-        )
+        .values(version=version, concurrency=concurrency, owner=None, epoch=EXECUTION.c.epoch + 1)
     )
-    await connection.execute(
-        insert(EXECUTION_INBOX).values(
-            execution_id=execution_id,
-            inbox_seq=record.inbox_seq,
-            kind=kind,
-            attributes=attributes,
-            request_id=request_id or None,
-            create_time=now,
-        )
-    )
-    return record
 
 
 async def held_with_wishes(
@@ -134,6 +170,62 @@ async def read_wishes(
                 Wish(inbox_seq=row.inbox_seq, kind=WishKind(row.kind), attributes=row.attributes)
             )
     return wishes
+
+
+async def _enter(
+    connection: AsyncConnection,
+    database: Database,
+    places: Mapping[str, int],
+    *,
+    kind: WishKind,
+    attributes: Mapping[str, Json],
+    request_id: str,
+    now: datetime,
+) -> None:
+    """Writes a wish into inboxes: its place in that of each execution, which must be locked."""
+    await connection.execute(
+        update(EXECUTION)
+        .where(EXECUTION.c.execution_id.in_(places))
+        .values(
+            inbox_seq=EXECUTION.c.inbox_seq + 1,
+            requested_transition=_transition(kind),
+            wake_at=text(database.now_sql),
+        )
+    )
+    wishes = [
+        {
+            "execution_id": execution_id,
+            "inbox_seq": place,
+            "kind": kind,
+            "attributes": attributes,
+            "request_id": request_id or None,
+            "create_time": now,
+        }
+        for execution_id, place in places.items()
+    ]
+    await connection.execute(insert(EXECUTION_INBOX), wishes)
+
+
+def _transition(kind: WishKind) -> ColumnElement[str]:
+    """What the execution shows as asked for: a signal asks for none, and hides none."""
+    if kind is not WishKind.SIGNAL:
+        return literal(kind.value)
+    unread = EXECUTION.c.inbox_seq > EXECUTION.c.inbox_folded
+    return case((unread, EXECUTION.c.requested_transition), else_="")
+
+
+def _full(execution_id: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        Reason.QUOTA_EXCEEDED,
+        f"executions/{execution_id} has {MAX_UNREAD} wishes that were not taken up yet, "
+        "which is as many as it may",
+        metadata={
+            "resource": f"executions/{execution_id}",
+            "quota": "unread_wishes",
+            "limit": str(MAX_UNREAD),
+        },
+        retry_after=FULL_PAUSE,
+    )
 
 
 async def _recorded(

@@ -46,6 +46,11 @@ class DiscoveryServiceStub(object):
                 request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatRequest.SerializeToString,
                 response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatResponse.FromString,
                 _registered_method=True)
+        self.StreamHeartbeats = channel.stream_stream(
+                '/brikk.discovery.v1.DiscoveryService/StreamHeartbeats',
+                request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatRequest.SerializeToString,
+                response_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatResponse.FromString,
+                _registered_method=True)
         self.DeregisterAgent = channel.unary_unary(
                 '/brikk.discovery.v1.DiscoveryService/DeregisterAgent',
                 request_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.DeregisterAgentRequest.SerializeToString,
@@ -108,6 +113,15 @@ class DiscoveryServiceServicer(object):
     def Heartbeat(self, request, context):
         """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone, FAILED_PRECONDITION with
         reason LEASE_SUPERSEDED that another process registered under the same id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamHeartbeats(self, request_iterator, context):
+        """Heartbeat for as long as the caller beats on: each request is answered in its turn, as that call would answer it, for a third of what a call costs. A request
+        that such a call would be refused for ends the stream with that error; so do the end of the token and of the server. The caller then opens another one.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,6 +201,11 @@ def add_DiscoveryServiceServicer_to_server(servicer, server):
             ),
             'Heartbeat': grpc.unary_unary_rpc_method_handler(
                     servicer.Heartbeat,
+                    request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatRequest.FromString,
+                    response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatResponse.SerializeToString,
+            ),
+            'StreamHeartbeats': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamHeartbeats,
                     request_deserializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatRequest.FromString,
                     response_serializer=brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatResponse.SerializeToString,
             ),
@@ -289,6 +308,33 @@ class DiscoveryService(object):
             request,
             target,
             '/brikk.discovery.v1.DiscoveryService/Heartbeat',
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatRequest.SerializeToString,
+            brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamHeartbeats(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/brikk.discovery.v1.DiscoveryService/StreamHeartbeats',
             brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatRequest.SerializeToString,
             brikk_dot_discovery_dot_v1_dot_discovery__service__pb2.HeartbeatResponse.FromString,
             options,

@@ -58,6 +58,22 @@ _DiscoveryServiceHeartbeatType = typing_extensions.TypeVar(
     ],
 )
 
+_DiscoveryServiceStreamHeartbeatsType = typing_extensions.TypeVar(
+    '_DiscoveryServiceStreamHeartbeatsType',
+    grpc.StreamStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
+    ],
+)
+
 _DiscoveryServiceDeregisterAgentType = typing_extensions.TypeVar(
     '_DiscoveryServiceDeregisterAgentType',
     grpc.UnaryUnaryMultiCallable[
@@ -202,7 +218,7 @@ _DiscoveryServiceSetAgentStateType = typing_extensions.TypeVar(
     ],
 )
 
-class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _DiscoveryServiceHeartbeatType, _DiscoveryServiceDeregisterAgentType, _DiscoveryServiceGetAgentType, _DiscoveryServiceListAgentsType, _DiscoveryServiceResolveCapabilityType, _DiscoveryServiceListCapabilitiesType, _DiscoveryServiceWatchCapabilitiesType, _DiscoveryServiceSearchAgentsType, _DiscoveryServiceReportOutcomesType, _DiscoveryServiceSetAgentStateType]):
+class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _DiscoveryServiceHeartbeatType, _DiscoveryServiceStreamHeartbeatsType, _DiscoveryServiceDeregisterAgentType, _DiscoveryServiceGetAgentType, _DiscoveryServiceListAgentsType, _DiscoveryServiceResolveCapabilityType, _DiscoveryServiceListCapabilitiesType, _DiscoveryServiceWatchCapabilitiesType, _DiscoveryServiceSearchAgentsType, _DiscoveryServiceReportOutcomesType, _DiscoveryServiceSetAgentStateType]):
     """The registry of live agents of an organisation, by capability."""
 
     @typing.overload
@@ -212,6 +228,10 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
             brikk.discovery.v1.discovery_service_pb2.RegisterAgentResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
+            brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
+        ],
+        grpc.StreamStreamMultiCallable[
             brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
             brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
         ],
@@ -263,6 +283,10 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
             brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
             brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
         ],
+        grpc.aio.StreamStreamMultiCallable[
+            brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
+            brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             brikk.discovery.v1.discovery_service_pb2.DeregisterAgentRequest,
             brikk.discovery.v1.discovery_service_pb2.DeregisterAgentResponse,
@@ -311,6 +335,12 @@ class DiscoveryServiceStub(typing.Generic[_DiscoveryServiceRegisterAgentType, _D
     reason LEASE_SUPERSEDED that another process registered under the same id.
     """
 
+    StreamHeartbeats: _DiscoveryServiceStreamHeartbeatsType
+    """Heartbeat for as long as the caller beats on: each request is answered in its turn, as that call would answer it, for a third of what a call costs. A request
+    that such a call would be refused for ends the stream with that error; so do the end of the token and of the server. The caller then opens another one.
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    """
+
     DeregisterAgent: _DiscoveryServiceDeregisterAgentType
     """Ends a registration at once. Removing what is already gone answers the same; a superseded lease is refused with LEASE_SUPERSEDED and removes nothing."""
 
@@ -346,6 +376,10 @@ DiscoveryServiceAsyncStub: typing_extensions.TypeAlias = DiscoveryServiceStub[
         brikk.discovery.v1.discovery_service_pb2.RegisterAgentResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
+        brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
         brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest,
         brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse,
     ],
@@ -408,6 +442,17 @@ class DiscoveryServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse, collections.abc.Awaitable[brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse]]:
         """Renews the leases of one or many instances. Judged per beat: NOT_FOUND with reason REREGISTER means that the lease is gone, FAILED_PRECONDITION with
         reason LEASE_SUPERSEDED that another process registered under the same id.
+        """
+
+    @abc.abstractmethod
+    def StreamHeartbeats(
+        self,
+        request_iterator: _MaybeAsyncIterator[brikk.discovery.v1.discovery_service_pb2.HeartbeatRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse], collections.abc.AsyncIterator[brikk.discovery.v1.discovery_service_pb2.HeartbeatResponse]]:
+        """Heartbeat for as long as the caller beats on: each request is answered in its turn, as that call would answer it, for a third of what a call costs. A request
+        that such a call would be refused for ends the stream with that error; so do the end of the token and of the server. The caller then opens another one.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         """
 
     @abc.abstractmethod

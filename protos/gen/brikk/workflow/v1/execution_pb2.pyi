@@ -150,6 +150,7 @@ class WorkflowExecution(google.protobuf.message.Message):
     RETRY_OF_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     STATE_REASON_FIELD_NUMBER: builtins.int
+    HISTORY_HASH_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`executions/{execution}`."""
     workflow_version: builtins.str
@@ -166,6 +167,8 @@ class WorkflowExecution(google.protobuf.message.Message):
     """`executions/{execution}` that this one retries; empty when it is none's retry."""
     state_reason: builtins.str
     """Why it was PAUSED, as PauseExecution said; empty in any other state."""
+    history_hash: builtins.str
+    """Hash of the newest entry of its history, in hexadecimal: kept elsewhere, it shows whether the history was rewritten. Empty where none was chained."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """What it was started with. In the FULL view only."""
@@ -217,9 +220,10 @@ class WorkflowExecution(google.protobuf.message.Message):
         retry_of: builtins.str = ...,
         usage: Global___ExecutionUsage | None = ...,
         state_reason: builtins.str = ...,
+        history_hash: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "usage", b"usage"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "input", b"input", "labels", b"labels", "name", b"name", "output", b"output", "priority", b"priority", "requested_transition", b"requested_transition", "retry_of", b"retry_of", "sequence", b"sequence", "state", b"state", "state_reason", b"state_reason", "steps", b"steps", "usage", b"usage", "workflow_version", b"workflow_version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "history_hash", b"history_hash", "input", b"input", "labels", b"labels", "name", b"name", "output", b"output", "priority", b"priority", "requested_transition", b"requested_transition", "retry_of", b"retry_of", "sequence", b"sequence", "state", b"state", "state_reason", b"state_reason", "steps", b"steps", "usage", b"usage", "workflow_version", b"workflow_version"]) -> None: ...
 
 Global___WorkflowExecution: typing_extensions.TypeAlias = WorkflowExecution
 

@@ -3,6 +3,7 @@
 isort:skip_file
 How workflows are run and followed."""
 
+import brikk.workflow.v1.batch_pb2
 import brikk.workflow.v1.execution_pb2
 import builtins
 import collections.abc
@@ -13,6 +14,7 @@ import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.struct_pb2
 import google.protobuf.timestamp_pb2
+import google.rpc.status_pb2
 import sys
 import typing
 
@@ -442,17 +444,23 @@ class ResumeExecutionRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    WORKFLOW_VERSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`executions/{execution}`."""
     request_id: builtins.str
     """The same id records the wish once, however often it is sent."""
+    workflow_version: builtins.str
+    """What a QUARANTINED execution goes on with: `workflows/{workflow}/versions/{version}` of the workflow it runs. What was begun must be there, and what is done
+    be defined alike; the input must match its schema. FAILED_PRECONDITION with WRONG_STATE otherwise, and in any other state. Empty: the version it runs.
+    """
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         request_id: builtins.str = ...,
+        workflow_version: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id", "workflow_version", b"workflow_version"]) -> None: ...
 
 Global___ResumeExecutionRequest: typing_extensions.TypeAlias = ResumeExecutionRequest
 
@@ -636,3 +644,219 @@ class ExportHistoryResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
 
 Global___ExportHistoryResponse: typing_extensions.TypeAlias = ExportHistoryResponse
+
+@typing.final
+class BatchStartExecutionsRequest(google.protobuf.message.Message):
+    """Starts many executions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: builtins.int
+    @property
+    def requests(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StartExecutionRequest]:
+        """What to start, at most 1,000; wait_timeout must not be set."""
+
+    def __init__(
+        self,
+        *,
+        requests: collections.abc.Iterable[Global___StartExecutionRequest] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["requests", b"requests"]) -> None: ...
+
+Global___BatchStartExecutionsRequest: typing_extensions.TypeAlias = BatchStartExecutionsRequest
+
+@typing.final
+class BatchStartExecutionsResponse(google.protobuf.message.Message):
+    """What became of each start."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___BatchStartResult]:
+        """In the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[Global___BatchStartResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+Global___BatchStartExecutionsResponse: typing_extensions.TypeAlias = BatchStartExecutionsResponse
+
+@typing.final
+class BatchStartResult(google.protobuf.message.Message):
+    """What became of one start."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    @property
+    def execution(self) -> brikk.workflow.v1.execution_pb2.WorkflowExecution:
+        """The execution that was started, in the BASIC view."""
+
+    @property
+    def error(self) -> google.rpc.status_pb2.Status:
+        """Why it was not started."""
+
+    def __init__(
+        self,
+        *,
+        execution: brikk.workflow.v1.execution_pb2.WorkflowExecution | None = ...,
+        error: google.rpc.status_pb2.Status | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error", "execution", b"execution", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "execution", b"execution", "result", b"result"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["execution", "error"] | None: ...
+
+Global___BatchStartResult: typing_extensions.TypeAlias = BatchStartResult
+
+@typing.final
+class BatchExecutionsRequest(google.protobuf.message.Message):
+    """Asks something of many executions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERB_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    verb: brikk.workflow.v1.batch_pb2.Batch.Verb.ValueType
+    """What is asked."""
+    reason: builtins.str
+    """Why, for the histories. VERB_CANCEL, VERB_TERMINATE and VERB_PAUSE only."""
+    workflow: builtins.str
+    """What to run, as in RetryExecution. VERB_RETRY only."""
+    request_id: builtins.str
+    """Makes it idempotent: the same id returns the batch it made first. A different request under a used id answers INVALID_ARGUMENT."""
+    validate_only: builtins.bool
+    """Only counts what matches."""
+    @property
+    def filter(self) -> Global___ExecutionFilter:
+        """Of which executions: at least one field must be set. Names of executions that do not exist answer NOT_FOUND; those on which the verb has no effect are left out."""
+
+    def __init__(
+        self,
+        *,
+        verb: brikk.workflow.v1.batch_pb2.Batch.Verb.ValueType = ...,
+        filter: Global___ExecutionFilter | None = ...,
+        reason: builtins.str = ...,
+        workflow: builtins.str = ...,
+        request_id: builtins.str = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only", "verb", b"verb", "workflow", b"workflow"]) -> None: ...
+
+Global___BatchExecutionsRequest: typing_extensions.TypeAlias = BatchExecutionsRequest
+
+@typing.final
+class GetBatchRequest(google.protobuf.message.Message):
+    """Asks for a batch."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`batches/{batch}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetBatchRequest: typing_extensions.TypeAlias = GetBatchRequest
+
+@typing.final
+class ListBatchesRequest(google.protobuf.message.Message):
+    """Asks for a page of batches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most batches to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListBatchesRequest: typing_extensions.TypeAlias = ListBatchesRequest
+
+@typing.final
+class ListBatchesResponse(google.protobuf.message.Message):
+    """A page of batches."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def batches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.workflow.v1.batch_pb2.Batch]:
+        """The batches, newest first."""
+
+    def __init__(
+        self,
+        *,
+        batches: collections.abc.Iterable[brikk.workflow.v1.batch_pb2.Batch] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batches", b"batches", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListBatchesResponse: typing_extensions.TypeAlias = ListBatchesResponse
+
+@typing.final
+class WaitBatchRequest(google.protobuf.message.Message):
+    """Waits for a batch."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`batches/{batch}`."""
+    @property
+    def timeout(self) -> google.protobuf.duration_pb2.Duration:
+        """Longest wait: 30 s when unset, 5 minutes at most. The call's deadline bounds it too."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        timeout: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "timeout", b"timeout"]) -> None: ...
+
+Global___WaitBatchRequest: typing_extensions.TypeAlias = WaitBatchRequest
+
+@typing.final
+class CancelBatchRequest(google.protobuf.message.Message):
+    """Asks to stop a batch."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`batches/{batch}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___CancelBatchRequest: typing_extensions.TypeAlias = CancelBatchRequest

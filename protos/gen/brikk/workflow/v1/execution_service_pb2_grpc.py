@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from brikk.workflow.v1 import batch_pb2 as brikk_dot_workflow_dot_v1_dot_batch__pb2
 from brikk.workflow.v1 import execution_pb2 as brikk_dot_workflow_dot_v1_dot_execution__pb2
 from brikk.workflow.v1 import execution_service_pb2 as brikk_dot_workflow_dot_v1_dot_execution__service__pb2
 
@@ -105,6 +106,36 @@ class ExecutionServiceStub(object):
                 '/brikk.workflow.v1.ExecutionService/ExportHistory',
                 request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryResponse.FromString,
+                _registered_method=True)
+        self.BatchStartExecutions = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/BatchStartExecutions',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchStartExecutionsRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchStartExecutionsResponse.FromString,
+                _registered_method=True)
+        self.BatchExecutions = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/BatchExecutions',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchExecutionsRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.GetBatch = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/GetBatch',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.GetBatchRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.ListBatches = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/ListBatches',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListBatchesRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListBatchesResponse.FromString,
+                _registered_method=True)
+        self.WaitBatch = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/WaitBatch',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.WaitBatchRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
+                _registered_method=True)
+        self.CancelBatch = channel.unary_unary(
+                '/brikk.workflow.v1.ExecutionService/CancelBatch',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.CancelBatchRequest.SerializeToString,
+                response_deserializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
                 _registered_method=True)
 
 
@@ -222,6 +253,48 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchStartExecutions(self, request, context):
+        """Starts many executions and answers for each once all that could be are durable. Each is started, or not, by itself, and idempotent by its own request id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchExecutions(self, request, context):
+        """Asks something of all executions that match a filter, and answers once that is recorded; GetBatch and WaitBatch tell how far it has come.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBatch(self, request, context):
+        """Returns a batch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBatches(self, request, context):
+        """Lists batches, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitBatch(self, request, context):
+        """Waits until a batch ends, or the timeout passes, and returns it as it stands then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelBatch(self, request, context):
+        """Stops a batch: nothing more is asked for it. One that has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -294,6 +367,36 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.ExportHistory,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryResponse.SerializeToString,
+            ),
+            'BatchStartExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchStartExecutions,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchStartExecutionsRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchStartExecutionsResponse.SerializeToString,
+            ),
+            'BatchExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchExecutions,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchExecutionsRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'GetBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBatch,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.GetBatchRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'ListBatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBatches,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListBatchesRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListBatchesResponse.SerializeToString,
+            ),
+            'WaitBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitBatch,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.WaitBatchRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.SerializeToString,
+            ),
+            'CancelBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBatch,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_execution__service__pb2.CancelBatchRequest.FromString,
+                    response_serializer=brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -675,6 +778,168 @@ class ExecutionService(object):
             '/brikk.workflow.v1.ExecutionService/ExportHistory',
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ExportHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchStartExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/BatchStartExecutions',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchStartExecutionsRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchStartExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/BatchExecutions',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.BatchExecutionsRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/GetBatch',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.GetBatchRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/ListBatches',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListBatchesRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.ListBatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/WaitBatch',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.WaitBatchRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.ExecutionService/CancelBatch',
+            brikk_dot_workflow_dot_v1_dot_execution__service__pb2.CancelBatchRequest.SerializeToString,
+            brikk_dot_workflow_dot_v1_dot_batch__pb2.Batch.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 How workflows are run and followed."""
 
 import abc
+import brikk.workflow.v1.batch_pb2
 import brikk.workflow.v1.execution_pb2
 import brikk.workflow.v1.execution_service_pb2
 import collections.abc
@@ -250,7 +251,103 @@ _ExecutionServiceExportHistoryType = typing_extensions.TypeVar(
     ],
 )
 
-class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceSignalExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceSkipStepType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType]):
+_ExecutionServiceBatchStartExecutionsType = typing_extensions.TypeVar(
+    '_ExecutionServiceBatchStartExecutionsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse,
+    ],
+)
+
+_ExecutionServiceBatchExecutionsType = typing_extensions.TypeVar(
+    '_ExecutionServiceBatchExecutionsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+)
+
+_ExecutionServiceGetBatchType = typing_extensions.TypeVar(
+    '_ExecutionServiceGetBatchType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+)
+
+_ExecutionServiceListBatchesType = typing_extensions.TypeVar(
+    '_ExecutionServiceListBatchesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+        brikk.workflow.v1.execution_service_pb2.ListBatchesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+        brikk.workflow.v1.execution_service_pb2.ListBatchesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+        brikk.workflow.v1.execution_service_pb2.ListBatchesResponse,
+    ],
+)
+
+_ExecutionServiceWaitBatchType = typing_extensions.TypeVar(
+    '_ExecutionServiceWaitBatchType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+)
+
+_ExecutionServiceCancelBatchType = typing_extensions.TypeVar(
+    '_ExecutionServiceCancelBatchType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+)
+
+class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _ExecutionServiceGetExecutionType, _ExecutionServiceListExecutionsType, _ExecutionServiceWatchExecutionType, _ExecutionServiceWaitExecutionType, _ExecutionServiceCancelExecutionType, _ExecutionServicePauseExecutionType, _ExecutionServiceResumeExecutionType, _ExecutionServiceTerminateExecutionType, _ExecutionServiceSignalExecutionType, _ExecutionServiceRetryExecutionType, _ExecutionServiceSkipStepType, _ExecutionServiceListHistoryType, _ExecutionServiceExportHistoryType, _ExecutionServiceBatchStartExecutionsType, _ExecutionServiceBatchExecutionsType, _ExecutionServiceGetBatchType, _ExecutionServiceListBatchesType, _ExecutionServiceWaitBatchType, _ExecutionServiceCancelBatchType]):
     """The executions of an organisation."""
 
     @typing.overload
@@ -311,6 +408,30 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
             brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
             brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
         ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+            brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+            brikk.workflow.v1.execution_service_pb2.ListBatchesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
@@ -370,6 +491,30 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
         grpc.aio.UnaryStreamMultiCallable[
             brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
             brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+            brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+            brikk.workflow.v1.execution_service_pb2.ListBatchesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+            brikk.workflow.v1.batch_pb2.Batch,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -436,6 +581,24 @@ class ExecutionServiceStub(typing.Generic[_ExecutionServiceStartExecutionType, _
     by hashes. The parts put together are lines of JSON, in the form of docs/history.md.
     """
 
+    BatchStartExecutions: _ExecutionServiceBatchStartExecutionsType
+    """Starts many executions and answers for each once all that could be are durable. Each is started, or not, by itself, and idempotent by its own request id."""
+
+    BatchExecutions: _ExecutionServiceBatchExecutionsType
+    """Asks something of all executions that match a filter, and answers once that is recorded; GetBatch and WaitBatch tell how far it has come."""
+
+    GetBatch: _ExecutionServiceGetBatchType
+    """Returns a batch."""
+
+    ListBatches: _ExecutionServiceListBatchesType
+    """Lists batches, newest first."""
+
+    WaitBatch: _ExecutionServiceWaitBatchType
+    """Waits until a batch ends, or the timeout passes, and returns it as it stands then."""
+
+    CancelBatch: _ExecutionServiceCancelBatchType
+    """Stops a batch: nothing more is asked for it. One that has ended stays as it is."""
+
 ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.execution_service_pb2.StartExecutionRequest,
@@ -492,6 +655,30 @@ ExecutionServiceAsyncStub: typing_extensions.TypeAlias = ExecutionServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         brikk.workflow.v1.execution_service_pb2.ExportHistoryRequest,
         brikk.workflow.v1.execution_service_pb2.ExportHistoryResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+        brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+        brikk.workflow.v1.execution_service_pb2.ListBatchesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+        brikk.workflow.v1.batch_pb2.Batch,
     ],
 ]
 
@@ -630,5 +817,53 @@ class ExecutionServiceServicer(metaclass=abc.ABCMeta):
         """Streams an execution as it stands, with its history, its input and its outputs, as a file that can be verified without any service: its entries are chained
         by hashes. The parts put together are lines of JSON, in the form of docs/history.md.
         """
+
+    @abc.abstractmethod
+    def BatchStartExecutions(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse, collections.abc.Awaitable[brikk.workflow.v1.execution_service_pb2.BatchStartExecutionsResponse]]:
+        """Starts many executions and answers for each once all that could be are durable. Each is started, or not, by itself, and idempotent by its own request id."""
+
+    @abc.abstractmethod
+    def BatchExecutions(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.BatchExecutionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.batch_pb2.Batch, collections.abc.Awaitable[brikk.workflow.v1.batch_pb2.Batch]]:
+        """Asks something of all executions that match a filter, and answers once that is recorded; GetBatch and WaitBatch tell how far it has come."""
+
+    @abc.abstractmethod
+    def GetBatch(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.GetBatchRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.batch_pb2.Batch, collections.abc.Awaitable[brikk.workflow.v1.batch_pb2.Batch]]:
+        """Returns a batch."""
+
+    @abc.abstractmethod
+    def ListBatches(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.ListBatchesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.execution_service_pb2.ListBatchesResponse, collections.abc.Awaitable[brikk.workflow.v1.execution_service_pb2.ListBatchesResponse]]:
+        """Lists batches, newest first."""
+
+    @abc.abstractmethod
+    def WaitBatch(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.WaitBatchRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.batch_pb2.Batch, collections.abc.Awaitable[brikk.workflow.v1.batch_pb2.Batch]]:
+        """Waits until a batch ends, or the timeout passes, and returns it as it stands then."""
+
+    @abc.abstractmethod
+    def CancelBatch(
+        self,
+        request: brikk.workflow.v1.execution_service_pb2.CancelBatchRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.workflow.v1.batch_pb2.Batch, collections.abc.Awaitable[brikk.workflow.v1.batch_pb2.Batch]]:
+        """Stops a batch: nothing more is asked for it. One that has ended stays as it is."""
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,11 +1,11 @@
-"""Histories chained by hashes, the order in which what has ended leaves, and the search."""
+"""Histories chained by hashes, the order in which what has ended leaves, search and batches."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-from brikk_shared.types import UtcDateTime
+from brikk_shared.types import JsonText, UtcDateTime
 
 revision = "workflow_0003"
 down_revision = "workflow_0002"
@@ -23,6 +23,7 @@ def upgrade() -> None:
         sqlite_where=ended,
     )
     _make_searchable()
+    _keep_batches()
 
 
 def _make_searchable() -> None:
@@ -80,3 +81,29 @@ def _make_searchable() -> None:
             f"CREATE TRIGGER {name} AFTER {event} ON execution FOR EACH ROW"
             f" WHEN ({row}.labels <> '{{}}') {action}"
         )
+
+
+def _keep_batches() -> None:
+    op.create_table(
+        "batch",
+        sa.Column("batch_id", sa.Text, primary_key=True),
+        sa.Column("organization", sa.Text, nullable=False),
+        sa.Column("verb", sa.Text, nullable=False),
+        sa.Column("search", JsonText, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("workflow", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("matched", sa.BigInteger, nullable=False),
+        sa.Column("done", sa.BigInteger, nullable=False),
+        sa.Column("failed", sa.BigInteger, nullable=False),
+        sa.Column("failures", JsonText, nullable=False),
+        sa.Column("after_time", UtcDateTime),
+        sa.Column("after_id", sa.Text),
+        sa.Column("request_id", sa.Text),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+        sa.Column("end_time", UtcDateTime),
+    )
+    op.create_index("batch_by_organization", "batch", ["organization", "batch_id"])
+    op.create_index("batch_by_request", "batch", ["organization", "request_id"], unique=True)
+    open_ = sa.text("end_time IS NULL")
+    op.create_index("batch_open", "batch", ["batch_id"], postgresql_where=open_, sqlite_where=open_)
