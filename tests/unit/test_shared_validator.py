@@ -121,10 +121,6 @@ _STEP = "source.definition.steps[0]"
         # Present and at its default: jitter has presence, and zero is allowed.
         (_step(retry=workflow_pb2.RetryPolicy(jitter=0.0)), []),
         (
-            _step(call=workflow_pb2.CallStep(capability="Not.Lower")),
-            [(f"{_STEP}.call.capability", r"does not match [a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")],
-        ),
-        (
             event_pb2.Event(time=Timestamp(seconds=-62_135_596_801)),
             [
                 ("id", "is required"),
