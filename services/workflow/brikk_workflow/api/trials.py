@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
 from typing import Any
 
 import grpc
@@ -27,9 +26,7 @@ from brikk_workflow.store import executions, workflows
 
 MAX_DECISIONS = 10_000
 MAX_SECONDS = 5.0
-MAX_STEPS = 1000
-_BREATH = 20
-"""Decisions between two moments in which others get their turn."""
+MAX_BYTES = 1 << 20
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -56,12 +53,11 @@ class TrialMethods(workflow_service_pb2_grpc.WorkflowServiceServicer):
         rehearsal = Rehearsal(workflow, given, canned)
         give_up = self._clock.monotonic() + MAX_SECONDS
         decisions = 0
-        while decisions < MAX_DECISIONS and rehearsal.advance():
+        while (
+            decisions < MAX_DECISIONS and self._clock.monotonic() < give_up and rehearsal.advance()
+        ):
             decisions += 1
-            if decisions % _BREATH == 0:
-                await asyncio.sleep(0)
-                if self._clock.monotonic() > give_up:
-                    break
+            await asyncio.sleep(0)  # others get their turn
         return _to_response(rehearsal)
 
     async def RenderWorkflow(
@@ -98,8 +94,14 @@ def _to_response(rehearsal: Rehearsal) -> workflow_service_pb2.TestWorkflowRespo
     response = workflow_service_pb2.TestWorkflowResponse(
         state=execution_pb2.WorkflowExecution.State.Value(f"STATE_{state.status.name}"),
         error=to_error(state.failure),
-        steps=[_to_step(step) for step in islice(rehearsal.steps.values(), MAX_STEPS)],
     )
+    size = 0
+    for step in rehearsal.steps.values():
+        message = _to_step(step)
+        size += message.ByteSize()
+        if size > MAX_BYTES:
+            break
+        response.steps.append(message)
     if rehearsal.output is not None:
         response.output.CopyFrom(to_value(rehearsal.output))
     return response

@@ -27,6 +27,11 @@ from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.state import StepStatus, next_wake
 
+MAX_STEPS = 1000
+"""Most steps that are told of; a loop can run a hundred thousand."""
+MAX_INPUTS = 100
+"""Most of them with what they were given, which may be a megabyte each."""
+
 _AGENT = "agents/canned"
 _LATENCY = timedelta(milliseconds=1)
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,7 +60,7 @@ class Rehearsed:
 
 
 class Rehearsal:
-    """A run of a workflow that calls nobody; `steps` are those that ran, in the order they began.
+    """A run of a workflow that calls nobody; `steps` are the first that ran, as they began.
 
     Each `advance` is one decision, as short as those of a real run.
     """
@@ -70,6 +75,7 @@ class Rehearsal:
         self._outputs: dict[str, Json] = {}
         self._calls: dict[str, Call | StartChild] = {}
         self._turns: dict[str, int] = {}
+        self._inputs = 0
         self._unfinished = False
         self.steps: dict[str, Rehearsed] = {}
         self.output: Json = None
@@ -124,7 +130,8 @@ class Rehearsal:
                 latency=_LATENCY,
                 failure=answer,
             )
-        self.steps[call.step_id] = replace(self.steps[call.step_id], output=answer)
+        if call.step_id in self.steps:
+            self.steps[call.step_id] = replace(self.steps[call.step_id], output=answer)
         return AttemptSucceeded(
             step_id=call.step_id, token=call.token, agent=_AGENT, latency=_LATENCY, output=answer
         )
@@ -143,16 +150,22 @@ class Rehearsal:
                 self._calls.pop(command.token, None)
             else:
                 self._calls[command.token] = command
-                step = self.steps[command.step_id]
-                self.steps[command.step_id] = replace(step, input=command.input)
+                self._keep_input(command.step_id, command.input)
         for path in decision.outputs.keys() & self.steps.keys():
             self.steps[path] = replace(self.steps[path], output=decision.outputs[path])
 
+    def _keep_input(self, path: str, given: Mapping[str, Json]) -> None:
+        step = self.steps.get(path)
+        if step is None or (step.input is None and self._inputs == MAX_INPUTS):
+            return
+        self._inputs += step.input is None
+        self.steps[path] = replace(step, input=given)
+
     def _note(self, entry: HistoryEntry) -> None:
         kind = entry.type.removeprefix("step.")
-        if kind not in _BECOMES:
-            return
         path = entry.step_id
+        if kind not in _BECOMES or (path not in self.steps and len(self.steps) == MAX_STEPS):
+            return
         step = self.steps.get(path) or Rehearsed(path=path, status=StepStatus.PENDING)
         failed = kind in ("failed", "attempt_failed", "caught")
         self.steps[path] = replace(

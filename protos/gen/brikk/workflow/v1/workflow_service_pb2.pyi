@@ -310,7 +310,7 @@ class TestWorkflowResponse(google.protobuf.message.Message):
 
     @property
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___TestedStep]:
-        """What its steps did, in the order they began, at most 1,000 of them."""
+        """What its steps did, in the order they began: the first 1,000 of them, and at most 1 MiB."""
 
     def __init__(
         self,
@@ -347,7 +347,7 @@ class TestedStep(google.protobuf.message.Message):
     """What it, or its last attempt, failed with."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
-        """What the agent was given at the last call."""
+        """What the agent was given at the last call, of the first 100 that were called."""
 
     @property
     def output(self) -> google.protobuf.struct_pb2.Value:
