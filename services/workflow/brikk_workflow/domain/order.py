@@ -51,7 +51,7 @@ def _before(steps: Sequence[Step], graph: Mapping[str, Set[str]], ordered: Seque
     for step_id in ordered:
         after = graph[step_id]
         # Of `n` steps that must have succeeded at least one is among any `all - n + 1` of them.
-        enough = len(after) - (joins[step_id] or len(after)) + 1 if joins[step_id] else 1
+        enough = len(after) - (joins[step_id] or len(after)) + 1
         done = Counter(name for each in after for name in {each} | (before[each] or set()))
         surely = {name for name, count in done.items() if count >= enough}
         before[step_id] = surely | after
