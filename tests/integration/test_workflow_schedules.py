@@ -305,6 +305,14 @@ async def test_backfilled_each_tick_of_the_window_runs_once(world: World, togeth
         request.overlap_policy = Schedule.OVERLAP_POLICY_ALLOW_ALL
         error = await refused(ask(client, "BackfillSchedule", request))
         assert "more than 1000 ticks" in error.message
+        request.overlap_policy = Schedule.OVERLAP_POLICY_BUFFER_ALL
+        request.start_time.CopyFrom(stamp(datetime(2018, 1, 1, tzinfo=UTC)))
+        request.request_id = "b2"
+        for _ in range(2):
+            assert (await ask(client, "BackfillSchedule", request)).ticks == 730
+        request.request_id = "b3"
+        error = await refused(ask(client, "BackfillSchedule", request))
+        assert error.reason is Reason.QUOTA_EXCEEDED
 
 
 async def test_killed_between_a_tick_and_its_execution_and_again_after_that_it_starts_once(

@@ -95,12 +95,19 @@ class Outcomes:
         self._add_untold(key, told)
 
     def absorb(self, experiences: Iterable[Experience], now: datetime) -> None:
-        """Take in what the store holds at its time `now`; what is older than known is ignored."""
+        """Take in what the store holds at its time `now`.
+
+        What is older than known is ignored, and so is what was experienced with another process
+        than the one that is registered: the store forgets that soon.
+        """
         for experience in experiences:
             key, held = experience.key, self._held(experience.key)
             if held is not None and held.time is not None and held.time >= experience.time:
                 continue
-            if self._offered(key):
+            entry = self._registry.get(key.agent)
+            if entry is None or experience.time < entry.agent.register_time:
+                continue
+            if key.capability in entry.places:
                 stored = experience.sums.decayed(now - experience.time)
                 self._keep(key, stored.plus(self._sums(self._untold.get(key))), experience.time)
 

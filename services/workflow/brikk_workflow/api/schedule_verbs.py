@@ -95,8 +95,14 @@ class ScheduleVerbs(ScheduleServiceServicer):
             current = await read_schedule(connection, request.name, lock=True)
             now = await store_time(connection, self._database)
             ticks = _window(current, request, now)
+            runs = [
+                (current.uid, make_run(current, Cause.BACKFILL, tick, state, request_id=request_id))
+                for tick in ticks
+            ]
+            await schedule_runs.add_runs(connection, self._database, runs)
+            # With them, for those that the same request added before are not there twice.
             waiting = await schedule_runs.count_waiting(connection, [current.uid])
-            if state is RunState.WAITING and sum(waiting.values()) + len(ticks) > MAX_WAITING:
+            if sum(waiting.values()) > MAX_WAITING:
                 raise ResourceExhausted(
                     Reason.QUOTA_EXCEEDED,
                     f"at most {MAX_WAITING} runs of {request.name} may wait for their turn",
@@ -106,11 +112,6 @@ class ScheduleVerbs(ScheduleServiceServicer):
                         "limit": str(MAX_WAITING),
                     },
                 )
-            runs = [
-                (current.uid, make_run(current, Cause.BACKFILL, tick, state, request_id=request_id))
-                for tick in ticks
-            ]
-            await schedule_runs.add_runs(connection, self._database, runs)
         self._running.hasten()
         return pb.BackfillScheduleResponse(ticks=len(ticks))
 

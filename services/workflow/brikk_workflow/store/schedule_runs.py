@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import Row, and_, delete, func, literal_column, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.batch import batch_params, batch_source
@@ -28,8 +28,9 @@ _RUN = {
     "state": "text",
 }
 _SETTLED = {"run_key": "text", "uid": "text", "execution_id": "text", "error": "text"}
-_WAITING = text("state = 'waiting'")
-_PENDING = text("state = 'pending'")
+# Spelt out, or the index of those in this state would not be used.
+_PENDING = SCHEDULE_RUN.c.state == literal_column(f"'{RunState.PENDING}'")
+WAITING = SCHEDULE_RUN.c.state == literal_column(f"'{RunState.WAITING}'")
 # It starts at once, or something of it runs. What retention has deleted does not run.
 OPEN = and_(
     or_(
@@ -101,7 +102,7 @@ async def count_waiting(
     """Return how many runs of schedules wait for their turn, by uid and cause."""
     query = (
         select(SCHEDULE_RUN.c.uid, SCHEDULE_RUN.c.cause, func.count().label("waiting"))
-        .where(SCHEDULE_RUN.c.uid.in_(uids), _WAITING)
+        .where(SCHEDULE_RUN.c.uid.in_(uids), WAITING)
         .group_by(SCHEDULE_RUN.c.uid, SCHEDULE_RUN.c.cause)
     )
     return {(row.uid, Cause(row.cause)): row.waiting for row in await connection.execute(query)}
@@ -110,7 +111,7 @@ async def count_waiting(
 async def drop_waiting_ticks(connection: AsyncConnection, uids: Collection[str]) -> int:
     """Forget the ticks of schedules that wait for their turn; returns how many they were."""
     dropped = delete(SCHEDULE_RUN).where(
-        SCHEDULE_RUN.c.uid.in_(uids), SCHEDULE_RUN.c.cause == Cause.TICK, _WAITING
+        SCHEDULE_RUN.c.uid.in_(uids), SCHEDULE_RUN.c.cause == Cause.TICK, WAITING
     )
     return (await connection.execute(dropped)).rowcount
 

@@ -16,6 +16,7 @@ from brikk_workflow.domain.schedule import Cause, RunState, Schedule, make_run
 from brikk_workflow.domain.ticking import Queue, Turn
 from brikk_workflow.store.schedule_runs import (
     OPEN,
+    WAITING,
     WITH_EXECUTION,
     add_runs,
     count_waiting,
@@ -53,7 +54,7 @@ async def lock_due(
     """
     now = text(f"(SELECT {database.now_sql})")
     ticking = select(SCHEDULE).where(SCHEDULE.c.next_time <= now).order_by(SCHEDULE.c.next_time)
-    waiting = select(SCHEDULE_RUN.c.uid).where(text("schedule_run.state = 'waiting'"))
+    waiting = select(SCHEDULE_RUN.c.uid).where(WAITING)
     vacant = select(SCHEDULE).where(SCHEDULE.c.uid.in_(waiting), ~_BUSY)
     found: dict[str, Schedule] = {}
     for query in (ticking, vacant):
@@ -64,11 +65,10 @@ async def lock_due(
 
 async def promote(connection: AsyncConnection, database: Database, uids: Collection[str]) -> None:
     """Let the oldest waiting run of each schedule start that has none under way; needs the lock."""
-    run = SCHEDULE_RUN.alias()
     oldest = (
-        select(run.c.run_key)
-        .where(run.c.uid == SCHEDULE.c.uid, run.c.state == text("'waiting'"))
-        .order_by(run.c.tick, run.c.run_key)
+        select(SCHEDULE_RUN.c.run_key)
+        .where(SCHEDULE_RUN.c.uid == SCHEDULE.c.uid, WAITING)
+        .order_by(SCHEDULE_RUN.c.tick, SCHEDULE_RUN.c.run_key)
         .limit(1)
         .correlate(SCHEDULE)
         .scalar_subquery()
