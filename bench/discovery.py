@@ -17,7 +17,7 @@ import grpc
 import psutil
 
 from bench.etcd import Etcd, etcd
-from bench.fleet import CAPABILITIES, SERVICES, Fleet, capability
+from bench.fleet import CAPABILITIES, CONNECTIONS, SERVICES, Fleet, capability, connection
 from bench.load import put_load
 from bench.lookup import NakedLookups, naked_lookup
 from bench.report import Case, Report, beside, percentile
@@ -32,7 +32,7 @@ AGENTS = (10, 1_000, 5_000)
 BEAT_INTERVAL_S = 10.0
 """The registry's default."""
 PROCESS = 20
-"""Agents that share one, in one of two measurements of what their heartbeats cost."""
+"""Agents that share one, in one of three measurements of what their heartbeats cost."""
 WATCHERS = 500
 CHANGES = 40
 CANDIDATES = 20
@@ -71,7 +71,7 @@ class Bench:
         self._suite = suite
         self._metadata = (("authorization", f"Bearer {suite.token()}"),)
         self._stub = discovery_service_pb2_grpc.DiscoveryServiceStub(channel)
-        self._fleet = Fleet(channel, self._metadata, naked.address)
+        self._fleet = Fleet(suite.addresses["discovery"], channel, self._metadata, naked.address)
 
     async def cases(
         self, naked: NakedLookups, peer: Etcd | None, *, pairs: int
@@ -94,8 +94,10 @@ class Bench:
             yield await _beside(naked, name, lambda: peer.read(capability(0), CANDIDATES), pairs)
         async with self._fleet.beating(BEAT_INTERVAL_S) as beats:
             yield await self._death()
-            yield await self._beats(beats, "one a process")
+            yield await self._beats(beats, f"one a process on {CONNECTIONS} connections")
             yield await self._watchers()
+        async with self._fleet.beating(BEAT_INTERVAL_S, streams=False) as beats:
+            yield await self._beats(beats, "one a process with one call each")
         async with self._fleet.beating(BEAT_INTERVAL_S, in_process=PROCESS) as beats:
             yield await self._beats(beats, f"{PROCESS} a process")
         yield await self._herd()
@@ -142,13 +144,7 @@ class Bench:
         async with AsyncExitStack() as stack:
             stubs = [
                 discovery_service_pb2_grpc.DiscoveryServiceStub(
-                    await stack.enter_async_context(
-                        # Each channel a connection of its own.
-                        grpc.aio.insecure_channel(
-                            self._suite.addresses["discovery"],
-                            [("grpc.use_local_subchannel_pool", 1)],
-                        )
-                    )
+                    await stack.enter_async_context(connection(self._suite.addresses["discovery"]))
                 )
                 for _ in range(10)
             ]

@@ -1,5 +1,5 @@
 """Thousands of simulated agents that register as real ones do, each by itself, and beat as they do:
-those of a process with one call.
+those of a process together, on a stream.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
 
 import grpc
 
@@ -20,14 +21,26 @@ from brikk.discovery.v1 import discovery_service_pb2 as pb
 SERVICES = 10
 """Of each agent; each offers one capability."""
 CAPABILITIES = 100
+CONNECTIONS = 50
+"""That carry the streams of all."""
+
+_Send: TypeAlias = Callable[[pb.HeartbeatRequest], Awaitable[pb.HeartbeatResponse]]
 
 
 class Fleet:
-    """Agents 0 to n of one organisation, that listen where `endpoint` says."""
+    """Agents 0 to n of one organisation, that listen where `endpoint` says.
+
+    `address` is the registry's, and so is `channel`.
+    """
 
     def __init__(
-        self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], endpoint: str
+        self,
+        address: str,
+        channel: grpc.aio.Channel,
+        metadata: tuple[tuple[str, str], ...],
+        endpoint: str,
     ) -> None:
+        self._address = address
         self._stub = discovery_service_pb2_grpc.DiscoveryServiceStub(channel)
         self._metadata = metadata
         self._endpoint = endpoint
@@ -54,18 +67,31 @@ class Fleet:
         await self._stub.RegisterAgent(request, metadata=self._metadata, timeout=60)
 
     @asynccontextmanager
-    async def beating(self, interval: float, *, in_process: int = 1) -> AsyncIterator[list[float]]:
+    async def beating(
+        self, interval: float, *, in_process: int = 1, streams: bool = True
+    ) -> AsyncIterator[list[float]]:
         """Beats while the block runs, each agent once in so many seconds, so many agents to a
-        process; gives the latencies of calls in ms.
+        process: on a stream of its own, or with a call each time. Gives the latencies in ms.
         """
         latencies: list[float] = []
         size = len(self._registrations)
-        async with asyncio.TaskGroup() as group:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            stubs = [
+                discovery_service_pb2_grpc.DiscoveryServiceStub(
+                    await stack.enter_async_context(connection(self._address))
+                )
+                for _ in range(CONNECTIONS)
+            ]
             beats = [
                 group.create_task(
-                    self._beat(range(first, min(first + in_process, size)), interval, latencies)
+                    self._beat(
+                        range(first, min(first + in_process, size)),
+                        self._on_stream(stubs[place % CONNECTIONS]) if streams else self._by_call,
+                        interval,
+                        latencies,
+                    )
                 )
-                for first in range(0, size, in_process)
+                for place, first in enumerate(range(0, size, in_process))
             ]
             try:
                 yield latencies
@@ -85,7 +111,25 @@ class Fleet:
 
         return await put_load(register, units=len(numbers), in_flight=in_flight)
 
-    async def _beat(self, numbers: range, interval: float, latencies: list[float]) -> None:
+    def _on_stream(self, stub: discovery_service_pb2_grpc.DiscoveryServiceAsyncStub) -> _Send:
+        stream = None
+
+        async def send(request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+            nonlocal stream
+            stream = stream or stub.StreamHeartbeats(metadata=self._metadata)
+            await stream.write(request)
+            answer = await stream.read()
+            assert isinstance(answer, pb.HeartbeatResponse)
+            return answer
+
+        return send
+
+    async def _by_call(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        return await self._stub.Heartbeat(request, metadata=self._metadata, timeout=30)
+
+    async def _beat(
+        self, numbers: range, send: _Send, interval: float, latencies: list[float]
+    ) -> None:
         request = pb.HeartbeatRequest(
             beats=[
                 pb.Beat(agent=f"agents/fleet-{number}", epoch=self._epochs[number])
@@ -95,7 +139,7 @@ class Fleet:
         await asyncio.sleep(random.uniform(0, interval))  # noqa: S311
         while True:
             begin = time.perf_counter()
-            answer = await self._stub.Heartbeat(request, metadata=self._metadata, timeout=30)
+            answer = await send(request)
             latencies.append((time.perf_counter() - begin) * 1000)
             self.refused += sum(bool(result.status.code) for result in answer.results)
             await asyncio.sleep(interval * random.uniform(1, 1.1))  # noqa: S311
@@ -127,6 +171,11 @@ class Fleet:
             ),
             incarnation=str(uuid.uuid4()),
         )
+
+
+def connection(address: str) -> grpc.aio.Channel:
+    """A channel with a connection of its own."""
+    return grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
 
 
 def capability(number: int) -> str:
