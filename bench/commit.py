@@ -169,6 +169,7 @@ def _changes(execution_id: str, state: ExecutionState) -> Changes:
         wake_at=state.deadline,
         output=None,
         outputs={step: OUTPUT},
+        dropped=(),
         history=[
             HistoryEntry(
                 sequence=sequence - 1,

@@ -284,13 +284,13 @@ def test_many_executions_are_started_found_and_ended_at_once(home: Path, tmp_pat
     options = ("--workflow=lonely", "--json")
     results = brikk("execution", "start-batch", str(file), *options, home=home).json["results"]
     names = [each["execution"]["name"] for each in results]
-    options = ("--label=team in (a,b)", "--state=running", "--state=paused")
-    listed = brikk("execution", "list", *options, "--json", home=home).json["executions"]
+    found = ("--label=team in (a,b)", "--state=running", "--state=paused")
+    listed = brikk("execution", "list", *found, "--json", home=home).json["executions"]
     assert {each["name"] for each in listed} == set(names)
-    late = brikk("execution", "list", *options, "--since=2100-01-01", "--json", home=home).json
+    late = brikk("execution", "list", *found, "--since=2100-01-01", "--json", home=home).json
     assert late["executions"] == []
 
-    terminate = ("execution", "batch", "terminate", *options)
+    terminate = ("execution", "batch", "terminate", *found)
     dry = brikk(*terminate, "--dry-run", home=home)
     assert (dry.code, dry.out) == (0, "terminate: 2 match\n")
     done = brikk(*terminate, "--reason=enough", "--wait", "--json", home=home)

@@ -118,6 +118,7 @@ def _changes(execution_id: str, organization: str, state: ExecutionState, now: d
         wake_at=None,
         output={"done": True} if state.status.terminal else None,
         outputs={f"step{state.sequence}": {"n": state.sequence}},
+        dropped=(),
         history=[entry],
         organization=organization,
         traceparent="",
