@@ -112,11 +112,9 @@ class Fleet:
         return await put_load(register, units=len(numbers), in_flight=in_flight)
 
     def _on_stream(self, stub: discovery_service_pb2_grpc.DiscoveryServiceAsyncStub) -> _Send:
-        stream = None
+        stream = stub.StreamHeartbeats(metadata=self._metadata)
 
         async def send(request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
-            nonlocal stream
-            stream = stream or stub.StreamHeartbeats(metadata=self._metadata)
             await stream.write(request)
             answer = await stream.read()
             assert isinstance(answer, pb.HeartbeatResponse)
