@@ -52,7 +52,9 @@ class Composer(Generic[C, M]):
         if changes:
             news = Changes(upserted=upserted, removed=removed)
         message = self.write(topic.watched, news, self._known(position))
-        return Step(message=message, number=number, changes=len(changes))
+        return Step(
+            message=message, number=number, revision=position.revision, changes=len(changes)
+        )
 
     def image(self, topic: Topic[C, M], position: Position) -> Image[C, M]:
         """Give how a topic stands; the same for all until it changes."""

@@ -49,6 +49,8 @@ class Step(Generic[M]):
     message: M
     number: int
     """Of that moment, in the journal."""
+    revision: int
+    """How far the registry had come then."""
     changes: int
 
 

@@ -126,7 +126,8 @@ class Watchers(Generic[C, M]):
         for topic, candidates in observed.items():
             for some in _pieces(list(candidates.values())):
                 message = self._composer.write(topic.watched, Observations(candidates=some), None)
-                topic.turn(Step(message=message, number=self._journal.turn(), changes=0))
+                number, revision = self._journal.turn(), topic.position.revision
+                topic.turn(Step(message=message, number=number, revision=revision, changes=0))
 
     def mark(self) -> None:
         """Tell what changed since the last time, and everybody else that nothing did."""
@@ -229,7 +230,10 @@ class Watchers(Generic[C, M]):
         if number is None:
             return Cause.FORGOTTEN
         beyond = resume.revision if elsewhere else None
-        return topic.step(number, beyond=beyond) or self._missed(topic, number, beyond=beyond)
+        step = topic.step(number, beyond=beyond)
+        if step is not None and step.revision >= resume.revision:
+            return step
+        return self._missed(topic, number, beyond=beyond)
 
     def _missed(
         self, topic: Topic[C, M], number: int, *, beyond: int | None = None
