@@ -347,3 +347,26 @@ def test_observations_are_told_when_they_change_noticeably(
     replica.watchers.tell()
     client.catch_up()
     assert client.knows == replica.offered(WRITE)
+
+
+def test_who_comes_back_is_not_led_back_by_a_step_that_others_were_given(
+    watching: Watching,
+) -> None:
+    store = Store()
+    here, there = Replica(store, alone=False), Replica(store, alone=False)
+    early, late = watching(here), watching(here)
+    for client in (early, late):
+        client.catch_up()
+    early.leave()
+    early.connect(here)
+    early.catch_up()
+    register(there, 1)
+    here.feed()
+    here.watchers.tell()
+    late.catch_up()
+    assert late.resume is not None
+    assert late.resume.revision == store.revision
+    late.leave()
+    late.connect(here)
+    late.catch_up()
+    assert late.resume.revision == store.revision
