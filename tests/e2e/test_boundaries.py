@@ -52,7 +52,13 @@ METHODS = [
     for descriptor in descriptors
     for method in descriptor.methods
 ]
-THEIR_OWN = ("RegisterAgent", "CreateWorkflow", "ValidateWorkflow", "CreateWebhook")
+THEIR_OWN = (
+    "RegisterAgent",
+    "CreateWorkflow",
+    "ValidateWorkflow",
+    "TestWorkflow",
+    "CreateWebhook",
+)
 """Methods that only make or check something of the caller's own."""
 CANARY = b"canary"
 YAML = """
@@ -89,6 +95,8 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         workflow.ListWorkflowsRequest(),
         workflow.UpdateWorkflowRequest(name=flow, source=source),
         workflow.ValidateWorkflowRequest(source=source),
+        workflow.TestWorkflowRequest(source=source),
+        workflow.RenderWorkflowRequest(name=flow),
         workflow.ListWorkflowVersionsRequest(parent=flow),
         executions.StartExecutionRequest(workflow=flow),
         executions.GetExecutionRequest(name=execution),
@@ -99,6 +107,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         executions.PauseExecutionRequest(name=execution),
         executions.ResumeExecutionRequest(name=execution),
         executions.TerminateExecutionRequest(name=execution),
+        executions.SignalExecutionRequest(name=execution, signal="canary"),
         executions.RetryExecutionRequest(name=execution),
         executions.SkipStepRequest(name=execution, step="only"),
         executions.BatchStartExecutionsRequest(
