@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 import grpc
@@ -41,7 +42,9 @@ class Heartbeats:
     async def finish(self) -> None:
         """Tells the registry that no more will come."""
         if self._stream is not None and not self._stream.done():
-            await self._stream.done_writing()
+            # It may be broken without that being known here yet.
+            with suppress(grpc.aio.InternalError):
+                await self._stream.done_writing()
 
     async def _exchange(self, request: pb.HeartbeatRequest) -> object:
         if self._stream is None or self._stream.done():
