@@ -42,7 +42,7 @@ def make_child(
     """Return the order that runs a step's workflow. Raises ExpressionFailed and PayloadRefused."""
     work = compiled.work
     assert isinstance(work, CompiledChild)  # whoever orders it has looked
-    scope = reading.scope(path[: len(path) - len(compiled.step.id)], compiled.body)
+    scope = reading.scope(compiled.prefix(path), compiled.body)
     given = work.input.render(scope)
     check(given, "input")
     return StartChild(

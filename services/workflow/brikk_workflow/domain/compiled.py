@@ -206,6 +206,10 @@ class CompiledStep:
         assert isinstance(self.work, CompiledCall)
         return self.work
 
+    def prefix(self, path: str) -> str:
+        """Return the prefix of the scope in which it stands, given its path there."""
+        return path.removesuffix(self.step.id)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompiledWorkflow:

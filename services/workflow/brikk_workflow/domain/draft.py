@@ -111,7 +111,7 @@ class Draft:
 
     def scope(self, path: str, compiled: CompiledStep) -> Scope:
         """Return what a step may read."""
-        return self.reading.scope(path[: len(path) - len(compiled.step.id)], compiled.body)
+        return self.reading.scope(compiled.prefix(path), compiled.body)
 
     def take_turn(self) -> bool:
         """Tell whether one more item or iteration may begin in this decision."""
@@ -132,7 +132,7 @@ class Draft:
 
     def freed_by(self, path: str, compiled: CompiledStep) -> Iterator[str]:
         """Yield the steps which this one, just ended, was the last to keep from their turn."""
-        prefix = path[: len(path) - len(compiled.step.id)]
+        prefix = compiled.prefix(path)
         for step_id in compiled.dependents:
             after = prefix + step_id
             if after not in self.steps and self._may_begin(prefix, compiled.body.steps[step_id]):

@@ -39,7 +39,7 @@ def render(reading: Reading, path: str, compiled: CompiledStep, undo: int) -> Re
     if compiled.step.id == COMPENSATE:
         stored = cast("Mapping[str, Mapping[str, Json]]", reading.output(undo_of(undo - 1)))
         return Rendered(**stored["call"])  # type: ignore[arg-type]  # as `kept` wrote it
-    prefix = path[: len(path) - len(compiled.step.id)]
+    prefix = compiled.prefix(path)
     return render_call(compiled, reading.scope(prefix, compiled.body))
 
 

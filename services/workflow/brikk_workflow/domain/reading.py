@@ -116,7 +116,7 @@ class Reading:
         """Return the variables that the maps and loops around declare, the inner ones last."""
         container = body.container(prefix)
         owner = self._workflow.steps[body.owner]
-        around = container[: len(container) - len(owner.step.id)]
+        around = owner.prefix(container)
         variables = self._variables(around, owner.body) if owner.body.variables else {}
         if body.role is not Role.ITEM:
             return variables

@@ -328,7 +328,7 @@ def _return(draft: Draft, path: str, output: Json) -> None:
 
 def _join(draft: Draft, path: str, compiled: CompiledStep, least: int) -> bool:
     """Tell whether enough steps before a step have succeeded; if so nobody else is waited for."""
-    prefix = path[: len(path) - len(compiled.step.id)]
+    prefix = compiled.prefix(path)
     if draft.joined(prefix, compiled)[0] < least:
         return False
     for before in compiled.step.after:
@@ -348,7 +348,7 @@ def _settle(draft: Draft, path: str, compiled: CompiledStep) -> None:
         undone(draft)
         return
     draft.ready.extend(draft.freed_by(path, compiled))
-    prefix, body = path[: len(path) - len(compiled.step.id)], compiled.body
+    prefix, body = compiled.prefix(path), compiled.body
     if not draft.has_ended(prefix, body):
         return
     if body.role is Role.TOP:
@@ -367,7 +367,7 @@ def _settle(draft: Draft, path: str, compiled: CompiledStep) -> None:
 
 def _fail_scope(draft: Draft, path: str, compiled: CompiledStep, failure: Failure) -> None:
     """A step has failed for good and nobody caught it: so do the steps it is among."""
-    prefix, body = path[: len(path) - len(compiled.step.id)], compiled.body
+    prefix, body = compiled.prefix(path), compiled.body
     if body.role is Role.TOP:
         close(draft, ExecutionStatus.FAILED, step_failed(path, failure))
         return
@@ -419,7 +419,7 @@ def _live(draft: Draft) -> Mapping[str, Body]:
     live: dict[str, Body] = {}
     for path, step in draft.steps.items():
         compiled = draft.workflow.at(path)
-        prefix, body = path[: len(path) - len(compiled.step.id)], compiled.body
+        prefix, body = compiled.prefix(path), compiled.body
         if step.status.under_way and step.caught is not None:
             live[f"{path}/{CATCH}/"] = compiled.catches[step.caught].body
         if prefix not in live and body.role in (Role.ITEM, Role.CASE):
