@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, state_to_json
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus
+from brikk_workflow.domain.state_json import state_to_json
 from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.store.tables import EXECUTION, EXECUTION_INBOX
 from brikk_workflow.store.wishes import held_with_wishes, read_wishes, record_wish

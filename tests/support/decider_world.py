@@ -31,14 +31,8 @@ from brikk_workflow.domain.decision import (
 )
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.state import (
-    ExecutionState,
-    ExecutionStatus,
-    StepStatus,
-    next_wake,
-    state_from_json,
-    state_to_json,
-)
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepStatus, next_wake
+from brikk_workflow.domain.state_json import state_from_json, state_to_json
 from brikk_workflow.domain.usage import Usage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -20,7 +20,8 @@ from brikk_workflow.domain.decision import (
 )
 from brikk_workflow.domain.definition import Budget
 from brikk_workflow.domain.kinds import WorkflowStep
-from brikk_workflow.domain.state import ExecutionStatus, Inherited, state_from_json, state_to_json
+from brikk_workflow.domain.state import ExecutionStatus, Inherited
+from brikk_workflow.domain.state_json import state_from_json, state_to_json
 from brikk_workflow.domain.usage import Usage
 from support.play import NOW, WRONG, Play
 from support.programs import chain, program, step

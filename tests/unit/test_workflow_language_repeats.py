@@ -15,12 +15,8 @@ from brikk_workflow.domain.decision import (
 )
 from brikk_workflow.domain.definition import Catch, OnError, Step
 from brikk_workflow.domain.kinds import Case, LoopStep, MapStep, SwitchStep, Tolerance
-from brikk_workflow.domain.state import (
-    ExecutionStatus,
-    Progress,
-    state_from_json,
-    state_to_json,
-)
+from brikk_workflow.domain.state import ExecutionStatus, Progress
+from brikk_workflow.domain.state_json import state_from_json, state_to_json
 from support.play import WRONG, Play
 from support.programs import called, chain, fails, program, puts, step
 

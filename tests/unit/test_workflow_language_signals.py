@@ -18,13 +18,8 @@ from brikk_workflow.domain.decision import (
 from brikk_workflow.domain.definition import Compensation, Step
 from brikk_workflow.domain.kinds import CallStep, MapStep, OnTimeout, SignalStep
 from brikk_workflow.domain.payload import Json
-from brikk_workflow.domain.state import (
-    ExecutionStatus,
-    StepStatus,
-    next_wake,
-    state_from_json,
-    state_to_json,
-)
+from brikk_workflow.domain.state import ExecutionStatus, StepStatus, next_wake
+from brikk_workflow.domain.state_json import state_from_json, state_to_json
 from support.play import BUSY, WRONG, Play
 from support.programs import called, chain, program, step
 

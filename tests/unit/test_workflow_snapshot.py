@@ -7,15 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.failure import Failure
-from brikk_workflow.domain.state import (
-    ExecutionState,
-    ExecutionStatus,
-    StateJson,
-    StepState,
-    StepStatus,
-    state_from_json,
-    state_to_json,
-)
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, StepState, StepStatus
+from brikk_workflow.domain.state_json import StateJson, state_from_json, state_to_json
 from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

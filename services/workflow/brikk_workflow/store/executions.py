@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import StateJson, state_from_json
+from brikk_workflow.domain.state_json import StateJson, state_from_json
 from brikk_workflow.store.tables import EXECUTION, HISTORY, STEP_OUTPUT
 
 Outputs = Mapping[str, Json]

@@ -14,7 +14,7 @@ from brikk_shared.outbox import COLUMNS as EVENT_COLUMNS
 from brikk_shared.outbox import Outbox
 from brikk_shared.types import to_json, to_microseconds
 from brikk_workflow.domain.admission import rank
-from brikk_workflow.domain.state import state_to_json
+from brikk_workflow.domain.state_json import state_to_json
 from brikk_workflow.store.transitions import SOURCE, Begin, Changes, Move, Write
 
 BEGUN = {
