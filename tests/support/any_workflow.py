@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
+from brikk_workflow.domain.compile import compile_workflow
+from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import (
     AtMostOnce,
     Budget,

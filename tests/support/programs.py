@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
+from brikk_workflow.domain.compile import compile_workflow
+from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.kinds import CallStep, EmitStep, FailStep, Kind, ReturnStep, SetStep
 from brikk_workflow.domain.payload import Json

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from brikk_workflow.domain.check import check_definition
-from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
+from brikk_workflow.domain.compile import compile_workflow
+from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.problems import Problem, Report
 from brikk_workflow.domain.reader import read_definition
 from brikk_workflow.domain.yaml_text import load_yaml

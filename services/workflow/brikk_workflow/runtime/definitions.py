@@ -6,7 +6,8 @@ from collections import OrderedDict
 
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
-from brikk_workflow.domain.compiled import CompiledWorkflow, compile_workflow
+from brikk_workflow.domain.compile import compile_workflow
+from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.store.workflows import get_version, newest_version
 
 KEPT = 1000
