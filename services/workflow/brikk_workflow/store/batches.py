@@ -13,14 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_shared.errors import InvalidArgument, Reason
 from brikk_shared.turns import take_turn
 from brikk_workflow.domain.batch import BatchStatus, BatchVerb
-from brikk_workflow.store.search import (
-    Position,
-    Search,
-    SearchJson,
-    Span,
-    search_from_json,
-    search_to_json,
-)
+from brikk_workflow.store.search import Position, Search, Span
+from brikk_workflow.store.search_json import SearchJson, search_from_json, search_to_json
 from brikk_workflow.store.tables import BATCH
 
 KEPT = timedelta(days=30)
