@@ -24,7 +24,7 @@ from brikk_workflow.domain.decision import (
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.source import read_yaml
-from brikk_workflow.domain.state import ExecutionState, ExecutionStatus
+from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, Inherited
 from brikk_workflow.domain.usage import NO_USAGE, Usage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,6 +64,7 @@ class Play:
     input: Mapping[str, Json] = field(default_factory=dict)
     now: datetime = NOW
     queued: bool = False
+    inherited: Inherited | None = None
     outputs: dict[str, Json] = field(default_factory=dict)
     history: list[HistoryEntry] = field(default_factory=list)
     announced: list[tuple[str, Mapping[str, Json]]] = field(default_factory=list)
@@ -76,6 +77,7 @@ class Play:
                 now=self.now,
                 random=lambda: 0.5,
                 queued=self.queued,
+                inherited=self.inherited,
             )
         )
 

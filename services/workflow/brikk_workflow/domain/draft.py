@@ -70,7 +70,7 @@ class Draft:
         self.unfinished = False
         self.reading = Reading(workflow, values, self.outputs, self.steps, state.state_version)
         self._before = state
-        self._dropped: list[str] = []
+        self._dropped: dict[str, None] = {}
 
     @property
     def clock(self) -> datetime:
@@ -151,12 +151,14 @@ class Draft:
         """Keep the output of a step; null is what is read anyway."""
         if output is not None or self.reading.stored(path):
             self.outputs[path] = output
+        else:
+            self.outputs.pop(path, None)
 
     def drop(self, path: str) -> None:
         """Forget what lies at a path among the outputs."""
         self.outputs.pop(path, None)
         if self.reading.stored(path):
-            self._dropped.append(path)
+            self._dropped[path] = None
 
     def forget_scope(self, prefix: str, body: Body) -> None:
         """Forget the steps of an item or iteration that has ended, and what they put out."""

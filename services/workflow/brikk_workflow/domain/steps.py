@@ -56,7 +56,7 @@ def enter(draft: Draft) -> None:
     body = draft.workflow.body
     draft.enter("", body)
     proceed(draft)
-    if draft.running and draft.has_ended("", body):
+    if draft.running and draft.closing is None and draft.has_ended("", body):
         _complete(draft)
 
 
@@ -161,7 +161,9 @@ def succeed(
         try:
             remember(draft, path, compiled)
         except (ExpressionFailed, PayloadRefused) as error:
-            fail(draft, path, done, Failure.of(error), latency)
+            draft.drop(path)
+            failed = replace(step, token="", agent=done.agent)
+            fail(draft, path, failed, Failure.of(error), latency)
             return
     draft.journal.step_succeeded(path, done, latency, usage)
     _settle(draft, path, compiled)
@@ -210,7 +212,8 @@ def fail(
                     step,
                     status=StepStatus.RUNNING,
                     started_at=step.started_at or draft.now,
-                    close_by=step.close_by or _close_by(draft, compiled),
+                    # It may be their lack of time that is caught.
+                    close_by=_close_by(draft, compiled),
                     caught=place,
                 )
                 draft.journal.step_caught(path, failure, place)
