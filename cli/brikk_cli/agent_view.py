@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
 from brikk_cli.render import duration, moment, money, plain, state, table
+from brikk_shared.structs import from_struct
 
 
 def agents_table(agents: Iterable[agent_pb2.Agent]) -> Table:
@@ -31,7 +33,7 @@ def agents_table(agents: Iterable[agent_pb2.Agent]) -> Table:
 
 
 def agent_view(agent: agent_pb2.Agent) -> Group:
-    """All that is known of one agent but the schemas of its capabilities."""
+    """All that is known of one agent."""
     facts = {
         "name": agent.display_name,
         "version": agent.version,
@@ -57,11 +59,14 @@ def agent_view(agent: agent_pb2.Agent) -> Group:
     )
     known = table(("fact", "value"), ((name, fact) for name, fact in facts.items() if fact))
     known.show_header = False
-    return Group(
+    parts: list[RenderableType] = [
         state_line(agent),
         known,
         table(("service", "capability", "version", "cost", "latency", "description"), services),
-    )
+    ]
+    if schemas := list(_schemas(agent)):
+        parts.append(table(("capability", "of its", "schema"), schemas))
+    return Group(*parts)
 
 
 def state_line(agent: agent_pb2.Agent) -> Text:
@@ -126,6 +131,16 @@ def finds_table(results: Iterable[discovery_service_pb2.SearchResult]) -> Table:
 def agent_state(value: agent_pb2.Agent.State.ValueType) -> Text:
     """An agent's state in its colour."""
     return state(agent_pb2.Agent.State.Name(value))
+
+
+def _schemas(agent: agent_pb2.Agent) -> Iterator[tuple[str, str, str]]:
+    """The schemas of an agent's capabilities, as JSON."""
+    for service in agent.services:
+        for each in service.capabilities:
+            for name, schema in (("input", each.input_schema), ("output", each.output_schema)):
+                if schema.fields:
+                    text = json.dumps(from_struct(schema), ensure_ascii=False, sort_keys=True)
+                    yield each.capability, name, text
 
 
 def _used(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

@@ -20,6 +20,7 @@ from brikk_agent.errors import CannotStart
 from brikk_agent.registration import Load, Registration
 from brikk_agent.runtime import Runtime
 from brikk_agent.serving import Serving, begin_to_serve
+from brikk_agent.structs import Json
 from brikk_agent.tokens import CallTokens
 
 log = logging.getLogger(__name__)
@@ -129,14 +130,16 @@ class Agent:
         examples: Sequence[str] = (),
         cost_micros: int = 0,
         latency: timedelta | None = None,
+        input_schema: Mapping[str, Json] | None = None,
+        output_schema: Mapping[str, Json] | None = None,
     ) -> Callable[[_H], _H]:
         """Registers the decorated function as the handler of a capability.
 
         The caller's input is bound to the parameters by name and checked against their types; a
         parameter annotated `Context` receives the call's. A synchronous handler runs in a thread.
         The docstring's first paragraph is the description unless one is given; see `Offer` for the
-        rest. The function itself stays as it is. Raises TypeError for a signature that JSON cannot
-        express.
+        rest, the schemas among it: where none is given, the signature is registered as one. The
+        function itself stays as it is. Raises TypeError for a signature that JSON cannot express.
         """
 
         offer = Offer(
@@ -146,6 +149,8 @@ class Agent:
             examples=examples,
             cost_micros=cost_micros,
             latency=latency,
+            input_schema=input_schema,
+            output_schema=output_schema,
         )
 
         def register(handler: _H) -> _H:

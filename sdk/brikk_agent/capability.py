@@ -27,7 +27,8 @@ class Offer:
 
     `version` as PEP 440 orders versions, `examples` what people ask of it in their words,
     `cost_micros` the price of a call in millionths of the currency that the organisation counts in,
-    `latency` how long a typical call takes.
+    `latency` how long a typical call takes. The schemas are JSON Schemas that say more than the
+    signature does; callers check by them what they send, and what they get.
     """
 
     description: str = ""
@@ -36,6 +37,8 @@ class Offer:
     examples: Sequence[str] = ()
     cost_micros: int = 0
     latency: timedelta | None = None
+    input_schema: Mapping[str, Json] | None = None
+    output_schema: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +108,11 @@ class Capability:
         )
         if offer.latency is not None:
             message.latency.FromTimedelta(offer.latency)
-        message.input_schema.CopyFrom(to_struct(self.input.schema, name="input_schema"))
-        if self.output_schema:
-            message.output_schema.CopyFrom(to_struct(self.output_schema, name="output_schema"))
+        taken = self.input.schema if offer.input_schema is None else offer.input_schema
+        message.input_schema.CopyFrom(to_struct(taken, name="input_schema"))
+        answered = self.output_schema if offer.output_schema is None else offer.output_schema
+        if answered:
+            message.output_schema.CopyFrom(to_struct(answered, name="output_schema"))
         return message
 
 

@@ -57,6 +57,8 @@ class Reason(StrEnum):
     SIGNAL_TIMEOUT = auto()
     STATE_CONFLICT = auto()
     NESTED_TOO_DEEP = auto()
+    INPUT_MISMATCH = auto()
+    OUTPUT_MISMATCH = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,9 +171,9 @@ async def test_a_token_is_for_the_same_watch_only(held: Held) -> None:
 async def test_a_question_is_answered(held: Held) -> None:
     await held.offer("a", "text.one")
     await held.offer("b", "text.two")
-    [found] = await held.port.resolve("acme", "text.one")
+    [found] = (await held.port.resolve("acme", "text.one")).candidates
     assert (found.agent, found.endpoint, found.protocol) == ("agents/a", "a:1", PROTOCOL_BRIKK)
-    assert list(await held.port.resolve("acme", "text.unknown")) == []
+    assert not (await held.port.resolve("acme", "text.unknown")).candidates
 
 
 async def test_a_report_is_taken(held: Held) -> None:

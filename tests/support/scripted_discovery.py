@@ -33,6 +33,8 @@ class ScriptedDiscovery:
     """The watches ever begun: organisation, capabilities, resume token."""
     reports: list[tuple[str, list[pb.Outcome]]] = field(default_factory=list)
     answering: asyncio.Event = field(default_factory=asyncio.Event)
+    contracts: dict[str, pb.CapabilityContract] = field(default_factory=dict)
+    """What candidates may name, by its id."""
     refuses_watches: bool = False
     """Whether it has as many watchers as it takes."""
 
@@ -97,13 +99,14 @@ class ScriptedDiscovery:
         """Writes its tokens differently from now on, and reads none of those it wrote before."""
         self._notation += "new "
 
-    async def resolve(self, organization: str, capability: str) -> Sequence[pb.Candidate]:
+    async def resolve(self, organization: str, capability: str) -> pb.ResolveCapabilityResponse:
         """Answers; remembers what was asked for."""
         self.asked.append((organization, capability))
         await self.answering.wait()
         if self.down:
             raise _away()
-        return [each for each in self._offers.values() if each.capability == capability]
+        found = [each for each in self._offers.values() if each.capability == capability]
+        return pb.ResolveCapabilityResponse(candidates=found, contracts=self.contracts.values())
 
     async def watch(
         self, organization: str, capabilities: Collection[str], resume_token: str
@@ -129,6 +132,8 @@ class ScriptedDiscovery:
             # In two parts, the first of them never complete.
             seen = len(self._log)
             offers = [each for each in self._offers.values() if each.capability in watched]
+            if self.contracts:
+                yield self._contracts()
             yield pb.WatchCapabilitiesResponse(snapshot=pb.CapabilitySnapshot(candidates=offers))
             yield pb.WatchCapabilitiesResponse(
                 snapshot=pb.CapabilitySnapshot(complete=True), resume_token=f"{about}@{seen}"
@@ -146,6 +151,8 @@ class ScriptedDiscovery:
             changed, seen = set(self._log[seen:]), len(self._log)
             changed = {key for key in changed if key[0] in watched}
             if changed:
+                if self.contracts:
+                    yield self._contracts()
                 yield pb.WatchCapabilitiesResponse(
                     changes=self._changes(changed), resume_token=f"{about}@{seen}"
                 )
@@ -164,6 +171,10 @@ class ScriptedDiscovery:
         if self.down:
             raise _away()
         self.reports.append((organization, list(outcomes)))
+
+    def _contracts(self) -> pb.WatchCapabilitiesResponse:
+        told = pb.CapabilityContracts(contracts=self.contracts.values())
+        return pb.WatchCapabilitiesResponse(contracts=told)
 
     def _changes(self, keys: AbstractSet[tuple[str, str]]) -> pb.CapabilityChanges:
         return pb.CapabilityChanges(

@@ -24,6 +24,7 @@ class Told:
         self.resyncs: list[str] = []
         self.complete = False
         self.observations: list[pb.Observation] = []
+        self.contracts: dict[str, pb.CapabilityContract] = {}
         self._coming: dict[tuple[str, str], pb.Candidate] = {}
 
     def take(self, message: pb.WatchCapabilitiesResponse) -> str:
@@ -44,6 +45,9 @@ class Told:
         elif kind == "observations":
             assert not message.resume_token
             self.observations += message.observations.observations
+        elif kind == "contracts":
+            assert not message.resume_token
+            self.contracts |= {each.id: each for each in message.contracts.contracts}
         elif kind == "resync":
             self.resyncs.append(message.resync.reason)
             self.complete = False

@@ -88,8 +88,7 @@ class Registry:
     async def ResolveCapability(
         self, request: discovery_pb.ResolveCapabilityRequest, context: Context
     ) -> discovery_pb.ResolveCapabilityResponse:
-        candidates = await self._discovery.resolve(_organization(context), request.capability)
-        return discovery_pb.ResolveCapabilityResponse(candidates=candidates)
+        return await self._discovery.resolve(_organization(context), request.capability)
 
     async def WatchCapabilities(
         self, request: discovery_pb.WatchCapabilitiesRequest, context: Context

@@ -72,6 +72,9 @@ def test_an_agent_is_shown_with_its_services() -> None:
     assert "in flight 1/4" in lines
     assert not any(line.startswith("zone") for line in lines)
     assert lines[-1] == "prose text.write 1.4.0 0.0025 800 ms Writes prose."
+    capability.output_schema["type"] = "object"
+    lines = drawn(agent_view(agent))
+    assert lines[-2:] == ["capability of its schema", 'text.write output {"type": "object"}']
 
 
 def test_candidates_show_only_the_columns_that_are_filled() -> None:

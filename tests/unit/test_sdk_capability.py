@@ -6,7 +6,7 @@ import pytest
 
 from brikk_agent import Agent, Context, InvalidInput
 from brikk_agent.capability import Capability, Handler, Offer
-from brikk_agent.structs import from_struct
+from brikk_agent.structs import Json, from_struct
 
 
 class Summary(TypedDict):
@@ -63,6 +63,17 @@ def test_an_untyped_handler_takes_and_gives_anything() -> None:
     capability = of(anything)
     assert capability.arguments({"value": [1.0]}, Context()) == {"value": [1.0]}
     assert not capability.describe().HasField("output_schema")
+
+
+def test_schemas_may_say_more_than_the_signature() -> None:
+    def shout(text: str) -> dict[str, str]:
+        return {"text": text.upper()}
+
+    short: dict[str, Json] = {"properties": {"text": {"maxLength": 80}}}
+    offer = Offer(input_schema=short, output_schema={"required": ["text"]})
+    described = Capability.of("text.shout", shout, offer).describe()
+    assert from_struct(described.input_schema) == short
+    assert from_struct(described.output_schema) == {"required": ["text"]}
 
 
 def test_signatures_that_cannot_be_called_by_name_are_refused() -> None:

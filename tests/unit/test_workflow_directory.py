@@ -166,7 +166,7 @@ async def test_a_defect_reaches_everyone_who_asked_and_the_next_question_is_aske
     setting: Setting,
 ) -> None:
     class Broken(ScriptedDiscovery):
-        async def resolve(self, organization: str, capability: str) -> list[pb.Candidate]:
+        async def resolve(self, organization: str, capability: str) -> pb.ResolveCapabilityResponse:
             self.asked.append((organization, capability))
             raise LookupError
 

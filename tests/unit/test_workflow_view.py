@@ -43,6 +43,10 @@ def snapshot(
     return pb.WatchCapabilitiesResponse(snapshot=part, resume_token=token if complete else "")
 
 
+def answer(*candidates: pb.Candidate) -> pb.ResolveCapabilityResponse:
+    return pb.ResolveCapabilityResponse(candidates=candidates)
+
+
 def changes(
     *upserted: pb.Candidate, removed: Iterable[tuple[str, str]] = (), token: str = "2"
 ) -> pb.WatchCapabilitiesResponse:
@@ -132,7 +136,7 @@ def test_only_agents_that_speak_our_protocol_are_candidates(protocol: int, speak
     assert bool(view.rosters["t"].options) is speaks
     asked = View("acme")
     asked.want("t")
-    asked.answer("t", [candidate("a", protocol=protocol)], NOW)
+    asked.answer("t", answer(candidate("a", protocol=protocol)), NOW)
     assert bool(asked.rosters["t"].options) is speaks
 
 
@@ -204,9 +208,9 @@ def test_a_capability_wanted_again_is_not_what_the_watch_still_tells_of_it() -> 
 def test_an_answer_is_all_there_is_and_no_watch_goes_on_from_it() -> None:
     view = watching("t")
     view.apply(snapshot(candidate("a")), NOW)
-    view.answer("t", [candidate("b")], NOW)
+    view.answer("t", answer(candidate("b")), NOW)
     assert agents(view) == {"b"}
-    view.answer("dropped", [candidate("b")], NOW)
+    view.answer("dropped", answer(candidate("b")), NOW)
     assert set(view.rosters) == {"t"}
     assert view.begin() == ({"t"}, "")
 
@@ -214,7 +218,7 @@ def test_an_answer_is_all_there_is_and_no_watch_goes_on_from_it() -> None:
 def test_that_nobody_offers_a_capability_is_an_answer() -> None:
     view = watching("t")
     assert not view.rosters["t"].known
-    view.answer("t", [], NOW)
+    view.answer("t", answer(), NOW)
     assert view.rosters["t"].known
 
 

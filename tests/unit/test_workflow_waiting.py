@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from brikk.discovery.v1.discovery_service_pb2 import ResolveCapabilityResponse
 from brikk_workflow.runtime.waiting import BATCH, WaitingRoom
 from support.directories import Setting
 from support.running import running
@@ -111,7 +112,7 @@ async def test_a_capability_of_which_discovery_is_silent_delays_no_other(room: R
         await room.clock.sleeping()
         room.clock.advance(INTERVAL)
         await room.until(lambda: len(room.discovery.asked) == 2)
-        room.watch.answer("acme", "t", [candidate("a")])
+        room.watch.answer("acme", "t", ResolveCapabilityResponse(candidates=[candidate("a")]))
         assert room.woken == ["e2"]
         room.discovery.answering.set()
         await room.clock.sleeping()

@@ -8,12 +8,11 @@ from random import SystemRandom
 from typing import Final
 
 from brikk.discovery.v1 import discovery_service_pb2
-from brikk.discovery.v1.discovery_service_pb2 import Candidate
 from brikk.discovery.v1.discovery_service_pb2_grpc import add_DiscoveryServiceServicer_to_server
-from brikk_discovery.api.candidates import candidate_message
+from brikk_discovery.api.candidates import Offered, offered
 from brikk_discovery.api.parts import Parts
 from brikk_discovery.api.servicer import DiscoveryServicer
-from brikk_discovery.api.watching import watch_message
+from brikk_discovery.api.watching import watch_messages
 from brikk_discovery.clients.events import Announcer
 from brikk_discovery.clients.health import HealthClient
 from brikk_discovery.runtime.beats import Beats
@@ -64,7 +63,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     store = AgentStore(database, app.clock)
     memories, removals = MemoryStore(database), RemovalStore(database)
     leases = Leases(database, new_id(), app.clock)
-    registry = Registry(candidate_message)
+    registry = Registry(offered)
     search = Search()
     registry.subscribe(search.note)
     outcomes = Outcomes(
@@ -115,7 +114,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     watchers = Watchers(
         registry=registry,
         journal=journal,
-        composer=Composer(registry, watch_message, new_id()),
+        composer=Composer(registry, watch_messages, new_id()),
         position=_position(registry, feed, position),
         alone_since=position.revision if feed is None else None,
         seats=Seats(
@@ -217,7 +216,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
 
 
 def _position(
-    registry: Registry[Candidate], feed: Feed | None, loaded: Position
+    registry: Registry[Offered], feed: Feed | None, loaded: Position
 ) -> Callable[[], Position]:
     """Tell up to where the registry knows all that was committed."""
     if feed is not None:

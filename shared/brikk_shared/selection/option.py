@@ -70,3 +70,7 @@ class Option:
     """When it registered: it starts slowly. None when unknown."""
     observation: Observation | None = None
     """What all callers experienced; None when nobody did."""
+    input_schema: str = ""
+    """JSON Schema of what it takes, as JSON; empty when anything goes."""
+    output_schema: str = ""
+    """JSON Schema of what it answers, as JSON; empty when anything may come."""

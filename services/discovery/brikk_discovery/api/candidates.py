@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, TypeAlias
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_discovery.api.messages import PROTOCOLS, STATES
@@ -11,11 +15,69 @@ from brikk_discovery.domain.offer import Offer, Summary
 from brikk_discovery.domain.outcome import Observation
 from brikk_discovery.domain.ranking import rank_reason
 
+Messages: TypeAlias = "tuple[pb.WatchCapabilitiesResponse, ...]"
+"""A piece of news for watchers: the contracts that its candidates name come first."""
+
 _MAX_VERSIONS: Final = 20
+# As the contract bounds them in an answer.
+_MAX_CONTRACT_BYTES: Final = 1 << 21
 
 
-def candidate_message(offer: Offer) -> pb.Candidate:
-    """Write the answer that offers an agent."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offered:
+    """The answer that offers an agent, and the contract that it names."""
+
+    candidate: pb.Candidate
+    contract: pb.CapabilityContract | None
+
+
+def offered(offer: Offer) -> Offered:
+    """Write what callers are told of an agent."""
+    capability = offer.variant.capability
+    contract = _contract(capability.input_schema or "", capability.output_schema or "")
+    return Offered(
+        candidate=_candidate_message(offer, "" if contract is None else contract.id),
+        contract=contract,
+    )
+
+
+def answer_of(
+    candidates: Iterable[Offered], *, with_contracts: bool
+) -> pb.ResolveCapabilityResponse:
+    """Write the answer that offers candidates."""
+    if not with_contracts:
+        return pb.ResolveCapabilityResponse(candidates=[each.candidate for each in candidates])
+    answer, size = pb.ResolveCapabilityResponse(), 0
+    known: set[str] = set()
+    for each in candidates:
+        contract = each.contract
+        if contract is not None and contract.id not in known:
+            size += contract.ByteSize()
+            if size > _MAX_CONTRACT_BYTES:
+                break
+            known.add(contract.id)
+            answer.contracts.append(contract)
+        answer.candidates.append(each.candidate)
+    return answer
+
+
+def contracts_of(candidates: Iterable[Offered]) -> list[pb.CapabilityContract]:
+    """Give the contracts that candidates name, each once."""
+    found = {each.contract.id: each.contract for each in candidates if each.contract is not None}
+    return list(found.values())
+
+
+@lru_cache(maxsize=1000)
+def _contract(input_schema: str, output_schema: str) -> pb.CapabilityContract | None:
+    if not (input_schema or output_schema):
+        return None
+    digest = blake2b(f"{input_schema}\0{output_schema}".encode(), digest_size=12)
+    return pb.CapabilityContract(
+        id=digest.hexdigest(), input_schema=input_schema, output_schema=output_schema
+    )
+
+
+def _candidate_message(offer: Offer, contract: str) -> pb.Candidate:
     agent, (service_id, capability) = offer.agent, offer.variant
     definition, observation = agent.definition, offer.observation
     name = agent.key.name
@@ -33,6 +95,7 @@ def candidate_message(offer: Offer) -> pb.Candidate:
         service=f"{name}/services/{service_id}",
         cost_micros=capability.cost_micros,
         observation=observation_message(agent, capability.name, observation),
+        contract=contract,
     )
     message.register_time.FromDatetime(agent.register_time)
     if capability.latency is not None:

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
-from brikk_discovery.api.candidates import summary_message
+from brikk_discovery.api.candidates import Offered, answer_of, summary_message
 from brikk_discovery.api.messages import PROTOCOLS, agent_message, key_of
 from brikk_discovery.api.parts import Context, Methods, Parts
 from brikk_discovery.domain.filter import compile_filter
@@ -20,7 +20,9 @@ _MAX_RESULTS: Final = 100
 _ANSWERS: Final = 4096
 _PROTOCOLS: Final = {message: protocol for protocol, message in PROTOCOLS.items()}
 
-_Candidates: TypeAlias = "tuple[pb.Candidate, ...]"
+_Candidates: TypeAlias = "tuple[Offered, ...]"
+# Organisation, capability, and whether contracts are told.
+_Question: TypeAlias = tuple[str, str, bool]
 
 
 class DirectoryMethods(Methods):
@@ -30,7 +32,7 @@ class DirectoryMethods(Methods):
         super().__init__(parts)
         self._found = parts.metrics.resolutions.labels("found")
         self._empty = parts.metrics.resolutions.labels("empty")
-        self._answers: dict[tuple[str, str], tuple[_Candidates, pb.ResolveCapabilityResponse]] = {}
+        self._answers: dict[_Question, tuple[_Candidates, pb.ResolveCapabilityResponse]] = {}
 
     async def GetAgent(self, request: pb.GetAgentRequest, context: Context) -> agent_pb2.Agent:
         """Return one live agent."""
@@ -89,24 +91,22 @@ class DirectoryMethods(Methods):
             ),
         )
         (self._found if candidates else self._empty).inc()
-        response = self._answer(caller, request.capability, candidates)
+        question = (caller, request.capability, request.with_contracts)
+        response = self._answer(question, candidates)
         # Others may be about to send this message, too: it holds for all of them at this revision.
         response.revision = registry.revision
         return response
 
-    def _answer(
-        self, caller: str, capability: str, candidates: _Candidates
-    ) -> pb.ResolveCapabilityResponse:
+    def _answer(self, question: _Question, candidates: _Candidates) -> pb.ResolveCapabilityResponse:
         """Give the answer of some candidates: the same one until something moves.
 
         To copy them anew for each question would be most of its cost.
         """
-        key = (caller, capability)
-        written = self._answers.get(key)
+        written = self._answers.get(question)
         if written is not None and written[0] is candidates:
             return written[1]
-        response = pb.ResolveCapabilityResponse(candidates=candidates)
+        response = answer_of(candidates, with_contracts=question[2])
         if len(self._answers) >= _ANSWERS:
             self._answers.clear()
-        self._answers[key] = (candidates, response)
+        self._answers[question] = (candidates, response)
         return response

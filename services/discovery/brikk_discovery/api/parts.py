@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceServicer
+from brikk_discovery.api.candidates import Messages, Offered
 from brikk_discovery.runtime.beats import Beats
 from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.metrics import Metrics
@@ -27,14 +27,14 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 class Parts:
     """The running parts of the service that answer its methods."""
 
-    registry: Registry[pb.Candidate]
+    registry: Registry[Offered]
     changes: Changes
     beats: Beats
     streams: Seats
     """For those on which agents beat."""
     outcomes: Outcomes
     search: Search
-    watchers: Watchers[pb.Candidate, pb.WatchCapabilitiesResponse]
+    watchers: Watchers[Offered, Messages]
     pace: Pace
     egress: Egress
     metrics: Metrics

@@ -6,10 +6,12 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
 from typing import Final
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk_discovery.api.candidates import Messages, Offered, contracts_of
 from brikk_discovery.api.parts import Context, Methods
 from brikk_discovery.runtime.news import (
     Bookmark,
@@ -26,34 +28,62 @@ from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 
 # What a resume token begins with: a digest, and a revision. The epoch and the process follow.
 _HEAD: Final = struct.Struct("!12sQ")
+# What contracts may take in a message, which must stay below what gRPC's clients take: 4 MiB.
+_CONTRACT_BYTES: Final = 1 << 20
 
 
 class WatchMethods(Methods):
     """Watches of the registry."""
 
-    def WatchCapabilities(
+    async def WatchCapabilities(
         self, request: pb.WatchCapabilitiesRequest, context: Context
     ) -> AsyncGenerator[pb.WatchCapabilitiesResponse, None]:
         """Stream who offers some capabilities: a snapshot or what was missed, then each change."""
         watched = Watched.of(organization(), request.capabilities)
         resume = _resume_of(watched, request.resume_token) if request.resume_token else None
-        return self._parts.watchers.follow(watched, resume)
+        async with aclosing(self._parts.watchers.follow(watched, resume)) as told:
+            async for messages in told:
+                for message in messages:
+                    yield message
 
 
-def watch_message(
-    watched: Watched, news: News[pb.Candidate], known: Resume | None
+def watch_messages(watched: Watched, news: News[Offered], known: Resume | None) -> Messages:
+    """Write the messages for watchers; with what they then know, they can be gone on from."""
+    message = _message(watched, news, known)
+    match news:
+        case Snapshot():
+            return (*_contracts(news.candidates), message)
+        case Changes():
+            return (*_contracts(news.upserted), message)
+        case _:
+            return (message,)
+
+
+def _contracts(candidates: Iterable[Offered]) -> Iterator[pb.WatchCapabilitiesResponse]:
+    message, size = pb.WatchCapabilitiesResponse(), 0
+    for contract in contracts_of(candidates):
+        if size + contract.ByteSize() > _CONTRACT_BYTES:
+            yield message
+            message, size = pb.WatchCapabilitiesResponse(), 0
+        message.contracts.contracts.append(contract)
+        size += contract.ByteSize()
+    if size:
+        yield message
+
+
+def _message(
+    watched: Watched, news: News[Offered], known: Resume | None
 ) -> pb.WatchCapabilitiesResponse:
-    """Write a message for watchers; with what they then know, it can be gone on from."""
     message = pb.WatchCapabilitiesResponse()
     if known is not None:
         message.revision, message.resume_token = known.revision, _token_of(watched, known)
     match news:
         case Snapshot():
-            message.snapshot.candidates.extend(news.candidates)
+            message.snapshot.candidates.extend(each.candidate for each in news.candidates)
             message.snapshot.complete = news.complete
             _leave_out_ranks(message.snapshot.candidates)
         case Changes():
-            message.changes.upserted.extend(news.upserted)
+            message.changes.upserted.extend(each.candidate for each in news.upserted)
             _leave_out_ranks(message.changes.upserted)
             message.changes.removed.extend(
                 pb.CandidateKey(agent=change.key.name, capability=change.capability)
@@ -65,7 +95,7 @@ def watch_message(
             message.resync.reason = news.cause.words
         case Observations():
             message.observations.observations.extend(
-                candidate.observation for candidate in news.candidates
+                each.candidate.observation for each in news.candidates
             )
     return message
 

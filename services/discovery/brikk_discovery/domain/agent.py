@@ -6,11 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
+from brikk_discovery.domain.schemas import schema_problems
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
+from brikk_shared.path import written
+
+MAX_SCHEMAS = 128 << 10
+"""Bytes that all different schemas of an agent may have together, as JSON."""
+
+
+# Told at once; more of them would not fit into an answer.
+_MOST_VIOLATIONS = 10
 
 
 class AgentKey(NamedTuple):
@@ -154,7 +164,7 @@ def check(definition: Definition) -> None:
     Raises:
         InvalidArgument: INVALID_FIELD with every violation.
     """
-    violations = list(_violations(definition))
+    violations = list(islice(_violations(definition), _MOST_VIOLATIONS))
     if violations:
         raise InvalidArgument(
             Reason.INVALID_FIELD,
@@ -164,7 +174,30 @@ def check(definition: Definition) -> None:
         )
 
 
+def _schema_violations(definition: Definition) -> Iterator[FieldViolation]:
+    """Find what is no acceptable schema, each different one once."""
+    told: dict[str, str] = {}
+    for at, service in enumerate(definition.services):
+        for position, item in enumerate(service.capabilities):
+            field = f"agent.services[{at}].capabilities[{position}]"
+            for name, schema in (
+                ("input_schema", item.input_schema),
+                ("output_schema", item.output_schema),
+            ):
+                if schema is not None:
+                    told.setdefault(schema, f"{field}.{name}")
+    size = sum(map(len, told))
+    if size > MAX_SCHEMAS:
+        limit = f"of at most {MAX_SCHEMAS} bytes together, not {size}"
+        yield FieldViolation("agent.services", f"must have schemas {limit}")
+        return
+    for schema, field in told.items():
+        for path, problem in schema_problems(schema):
+            yield FieldViolation(written((field, *path)), problem)
+
+
 def _violations(definition: Definition) -> Iterator[FieldViolation]:
+    yield from _schema_violations(definition)
     port = int(definition.endpoint.rpartition(":")[2])
     if not 1 <= port <= 65535:
         yield FieldViolation("agent.endpoint", f"must have a port from 1 to 65535, not {port}")

@@ -16,9 +16,12 @@ from brikk_shared.signing import TokenSigner
 from brikk_shared.status import status_of
 from brikk_workflow.clients.answers import outcome_of_error, outcome_of_response, outcome_of_status
 from brikk_workflow.clients.connections import Connection, Connections
+from brikk_workflow.clients.contracts import input_mismatch
 from brikk_workflow.clients.requests import fill_request
 from brikk_workflow.clients.session import NoSessions, Session
 from brikk_workflow.clients.work import Outcome, Refused, Work
+from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.usage import NO_USAGE
 
 _SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
@@ -81,7 +84,12 @@ class Ongoing:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, endpoint: str) -> None:
-        """Sends it, at once where the way is known."""
+        """Sends it, at once where the way is known, unless the agent would not take the input."""
+        mismatch = input_mismatch(self._work, self._agent)
+        if mismatch is not None:
+            # Not at once: whoever made the call does not hold it yet.
+            asyncio.get_running_loop().call_soon(self._refuse, mismatch)
+            return
         connection = self._connections.known(self._agent, endpoint)
         if connection is None:
             self._task = self._connections.keep(self._find_way(endpoint))
@@ -97,6 +105,10 @@ class Ongoing:
         if self._session is not None:
             self._session.cancel(self._order_id)
         self._leave()
+
+    def _refuse(self, mismatch: Failure) -> None:
+        if not self._ended:
+            self._end(Refused(failure=mismatch, usage=NO_USAGE, latency=self._elapsed()))
 
     async def _find_way(self, endpoint: str) -> None:
         try:
@@ -127,7 +139,7 @@ class Ongoing:
         self._session = None
         if isinstance(result, pb.SessionResult):
             if result.HasField("response"):
-                self._end(outcome_of_response(result.response, self._agent, self._elapsed()))
+                self._take(result.response)
             else:
                 self._end(outcome_of_status(result.status, self._agent, self._elapsed()))
         elif isinstance(result, BrikkError):
@@ -149,7 +161,10 @@ class Ongoing:
         except grpc.aio.AioRpcError as error:
             self._end(outcome_of_status(status_of(error), self._agent, self._elapsed()))
         else:
-            self._end(outcome_of_response(response, self._agent, self._elapsed()))
+            self._take(response)
+
+    def _take(self, response: pb.ExecuteResponse) -> None:
+        self._end(outcome_of_response(response, self._work, self._agent, self._elapsed()))
 
     def _end(self, outcome: Outcome) -> None:
         silent = isinstance(outcome, Refused) and outcome.failure.code in _SILENT

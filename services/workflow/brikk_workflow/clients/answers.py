@@ -11,7 +11,8 @@ from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk_shared.errors import BrikkError, DeadlineExceeded, Reason
 from brikk_shared.status import from_status
 from brikk_shared.structs import read_struct
-from brikk_workflow.clients.work import Answered, Outcome, Refused
+from brikk_workflow.clients.contracts import output_mismatch
+from brikk_workflow.clients.work import Answered, Outcome, Refused, Work
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import MAX_BYTES, scrub
 from brikk_workflow.domain.usage import NO_USAGE, Usage
@@ -27,8 +28,10 @@ class HeartbeatMissed(DeadlineExceeded):
         super().__init__(Reason.STEP_TIMEOUT, "no heartbeat came in time")
 
 
-def outcome_of_response(response: pb.ExecuteResponse, agent: str, latency: timedelta) -> Outcome:
-    """What an answer comes to: refused when it holds what cannot be kept."""
+def outcome_of_response(
+    response: pb.ExecuteResponse, work: Work, agent: str, latency: timedelta
+) -> Outcome:
+    """What an answer comes to: refused when it holds what cannot be kept, or was not promised."""
     usage = _usage(response.usage) if response.HasField("usage") else NO_USAGE
     if usage is None:
         return _unkept("usage has a number that is negative or too large", agent, latency)
@@ -38,6 +41,9 @@ def outcome_of_response(response: pb.ExecuteResponse, agent: str, latency: timed
         output = read_struct(response.output, field="output")
     except BrikkError as refused:
         return _unkept(refused.message, agent, latency)
+    mismatch = output_mismatch(work, agent, output)
+    if mismatch is not None:
+        return Refused(failure=mismatch, usage=usage, latency=latency)
     return Answered(output=output, usage=usage, latency=latency)
 
 

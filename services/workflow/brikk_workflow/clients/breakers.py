@@ -46,6 +46,10 @@ class _Breaker:
         return self.opened > 0
 
 
+# What an agent answered, be it an error or what it did not promise.
+_ANSWERED = frozenset({Reason.AGENT_FAILED, Reason.OUTPUT_MISMATCH})
+
+
 class Breakers:
     """One breaker for each endpoint that was not reached lately; the others cost nothing."""
 
@@ -72,7 +76,7 @@ class Breakers:
 
         A call that was too late tells neither: something took it.
         """
-        if isinstance(outcome, Answered) or outcome.failure.reason is Reason.AGENT_FAILED:
+        if isinstance(outcome, Answered) or outcome.failure.reason in _ANSWERED:
             return self.reached(option)
         if outcome.failure.reason is Reason.AGENT_UNAVAILABLE:
             self.missed(option)

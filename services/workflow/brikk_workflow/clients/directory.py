@@ -144,9 +144,9 @@ class AgentDirectory:
     async def _resolve(self, organization: str, capability: str) -> None:
         roster = self._watch.want(organization, capability)
         try:
-            candidates = await self._discovery.resolve(organization, capability)
+            answer = await self._discovery.resolve(organization, capability)
         except BrikkError as error:
             log.warning("discovery does not answer", capability=capability, reason=error.reason)
             roster.known = True
         else:
-            self._watch.answer(organization, capability, candidates)
+            self._watch.answer(organization, capability, answer)

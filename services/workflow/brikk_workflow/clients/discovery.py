@@ -28,8 +28,8 @@ class Discovery(Protocol):
 
     async def resolve(
         self, organization: str, capability: str
-    ) -> Sequence[discovery_service_pb2.Candidate]:
-        """Returns who offers a capability, at most `MAX_CANDIDATES`."""
+    ) -> discovery_service_pb2.ResolveCapabilityResponse:
+        """Returns who offers a capability, at most `MAX_CANDIDATES`, with their contracts."""
 
     def watch(
         self, organization: str, capabilities: Collection[str], resume_token: str
@@ -50,22 +50,22 @@ class DiscoveryClient:
 
     async def resolve(
         self, organization: str, capability: str
-    ) -> Sequence[discovery_service_pb2.Candidate]:
-        """Returns who offers a capability, at most `MAX_CANDIDATES`."""
+    ) -> discovery_service_pb2.ResolveCapabilityResponse:
+        """Returns who offers a capability, at most `MAX_CANDIDATES`, with their contracts."""
         request = discovery_service_pb2.ResolveCapabilityRequest(
             capability=capability,
             max_results=MAX_CANDIDATES,
             protocol=agent_pb2.PROTOCOL_BRIKK,
+            with_contracts=True,
         )
         try:
-            answer = await self._stub.ResolveCapability(
+            return await self._stub.ResolveCapability(
                 request,
                 timeout=RESOLVE_TIMEOUT.total_seconds(),
                 metadata=((ORGANIZATION_KEY, organization),),
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-        return answer.candidates
 
     async def watch(
         self, organization: str, capabilities: Collection[str], resume_token: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC
+from typing import TypeAlias
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
@@ -13,6 +14,9 @@ from brikk_shared.selection import Group, Observation, Option
 
 # A discovery that does not say what its agents speak is of a time when there was one protocol.
 _SPOKEN = frozenset({agent_pb2.PROTOCOL_UNSPECIFIED, agent_pb2.PROTOCOL_BRIKK})
+
+_Contract: TypeAlias = tuple[str, str]
+"""The schemas of input and output."""
 
 
 class Roster:
@@ -78,6 +82,8 @@ class View:
         self._resume_token = ""
         self._watched: frozenset[str] = frozenset()
         self._snapshot: defaultdict[str, list[Option]] = defaultdict(list)
+        self._contracts: dict[str, _Contract] = {}
+        """Those that the next candidates name."""
 
     def want(self, capability: str) -> Roster:
         """Returns the roster of a capability, empty at first."""
@@ -106,17 +112,21 @@ class View:
             self.begin_anew()
         self._watched = watched
         self._snapshot.clear()
+        self._contracts.clear()
         return watched, self._resume_token
 
     def begin_anew(self) -> None:
         """The next watch does not go on where the last one was."""
         self._resume_token = ""
 
-    def answer(self, capability: str, candidates: Sequence[pb.Candidate], now: float) -> None:
+    def answer(self, capability: str, answer: pb.ResolveCapabilityResponse, now: float) -> None:
         """Takes in discovery's answer about a capability, from which no watch can go on."""
         roster = self.rosters.get(capability)
         if roster is not None:
-            roster.replace(_to_option(each, now) for each in candidates if _speaks(each))
+            contracts = _to_contracts(answer.contracts)
+            roster.replace(
+                _to_option(each, now, contracts) for each in answer.candidates if _speaks(each)
+            )
             self.begin_anew()
 
     def apply(self, message: pb.WatchCapabilitiesResponse, now: float) -> Collection[str]:
@@ -130,6 +140,8 @@ class View:
                 changed = self._take_snapshot(message.snapshot, now)
             case "changes":
                 changed = self._take_changes(message.changes, now)
+            case "contracts":
+                self._contracts |= _to_contracts(message.contracts.contracts)
             case "observations":
                 self._take_observations(message.observations, now)
             case "resync":
@@ -143,7 +155,9 @@ class View:
     def _take_snapshot(self, part: pb.CapabilitySnapshot, now: float) -> Collection[str]:
         for each in part.candidates:
             if _speaks(each):
-                self._snapshot[each.capability].append(_to_option(each, now))
+                option = _to_option(each, now, self._contracts)
+                self._snapshot[each.capability].append(option)
+        self._contracts.clear()
         if not part.complete:
             return ()
         told = self._watched & self.rosters.keys()
@@ -158,9 +172,10 @@ class View:
         removed: defaultdict[str, list[str]] = defaultdict(list)
         for each in changes.upserted:
             if _speaks(each):
-                upserted[each.capability].append(_to_option(each, now))
+                upserted[each.capability].append(_to_option(each, now, self._contracts))
             else:
                 removed[each.capability].append(each.agent)
+        self._contracts.clear()
         for key in changes.removed:
             removed[key.capability].append(key.agent)
         told = self._told & (upserted.keys() | removed.keys())
@@ -180,7 +195,12 @@ def _speaks(candidate: pb.Candidate) -> bool:
     return candidate.protocol in _SPOKEN
 
 
-def _to_option(candidate: pb.Candidate, now: float) -> Option:
+def _to_contracts(contracts: Iterable[pb.CapabilityContract]) -> dict[str, _Contract]:
+    return {each.id: (each.input_schema, each.output_schema) for each in contracts}
+
+
+def _to_option(candidate: pb.Candidate, now: float, contracts: Mapping[str, _Contract]) -> Option:
+    input_schema, output_schema = contracts.get(candidate.contract, ("", ""))
     return Option(
         agent=candidate.agent,
         endpoint=candidate.endpoint,
@@ -196,6 +216,8 @@ def _to_option(candidate: pb.Candidate, now: float) -> Option:
             else None
         ),
         observation=_to_observation(candidate.observation, now),
+        input_schema=input_schema,
+        output_schema=output_schema,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -101,12 +101,12 @@ class Watch:
         return stream.want(capability)
 
     def answer(
-        self, organization: str, capability: str, candidates: Sequence[pb.Candidate]
+        self, organization: str, capability: str, answer: pb.ResolveCapabilityResponse
     ) -> None:
         """Takes in what discovery answered, unless the watch told meanwhile and knows better."""
         stream = self._streams.get(organization)
         if stream is not None and not self.covers(organization, capability):
-            stream.answer(capability, candidates)
+            stream.answer(capability, answer)
 
     async def run(self) -> None:
         """Watches for ever; begun again, it loses nothing of what is known."""
@@ -165,9 +165,9 @@ class _Stream:
             self._grown.set()
         return self.view.want(capability)
 
-    def answer(self, capability: str, candidates: Sequence[pb.Candidate]) -> None:
+    def answer(self, capability: str, answer: pb.ResolveCapabilityResponse) -> None:
         """Takes in what discovery answered about a capability."""
-        self.view.answer(capability, candidates, self._clock.monotonic())
+        self.view.answer(capability, answer, self._clock.monotonic())
         self._tell([capability])
 
     def forget_unused(self) -> bool:
@@ -234,10 +234,10 @@ class _Stream:
         """Asks about each capability: discovery may answer though it takes no more watches."""
         for capability in list(self.view.rosters):
             try:
-                candidates = await self._discovery.resolve(self.view.organization, capability)
+                answer = await self._discovery.resolve(self.view.organization, capability)
             except BrikkError:
                 return  # it is away
-            self.answer(capability, candidates)
+            self.answer(capability, answer)
 
     def _tell(self, capabilities: Collection[str]) -> None:
         """Tells which of these capabilities somebody offers."""

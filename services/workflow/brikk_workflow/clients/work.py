@@ -17,12 +17,15 @@ from brikk_workflow.domain.usage import Usage
 class Work:
     """One unit of work for one agent: the order of a step, and the execution it belongs to.
 
-    `execution` is its full name; `traceparent` its W3C trace context, which may be empty.
+    `execution` is its full name; `traceparent` its W3C trace context, which may be empty. The
+    schemas are what the agent says of its capability, as JSON, empty where it says nothing.
     """
 
     order: Call
     execution: str
     traceparent: str
+    input_schema: str = ""
+    output_schema: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

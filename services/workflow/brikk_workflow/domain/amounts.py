@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.kinds import Tolerance
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.shapes import UNREAD, Number, Whole

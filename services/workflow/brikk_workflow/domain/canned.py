@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from brikk_shared.errors import Reason
+from brikk_shared.path import Path
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.objects import Key, Object
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Problem, Report
 from brikk_workflow.domain.shapes import UNREAD, Form, Payload, Text

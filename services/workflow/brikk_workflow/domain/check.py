@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
+from brikk_shared.json_schema import SchemaInvalid, compile_schema
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.expression import Expression, ExpressionInvalid, compile_expression
 from brikk_workflow.domain.formulas import Formula, Gives, formulas
@@ -11,10 +13,8 @@ from brikk_workflow.domain.language import MAX_STEPS
 from brikk_workflow.domain.meaning import check_meaning
 from brikk_workflow.domain.nested import all_of, inside
 from brikk_workflow.domain.order import check_order
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
-from brikk_workflow.domain.schema import SchemaInvalid, compile_schema
 from brikk_workflow.domain.sight import Sight, check_read
 from brikk_workflow.domain.template import TemplateInvalid, compile_template
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from brikk_shared.json_schema import compile_schema
 from brikk_workflow.domain.compiled import (
     COMPENSATE,
     Body,
@@ -40,7 +41,6 @@ from brikk_workflow.domain.kinds import (
     WaitStep,
     WorkflowStep,
 )
-from brikk_workflow.domain.schema import compile_schema
 from brikk_workflow.domain.template import compile_template
 
 

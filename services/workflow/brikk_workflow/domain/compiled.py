@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
+from brikk_shared.json_schema import Schema
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.expression import Expression
 from brikk_workflow.domain.kinds import (
@@ -19,7 +20,6 @@ from brikk_workflow.domain.kinds import (
     WaitStep,
     WorkflowStep,
 )
-from brikk_workflow.domain.schema import Schema
 from brikk_workflow.domain.template import Template
 
 COMPENSATE = "compensate"

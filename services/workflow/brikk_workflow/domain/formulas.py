@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step
 from brikk_workflow.domain.kinds import (
     CallStep,
@@ -20,7 +21,6 @@ from brikk_workflow.domain.kinds import (
     WaitStep,
     WorkflowStep,
 )
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step
 from brikk_workflow.domain.kinds import LoopStep, WaitStep
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.problems import Report
 
 

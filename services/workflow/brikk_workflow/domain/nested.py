@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step
 from brikk_workflow.domain.kinds import LoopStep, MapStep, SwitchStep
-from brikk_workflow.domain.path import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.duration import format_duration
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.scope import kind_of

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeAlias
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import OnError, Step
 from brikk_workflow.domain.kinds import FailStep, ReturnStep
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.problems import Report
 
 Before: TypeAlias = Mapping[str, Set[str] | None]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from brikk_shared.errors import InvalidArgument, Reason
-from brikk_workflow.domain.path import Path, written
+from brikk_shared.path import Path, written
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 

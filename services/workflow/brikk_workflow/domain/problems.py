@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from brikk_workflow.domain.path import Path, written
+from brikk_shared.path import Path, written
 from brikk_workflow.domain.payload import scrub
 
 MAX_PROBLEMS = 100

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from brikk_workflow.domain.path import Path, written
+from brikk_shared.path import Path, written
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.tokens import Kind, Token
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step
 from brikk_workflow.domain.kinds import LoopStep, MapStep, SwitchStep
 from brikk_workflow.domain.order import Before
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.problems import Report
 
 

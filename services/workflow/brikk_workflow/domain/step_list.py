@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step
 from brikk_workflow.domain.kinds import KINDS, CallStep, word_of
 from brikk_workflow.domain.objects import Object
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.shapes import UNREAD, Items

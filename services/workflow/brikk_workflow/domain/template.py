@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from brikk_shared.errors import Reason
+from brikk_shared.path import Path
 from brikk_workflow.domain.expression import Expression, ExpressionInvalid, compile_expression
-from brikk_workflow.domain.path import Path
 from brikk_workflow.domain.payload import LARGEST_INTEGER, MAX_BYTES, Json, PayloadRefused
 from brikk_workflow.domain.scope import Scope
 from brikk_workflow.domain.tokens import tokenize

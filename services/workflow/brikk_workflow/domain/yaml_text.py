@@ -13,7 +13,7 @@ from typing import Protocol
 
 import yaml
 
-from brikk_workflow.domain.path import Path
+from brikk_shared.path import Path
 from brikk_workflow.domain.payload import LARGEST_INTEGER, Json, unstorable
 from brikk_workflow.domain.problems import Mark, Report
 

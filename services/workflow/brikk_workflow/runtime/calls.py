@@ -46,7 +46,13 @@ class Calls:
 
     def send(self, order: Call, candidate: Option) -> None:
         """Begins a call."""
-        work = Work(order=order, execution=self._execution, traceparent=self._traceparent)
+        work = Work(
+            order=order,
+            execution=self._execution,
+            traceparent=self._traceparent,
+            input_schema=candidate.input_schema,
+            output_schema=candidate.output_schema,
+        )
         call = self._engine.caller.call(
             candidate.agent, candidate.endpoint, work, partial(self._done, order, candidate)
         )

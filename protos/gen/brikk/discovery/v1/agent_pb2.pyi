@@ -243,11 +243,13 @@ class AgentCapability(google.protobuf.message.Message):
     """Declared price of a call in millionths of the currency that the organisation counts in; 0 when it is free or unknown."""
     @property
     def input_schema(self) -> google.protobuf.struct_pb2.Struct:
-        """JSON Schema of its input; absent when anything goes."""
+        """JSON Schema (draft 2020-12, without what leads out of it) of its input; absent when anything goes. Callers check what they send. The different schemas of an agent
+        have at most 128 KiB together, as JSON.
+        """
 
     @property
     def output_schema(self) -> google.protobuf.struct_pb2.Struct:
-        """JSON Schema of its output; absent when anything may come."""
+        """JSON Schema of its output, as that of its input; absent when anything may come. Callers check what they get."""
 
     @property
     def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

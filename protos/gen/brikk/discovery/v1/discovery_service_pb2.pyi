@@ -328,6 +328,7 @@ class ResolveCapabilityRequest(google.protobuf.message.Message):
     SELECTOR_FIELD_NUMBER: builtins.int
     PROTOCOL_FIELD_NUMBER: builtins.int
     ZONE_FIELD_NUMBER: builtins.int
+    WITH_CONTRACTS_FIELD_NUMBER: builtins.int
     capability: builtins.str
     """The capability exactly as registered, or `prefix.*` for all those below a prefix."""
     max_results: builtins.int
@@ -340,6 +341,8 @@ class ResolveCapabilityRequest(google.protobuf.message.Message):
     """What the agent must speak; any when unset."""
     zone: builtins.str
     """The zone it must run in; any when unset."""
+    with_contracts: builtins.bool
+    """Whether to tell the contracts of the candidates, too."""
     @property
     def excluded_agents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Agents that the caller does not want, for instance those that just failed: `agents/{agent}`, at most 100."""
@@ -354,8 +357,9 @@ class ResolveCapabilityRequest(google.protobuf.message.Message):
         selector: builtins.str = ...,
         protocol: brikk.discovery.v1.agent_pb2.Protocol.ValueType = ...,
         zone: builtins.str = ...,
+        with_contracts: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["capability", b"capability", "excluded_agents", b"excluded_agents", "max_results", b"max_results", "protocol", b"protocol", "selector", b"selector", "version_range", b"version_range", "zone", b"zone"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "excluded_agents", b"excluded_agents", "max_results", b"max_results", "protocol", b"protocol", "selector", b"selector", "version_range", b"version_range", "with_contracts", b"with_contracts", "zone", b"zone"]) -> None: ...
 
 Global___ResolveCapabilityRequest: typing_extensions.TypeAlias = ResolveCapabilityRequest
 
@@ -367,19 +371,25 @@ class ResolveCapabilityResponse(google.protobuf.message.Message):
 
     CANDIDATES_FIELD_NUMBER: builtins.int
     REVISION_FIELD_NUMBER: builtins.int
+    CONTRACTS_FIELD_NUMBER: builtins.int
     revision: builtins.int
     """The registry's revision that the answer reflects."""
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """Live agents, best first."""
 
+    @property
+    def contracts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CapabilityContract]:
+        """What the candidates' `contract` names, if that was asked for: 2 MiB at most. Candidates whose contract would not find room are left out."""
+
     def __init__(
         self,
         *,
         candidates: collections.abc.Iterable[Global___Candidate] | None = ...,
         revision: builtins.int = ...,
+        contracts: collections.abc.Iterable[Global___CapabilityContract] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "revision", b"revision"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "contracts", b"contracts", "revision", b"revision"]) -> None: ...
 
 Global___ResolveCapabilityResponse: typing_extensions.TypeAlias = ResolveCapabilityResponse
 
@@ -404,6 +414,7 @@ class Candidate(google.protobuf.message.Message):
     LATENCY_FIELD_NUMBER: builtins.int
     REGISTER_TIME_FIELD_NUMBER: builtins.int
     OBSERVATION_FIELD_NUMBER: builtins.int
+    CONTRACT_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """`agents/{agent}`."""
     endpoint: builtins.str
@@ -428,6 +439,8 @@ class Candidate(google.protobuf.message.Message):
     """The service that offers it: `agents/{agent}/services/{service}`."""
     cost_micros: builtins.int
     """Declared price of a call in millionths of the organisation's currency; 0 when it is free or unknown."""
+    contract: builtins.str
+    """The `id` of what its input and output must look like; empty when the capability has no schemas."""
     @property
     def latency(self) -> google.protobuf.duration_pb2.Duration:
         """Declared latency of a typical call; absent when unknown."""
@@ -458,11 +471,38 @@ class Candidate(google.protobuf.message.Message):
         latency: google.protobuf.duration_pb2.Duration | None = ...,
         register_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         observation: Global___Observation | None = ...,
+        contract: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["latency", b"latency", "observation", b"observation", "register_time", b"register_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capability", b"capability", "capacity", b"capacity", "cost_micros", b"cost_micros", "endpoint", b"endpoint", "in_flight", b"in_flight", "latency", b"latency", "observation", b"observation", "protocol", b"protocol", "rank_reason", b"rank_reason", "register_time", b"register_time", "service", b"service", "state", b"state", "version", b"version", "zone", b"zone"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capability", b"capability", "capacity", b"capacity", "contract", b"contract", "cost_micros", b"cost_micros", "endpoint", b"endpoint", "in_flight", b"in_flight", "latency", b"latency", "observation", b"observation", "protocol", b"protocol", "rank_reason", b"rank_reason", "register_time", b"register_time", "service", b"service", "state", b"state", "version", b"version", "zone", b"zone"]) -> None: ...
 
 Global___Candidate: typing_extensions.TypeAlias = Candidate
+
+@typing.final
+class CapabilityContract(google.protobuf.message.Message):
+    """What the input and the output of a capability must look like."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    INPUT_SCHEMA_FIELD_NUMBER: builtins.int
+    OUTPUT_SCHEMA_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """Names it: the same schemas have the same id."""
+    input_schema: builtins.str
+    """JSON Schema of the input, as JSON; empty when anything goes."""
+    output_schema: builtins.str
+    """JSON Schema of the output, as JSON; empty when anything may come."""
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        input_schema: builtins.str = ...,
+        output_schema: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "input_schema", b"input_schema", "output_schema", b"output_schema"]) -> None: ...
+
+Global___CapabilityContract: typing_extensions.TypeAlias = CapabilityContract
 
 @typing.final
 class Observation(google.protobuf.message.Message):
@@ -632,6 +672,7 @@ class WatchCapabilitiesResponse(google.protobuf.message.Message):
     BOOKMARK_FIELD_NUMBER: builtins.int
     RESYNC_FIELD_NUMBER: builtins.int
     OBSERVATIONS_FIELD_NUMBER: builtins.int
+    CONTRACTS_FIELD_NUMBER: builtins.int
     resume_token: builtins.str
     """Goes on after this message. Opaque. Empty within a snapshot: that must be complete first."""
     revision: builtins.int
@@ -656,6 +697,10 @@ class WatchCapabilitiesResponse(google.protobuf.message.Message):
     def observations(self) -> Global___CapabilityObservations:
         """How watched agents fare; a hint that comes every few seconds while it changes. It moves neither revision nor resume token."""
 
+    @property
+    def contracts(self) -> Global___CapabilityContracts:
+        """What the `contract` of candidates in the next message of candidates names; several may come. It moves neither revision nor resume token."""
+
     def __init__(
         self,
         *,
@@ -666,10 +711,11 @@ class WatchCapabilitiesResponse(google.protobuf.message.Message):
         bookmark: Global___CapabilityBookmark | None = ...,
         resync: Global___CapabilityResync | None = ...,
         observations: Global___CapabilityObservations | None = ...,
+        contracts: Global___CapabilityContracts | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["bookmark", b"bookmark", "changes", b"changes", "event", b"event", "observations", b"observations", "resync", b"resync", "snapshot", b"snapshot"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bookmark", b"bookmark", "changes", b"changes", "event", b"event", "observations", b"observations", "resume_token", b"resume_token", "resync", b"resync", "revision", b"revision", "snapshot", b"snapshot"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["snapshot", "changes", "bookmark", "resync", "observations"] | None: ...
+    def HasField(self, field_name: typing.Literal["bookmark", b"bookmark", "changes", b"changes", "contracts", b"contracts", "event", b"event", "observations", b"observations", "resync", b"resync", "snapshot", b"snapshot"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bookmark", b"bookmark", "changes", b"changes", "contracts", b"contracts", "event", b"event", "observations", b"observations", "resume_token", b"resume_token", "resync", b"resync", "revision", b"revision", "snapshot", b"snapshot"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["event", b"event"]) -> typing.Literal["snapshot", "changes", "bookmark", "resync", "observations", "contracts"] | None: ...
 
 Global___WatchCapabilitiesResponse: typing_extensions.TypeAlias = WatchCapabilitiesResponse
 
@@ -774,6 +820,26 @@ class CapabilityResync(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["reason", b"reason"]) -> None: ...
 
 Global___CapabilityResync: typing_extensions.TypeAlias = CapabilityResync
+
+@typing.final
+class CapabilityContracts(google.protobuf.message.Message):
+    """Contracts of the candidates that are told next."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONTRACTS_FIELD_NUMBER: builtins.int
+    @property
+    def contracts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CapabilityContract]:
+        """Each once."""
+
+    def __init__(
+        self,
+        *,
+        contracts: collections.abc.Iterable[Global___CapabilityContract] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["contracts", b"contracts"]) -> None: ...
+
+Global___CapabilityContracts: typing_extensions.TypeAlias = CapabilityContracts
 
 @typing.final
 class CapabilityObservations(google.protobuf.message.Message):

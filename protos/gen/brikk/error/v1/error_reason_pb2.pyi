@@ -104,6 +104,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The state of an execution does not have the version that a `set` step expects. Metadata: `version`."""
     ERROR_REASON_NESTED_TOO_DEEP: _ErrorReason.ValueType  # 40
     """Workflows would run one another too deep. Metadata: `limit`."""
+    ERROR_REASON_INPUT_MISMATCH: _ErrorReason.ValueType  # 41
+    """The input of a call does not match the input schema of the agent's capability, so it was not sent. Metadata: `agent`, `capability`, and `field`, the place in the input."""
+    ERROR_REASON_OUTPUT_MISMATCH: _ErrorReason.ValueType  # 42
+    """What an agent answered does not match the output schema of its capability. Metadata: `agent`, `capability`, and `field`, the place in the output."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -190,4 +194,8 @@ ERROR_REASON_STATE_CONFLICT: ErrorReason.ValueType  # 39
 """The state of an execution does not have the version that a `set` step expects. Metadata: `version`."""
 ERROR_REASON_NESTED_TOO_DEEP: ErrorReason.ValueType  # 40
 """Workflows would run one another too deep. Metadata: `limit`."""
+ERROR_REASON_INPUT_MISMATCH: ErrorReason.ValueType  # 41
+"""The input of a call does not match the input schema of the agent's capability, so it was not sent. Metadata: `agent`, `capability`, and `field`, the place in the input."""
+ERROR_REASON_OUTPUT_MISMATCH: ErrorReason.ValueType  # 42
+"""What an agent answered does not match the output schema of its capability. Metadata: `agent`, `capability`, and `field`, the place in the output."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
