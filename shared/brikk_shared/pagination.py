@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason, invalid_field
+
+_Item = TypeVar("_Item")
 
 _DIGEST_BYTES = 12
 
@@ -40,6 +43,18 @@ def page_of(request: Message, *, default: int = 50, cap: int = 500) -> Page:
         raise invalid_field("page_size", "must not be negative")
     cursor = _cursor_of(request, paged.page_token) if paged.page_token else ""
     return Page(size=min(paged.page_size or default, cap), cursor=cursor)
+
+
+def cut(
+    request: Message, page: Page, found: Sequence[_Item], cursor_of: Callable[[_Item], str]
+) -> tuple[Sequence[_Item], str]:
+    """The items of a page and the token of the page after, which is empty when they are the last.
+
+    `found` has one item more than the page when there are more; `cursor_of` gives an item's key.
+    """
+    shown = found[: page.size]
+    more = len(found) > len(shown)
+    return shown, next_token(request, cursor_of(shown[-1])) if more else ""
 
 
 def next_token(request: Message, cursor: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brikk.webhooks.v1 import webhook_pb2
 from brikk.webhooks.v1.webhook_service_pb2 import ListDeliveriesRequest, ListWebhooksRequest
 from brikk_shared.errors import BrikkError, Reason
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, next_token, page_of
 
 _FAILED = webhook_pb2.Delivery.STATE_FAILED
 
@@ -34,6 +34,18 @@ def test_a_negative_size_is_refused() -> None:
 def test_a_token_brings_its_cursor_back_whatever_the_page_size(cursor: str) -> None:
     token = next_token(_request(size=5), cursor)
     assert page_of(_request(token, size=9)).cursor == cursor
+
+
+@given(st.integers(0, 30), st.integers(1, 10))
+def test_pages_cut_one_after_another_are_the_whole_list(length: int, size: int) -> None:
+    request, shown = _request(size=size), list[int]()
+    for _ in range(0, max(length, 1), size):
+        page = page_of(request)
+        after = int(page.cursor or 0)
+        found = range(after + 1, min(after + size + 1, length) + 1)
+        items, request.page_token = cut(request, page, found, str)
+        shown += items
+    assert (shown, request.page_token) == (list(range(1, length + 1)), "")
 
 
 def test_a_token_is_refused_for_other_fields_and_other_methods() -> None:

@@ -12,7 +12,7 @@ from brikk_discovery.api.parts import Context, Methods, Parts
 from brikk_discovery.domain.filter import compile_filter
 from brikk_shared.call import organization
 from brikk_shared.errors import not_found
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 
 _DEFAULT_RESULTS: Final = 20
 _MAX_RESULTS: Final = 100
@@ -49,14 +49,11 @@ class DirectoryMethods(Methods):
         entries = self._parts.registry.page(
             organization(), after=page.cursor, size=page.size + 1, capability=request.capability
         )
-        response = pb.ListAgentsResponse(
-            agents=[agent_message(entry.agent, entry.state) for entry in entries[: page.size]]
+        shown, token = cut(request, page, entries, lambda entry: entry.agent.key.agent_id)
+        return pb.ListAgentsResponse(
+            agents=[agent_message(entry.agent, entry.state) for entry in shown],
+            next_page_token=token,
         )
-        if len(entries) > page.size:
-            response.next_page_token = next_token(
-                request, entries[page.size - 1].agent.key.agent_id
-            )
-        return response
 
     async def ListCapabilities(
         self, request: pb.ListCapabilitiesRequest, context: Context
@@ -66,12 +63,10 @@ class DirectoryMethods(Methods):
         summaries = self._parts.registry.capabilities(
             organization(), prefix=request.prefix, after=page.cursor, size=page.size + 1
         )
-        response = pb.ListCapabilitiesResponse(
-            capabilities=[summary_message(summary) for summary in summaries[: page.size]]
+        shown, token = cut(request, page, summaries, lambda summary: summary.name)
+        return pb.ListCapabilitiesResponse(
+            capabilities=[summary_message(summary) for summary in shown], next_page_token=token
         )
-        if len(summaries) > page.size:
-            response.next_page_token = next_token(request, summaries[page.size - 1].name)
-        return response
 
     async def ResolveCapability(
         self, request: pb.ResolveCapabilityRequest, context: Context

@@ -31,7 +31,7 @@ from brikk_monitoring.store.buckets import Buckets
 from brikk_shared.call import organization
 from brikk_shared.clock import Clock
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 
 _DEFAULT_WINDOW: Final = timedelta(hours=1)
 _CURSOR: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18}):(agents/[a-z0-9-]+)")
@@ -93,13 +93,14 @@ class MonitoringServicer(MonitoringServiceServicer):
             ranking = [(agent, calls) for agent, calls in ranking if agent == request.agent]
         if before:
             ranking = [(agent, calls) for agent, calls in ranking if before.precedes(agent, calls)]
-        listed = ranking[: page.size]
+        listed, token = cut(
+            request,
+            page,
+            ranking,
+            lambda each: str(_Cursor(minute=minute, agent=each[0], calls=each[1])),
+        )
         sums = await self._buckets.sums(organization(), [agent for agent, _ in listed], window)
 
-        token = ""
-        if len(ranking) > len(listed):
-            agent, calls = listed[-1]
-            token = next_token(request, str(_Cursor(minute=minute, calls=calls, agent=agent)))
         return GetAgentPerformanceResponse(
             agents=[_performance(agent, counted) for agent, counted in sums.items()],
             next_page_token=token,

@@ -11,7 +11,7 @@ from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceServicer
 from brikk_shared.call import organization
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_webhooks.api.messages import (
     attempt_message,
     delivery_message,
@@ -45,10 +45,10 @@ class DeliveryMethods(WebhookServiceServicer):
                 before=page.cursor,
                 limit=page.size + 1,
             )
-        shown = found[: page.size]
+        shown, token = cut(request, page, found, lambda delivery: delivery.id)
         return pb.ListDeliveriesResponse(
             deliveries=[delivery_message(webhook_id, delivery) for delivery in shown],
-            next_page_token=next_token(request, shown[-1].id) if len(found) > page.size else "",
+            next_page_token=token,
         )
 
     async def ListAttempts(

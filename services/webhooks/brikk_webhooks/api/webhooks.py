@@ -17,7 +17,7 @@ from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.errors import invalid_field, not_found
 from brikk_shared.ids import new_id
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_webhooks.api.deliveries import DeliveryMethods
 from brikk_webhooks.api.messages import webhook_id_of, webhook_message
 from brikk_webhooks.domain.dispatch import secret_place
@@ -87,10 +87,10 @@ class WebhookServicer(DeliveryMethods):
             found = await webhooks.list_webhooks(
                 connection, organization(), after=page.cursor, limit=page.size + 1
             )
-        shown = found[: page.size]
+        shown, token = cut(request, page, found, lambda webhook: webhook.id)
         return pb.ListWebhooksResponse(
             webhooks=[webhook_message(webhook) for webhook in shown],
-            next_page_token=next_token(request, shown[-1].id) if len(found) > page.size else "",
+            next_page_token=token,
         )
 
     async def DeleteWebhook(

@@ -10,7 +10,7 @@ from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_shared.call import organization
 from brikk_shared.errors import Reason, invalid_field, not_found
 from brikk_shared.ids import new_id
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_shared.status import make_error, to_status
 from brikk_workflow.api.parts import Context, Methods
 from brikk_workflow.api.searching import to_search
@@ -63,12 +63,10 @@ class BatchMethods(Methods):
             records = await batches.list_batches(
                 connection, organization(), before=page.cursor, limit=page.size + 1
             )
-        shown = records[: page.size]
+        shown, token = cut(request, page, records, lambda record: record.batch_id)
         return pb.ListBatchesResponse(
             batches=map(_to_message, shown),
-            next_page_token=(
-                next_token(request, shown[-1].batch_id) if len(records) > page.size else ""
-            ),
+            next_page_token=token,
         )
 
     async def WaitBatch(self, request: pb.WaitBatchRequest, context: Context) -> batch_pb2.Batch:

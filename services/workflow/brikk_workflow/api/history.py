@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from brikk.workflow.v1 import execution_service_pb2 as pb
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_workflow.api.execution_messages import to_history_entry
 from brikk_workflow.api.parts import Context, Methods, id_of
 from brikk_workflow.domain.decision import HistoryEntry
@@ -50,12 +50,10 @@ class HistoryMethods(Methods):
         # A forged cursor that is no number starts at the beginning.
         after = int(page.cursor) if page.cursor.isdecimal() and len(page.cursor) < 19 else 0
         entries = await self._history(record, after=after, limit=page.size + 1)
-        shown = entries[: page.size]
+        shown, token = cut(request, page, entries, lambda entry: str(entry.sequence))
         return pb.ListHistoryResponse(
             entries=[to_history_entry(entry) for entry in shown],
-            next_page_token=(
-                next_token(request, str(shown[-1].sequence)) if len(entries) > page.size else ""
-            ),
+            next_page_token=token,
         )
 
     async def _history(

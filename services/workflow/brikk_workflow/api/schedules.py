@@ -15,7 +15,7 @@ from brikk_shared.call import organization
 from brikk_shared.database import Database
 from brikk_shared.errors import Aborted, Reason, invalid_field, not_found
 from brikk_shared.ids import new_id
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_shared.validator import validate
 from brikk_workflow.api.parts import Context
 from brikk_workflow.api.schedule_messages import (
@@ -102,12 +102,10 @@ class ScheduleServicer(ScheduleVerbs):
             found = await schedules.list_schedules(
                 connection, organization(), after=page.cursor, limit=page.size + 1
             )
-        shown = found[: page.size]
+        shown, token = cut(request, page, found, lambda each: each.schedule_id)
         return pb.ListSchedulesResponse(
             schedules=[to_listed_schedule(each) for each in shown],
-            next_page_token=(
-                next_token(request, shown[-1].schedule_id) if len(found) > page.size else ""
-            ),
+            next_page_token=token,
         )
 
     async def UpdateSchedule(

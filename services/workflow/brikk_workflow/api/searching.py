@@ -10,7 +10,7 @@ from brikk.workflow.v1 import execution_service_pb2 as pb
 from brikk_shared.call import organization
 from brikk_shared.errors import invalid_field
 from brikk_shared.label_selector import MalformedSelector, Operator, Requirement, parse_selector
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_shared.types import from_microseconds, to_microseconds
 from brikk_workflow.api.definitions import workflow_id_of
 from brikk_workflow.api.execution_messages import State, to_execution
@@ -37,12 +37,10 @@ class SearchMethods(Methods):
                 after=_position_of(page.cursor),
                 limit=page.size + 1,
             )
-        shown = records[: page.size]
+        shown, token = cut(request, page, records, _cursor_of)
         return pb.ListExecutionsResponse(
             executions=[to_execution(record) for record in shown],
-            next_page_token=(
-                next_token(request, _cursor_of(shown[-1])) if len(records) > page.size else ""
-            ),
+            next_page_token=token,
         )
 
 

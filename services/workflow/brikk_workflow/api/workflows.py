@@ -18,7 +18,7 @@ from brikk_shared.errors import (
     invalid_field,
     not_found,
 )
-from brikk_shared.pagination import next_token, page_of
+from brikk_shared.pagination import cut, page_of
 from brikk_workflow.api.definitions import (
     accept_source,
     read_source,
@@ -83,12 +83,10 @@ class WorkflowServicer(TrialMethods):
             records = await workflows.list_workflows(
                 connection, organization(), after=page.cursor, limit=page.size + 1
             )
-        shown = records[: page.size]
+        shown, token = cut(request, page, records, lambda record: record.workflow_id)
         return workflow_service_pb2.ListWorkflowsResponse(
             workflows=[_to_workflow(record) for record in shown],
-            next_page_token=(
-                next_token(request, shown[-1].workflow_id) if len(records) > page.size else ""
-            ),
+            next_page_token=token,
         )
 
     async def UpdateWorkflow(
@@ -150,12 +148,10 @@ class WorkflowServicer(TrialMethods):
                 before=_version_of(page.cursor) if page.cursor else None,
                 limit=page.size + 1,
             )
-        shown = records[: page.size]
+        shown, token = cut(request, page, records, lambda record: str(record.version))
         return workflow_service_pb2.ListWorkflowVersionsResponse(
             versions=[_to_version(request.parent, record) for record in shown],
-            next_page_token=(
-                next_token(request, str(shown[-1].version)) if len(records) > page.size else ""
-            ),
+            next_page_token=token,
         )
 
 
