@@ -64,7 +64,7 @@ class ExecutionTree:
         return root
 
     def _row(self, step: StepRun, path: str, now: Timestamp) -> RenderableType:
-        parts = [plain(step.step_id), state(StepRun.State.Name(step.state))]
+        parts = [plain(path.rpartition("/")[2]), state(StepRun.State.Name(step.state))]
         parts += [plain(each) for each in (step.capability, step.agent) if each]
         if step.attempts > 1:
             parts.append(plain(f"attempt {step.attempts}"))

@@ -63,6 +63,8 @@ async def test_every_wish_must_hold(caller: Caller) -> None:
         await caller.send(registration(name, message))
     assert await found(caller) == ["foreign", "gold", "plain"]
     assert await found(caller, selector="tier=gold") == ["foreign", "gold"]
+    told = {each.agent: dict(each.labels) for each in (await ask(caller)).candidates}
+    assert told["agents/gold"] == {"tier": "gold", "region": "eu"}
     assert await found(caller, selector="region in (eu,us), !experimental") == ["gold", "plain"]
     assert await found(caller, selector="tier!=gold") == ["plain"]
     assert await found(caller, version_range=">=1.2,<2") == ["gold", "plain"]

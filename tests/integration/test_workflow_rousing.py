@@ -185,6 +185,6 @@ async def test_the_waits_of_one_execution_are_forgotten_together(dormitory: Dorm
         row = {"organization": "acme", "capability": "u", "execution_id": "e000"}
         await waits.enter(connection, [row, row])
         await waits.enter(connection, [row])
-        assert set(await waits.awaited_capabilities(connection)) == {("acme", "t"), ("acme", "u")}
+        assert set(await waits.awaited(connection)) == {("acme", "t"), ("acme", "u")}
         await waits.forget(connection, ["e000"])
         assert (await connection.execute(select(AGENT_WAIT))).all() == []

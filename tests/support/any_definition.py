@@ -28,7 +28,9 @@ from brikk_workflow.domain.kinds import (
     LoopStep,
     MapStep,
     OnTimeout,
+    Quorum,
     ReturnStep,
+    Select,
     SetStep,
     SignalStep,
     SwitchStep,
@@ -85,6 +87,12 @@ _CALLS = st.builds(
     input=_MEMBERS,
     policy=st.sampled_from(Policy),
     affinity=_TEXTS,
+    select=st.sampled_from(Select),
+    quorum=st.none()
+    | st.builds(Quorum, items=st.integers(1, 100))
+    | st.builds(Quorum, share=st.integers(1, 100).map(lambda percent: percent / 100)),
+    max_agents=st.integers(1, 100),
+    selector=_TEXTS,
 )
 _TOLERANCES = st.builds(Tolerance, items=st.integers(0, 10_000)) | st.builds(
     Tolerance, share=st.integers(1, 100).map(lambda percent: percent / 100)

@@ -237,7 +237,9 @@ class Theatre:
     def _carry_out(self, part: _Part, decision: Decision) -> None:
         self._note(part, decision.commands)
         self._cancel(part, [each for each in decision.commands if isinstance(each, CancelCall)])
-        self._send(part, [each for each in decision.commands if not isinstance(each, CancelCall)])
+        self._send(
+            part, [each for each in decision.commands if isinstance(each, Call | StartChild)]
+        )
         if decision.unfinished:
             part.posted.append(Continue())
         for capability in awaited(part.play.workflow, part.play.state):

@@ -156,7 +156,12 @@ class World:
 
     @asynccontextmanager
     async def agent(
-        self, name: str = "agents/one", *, capacity: int = 0, **work: Work
+        self,
+        name: str = "agents/one",
+        *,
+        capacity: int = 0,
+        labels: Mapping[str, str] | None = None,
+        **work: Work,
     ) -> AsyncIterator[ScriptedAgent]:
         """Serves an agent and registers it; in names of capabilities `__` stands for a dot."""
         # To the type checker it is abstract: it offers no sessions.
@@ -169,7 +174,9 @@ class World:
         short = name.removeprefix("agents/")
         await self.discovery.offer(
             *(
-                candidate(short, each, endpoint=agent.endpoint, capacity=capacity)
+                candidate(
+                    short, each, endpoint=agent.endpoint, capacity=capacity, labels=labels or {}
+                )
                 for each in agent.work
             )
         )

@@ -83,6 +83,32 @@ B = "{id: b, after: [], call: {capability: t.b}}"
         ("{id: a, wait: {duration: 1s, until: x}}", "wait.until: has no meaning beside `duration`"),
         ("{id: a, loop: {steps: [{id: b, return: {}}]}}", "loop: would not end: write `while` or"),
         (
+            "{id: a, call: {capability: t.a, quorum: 2}}",
+            "quorum: has no meaning with `select: one`: it is for `all`",
+        ),
+        (
+            "{id: a, call: {capability: t.a, select: all, quorum: 4, max_agents: 3}}",
+            "quorum: is 4, and at most 3 agents are called: raise `max_agents`",
+        ),
+        ("{id: a, call: {capability: t.a, select: all, quorum: 0%}}", "from 0.001 to 100"),
+        ("{id: a, call: {capability: t.a, max_agents: 3}}", "max_agents: has no meaning with"),
+        (
+            "{id: a, call: {capability: t.a, select: race, affinity: x}}",
+            "affinity: has no meaning with `select: race`: several agents are called",
+        ),
+        (
+            "{id: a, call: {capability: t.a, select: race}, at_most_once: fail}",
+            "at_most_once: has no meaning with `select: race`: several agents do the same",
+        ),
+        (
+            "{id: a, call: {capability: t.a, selector: 'a=b,,'}}",
+            "selector: `a=b,,`: expected a key or '!', found ',' (character 5)",
+        ),
+        (
+            "{id: a, call: {capability: t.a}, compensate: {call: {capability: t.a, select: all}}}",
+            "select: has no meaning here: one agent undoes a step",
+        ),
+        (
             "{id: a, wait: {duration: 1s}, retry: {}}",
             "retry: has no meaning for `wait`: only calls are repeated",
         ),
@@ -143,6 +169,9 @@ def test_what_does_not_go_together(steps: str, problem: str) -> None:
         " {id: d, join: 1, after: [b, c], emit: {type: x, data: {x: '${steps.a.output}'}}}",
         "{id: a, call: {capability: t.a},"
         " compensate: {call: {capability: t.b, input: {x: '${steps.a.output}'}}}}",
+        "{id: a, call: {capability: t.a, select: all, quorum: 10}, at_most_once: suspend}",
+        "{id: a, call: {capability: t.a, selector: 'a in (b, ${input.c}), !d'},"
+        " compensate: {call: {capability: t.a, selector: d}}}",
         "{id: a, fail: {reason: A}, on_error: continue}, {id: b, emit: {type: x, data:"
         " {x: '${steps.a.error.reason}'}}}",
         "{id: a, when: input.x, return: {}}, {id: b, wait: {duration: 1s}}",

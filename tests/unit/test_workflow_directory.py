@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk.discovery.v1.agent_pb2 import Agent
 from brikk_shared.selection import Option, Policy
 from brikk_workflow.clients.breakers import FAILURES, FIRST
 from brikk_workflow.clients.directory import AgentDirectory
 from support.directories import Setting
-from support.scripted_discovery import ScriptedDiscovery
+from support.scripted_discovery import ScriptedDiscovery, candidate
 
 
 @pytest.fixture
@@ -241,3 +242,59 @@ async def test_while_nobody_can_be_reached_there_is_nobody(setting: Setting) -> 
     assert await setting.choose() is None, "one call each is on trial"
     assert setting.breakers.reached(Option(agent="agents/a", endpoint="a:1"))
     assert await setting.choose() == "a"
+
+
+async def test_labels_narrow_a_choice_down(setting: Setting) -> None:
+    await setting.discovery.offer(
+        candidate("a", labels={"tier": "free"}), candidate("b", labels={"tier": "gold"})
+    )
+    await setting.choose()
+    for _ in range(20):
+        chosen = setting.directory.choose("acme", "t", selector="tier!=free")
+        assert chosen is not None
+        assert chosen.agent == "agents/b"
+    assert setting.directory.choose("acme", "t", selector="tier=none") is None
+    assert setting.directory.available("acme", "t 1 - tier=gold")
+    assert not setting.directory.available("acme", "t 2 - tier=gold")
+    assert not setting.directory.available("acme", "t 1 - tier=none")
+    async with setting.watching():
+        await setting.until_live()
+        await setting.discovery.offer(candidate("b", labels={"tier": "none"}))
+        await setting.until(lambda: setting.directory.available("acme", "t 1 - tier=none"))
+    assert not setting.directory.available("acme", "t 1 - tier=gold")
+
+
+async def test_a_muster_is_of_all_who_can_be_reached_or_the_best_of_too_many(
+    setting: Setting,
+) -> None:
+    def muster(most: int) -> tuple[str, ...]:
+        return setting.directory.muster("acme", "t", selector="", policy=Policy.BEST, most=most)
+
+    assert muster(3) == ()
+    ids = ["a", "b", "c", "d"]
+    await setting.offer({"t": ids})
+    await setting.discovery.offer(candidate("doubted", state=Agent.STATE_SUSPECT))
+    await setting.choose()
+    assert set(muster(10)) == {f"agents/{each}" for each in ids}
+    for most in (1, 3):
+        assert len(set(muster(most))) == most
+    assert setting.choices[Policy.BEST] == 1 + 4
+    option = setting.directory.reach("acme", "t", "agents/b")
+    assert option is not None
+    for _ in range(FAILURES):
+        setting.breakers.missed(option)
+    assert set(muster(10)) == {"agents/a", "agents/c", "agents/d"}
+    assert set(muster(2)) < {"agents/a", "agents/c", "agents/d"}
+    assert setting.directory.reach("acme", "t", "agents/nobody") is None
+
+
+async def test_one_that_is_asked_for_by_name_is_there_or_is_known_to_have_left(
+    setting: Setting,
+) -> None:
+    await setting.offer({"t": ["a"]})
+    await setting.choose()
+    assert setting.directory.available("acme", "t 1 agents/a ")
+    assert not setting.directory.available("acme", "t 1 agents/b ")
+    async with setting.watching():
+        await setting.until_live()
+        assert setting.directory.available("acme", "t 1 agents/b ")

@@ -29,9 +29,10 @@ from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.placement import merge, place, unplaced
 from brikk_workflow.domain.source import read_yaml
-from brikk_workflow.domain.state import ExecutionState, StepStatus
+from brikk_workflow.domain.state import ExecutionStatus, StepStatus
 from brikk_workflow.runtime.placing import place_calls
 from support.directories import Setting
+from support.scripted_discovery import candidate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -79,7 +80,7 @@ class Play:
         )
 
     async def tell(self, *events: Event) -> Decision:
-        return await self._place(self._follow(self.state, events))
+        return await self._place(self._follow(Decision(state=self.state), events))
 
     async def _place(self, decision: Decision) -> Decision:
         placed, self.candidates = await place_calls(
@@ -89,9 +90,10 @@ class Play:
         self.outputs |= placed.outputs
         return placed
 
-    def _follow(self, state: ExecutionState, events: Sequence[Event]) -> Decision:
+    def _follow(self, made: Decision, events: Sequence[Event]) -> Decision:
+        values = self.values.after(made)
         return decide(
-            self.workflow, state, events, values=self.values, now=self.now, random=lambda: 0.5
+            self.workflow, made.state, events, values=values, now=self.now, random=lambda: 0.5
         )
 
     def failed(self, step_id: str) -> AttemptFailed:
@@ -233,6 +235,70 @@ def test_merging_with_nothing_changes_nothing() -> None:
     values = Values(execution="e1", input={}, outputs={})
     first = start(workflow, values=values, now=NOW, random=lambda: 0.5)
     assert merge(first, Decision(state=first.state)) == first
+
+
+JUDGES = """
+name: judges
+steps:
+  - {id: a, call: {capability: t.a}}
+  - id: b
+    call:
+      capability: t.b
+      select: all
+      quorum: 2
+      selector: "${steps.a.output.where}"
+      input: {text: "${steps.a.output.text}"}
+"""
+
+
+async def test_who_is_there_is_called_in_the_same_breath() -> None:
+    play = Play(compiled(JUDGES), {"t.a": ["x"]})
+    await play.begin()
+    zone = {"zone": "east"}
+    await play.setting.discovery.offer(
+        candidate("y", "t.b", labels=zone),
+        candidate("other", "t.b"),
+        candidate("z", "t.b", labels=zone),
+    )
+    decision = await play.tell(play.succeeded("a", text="hi", where="zone in (east)"))
+    assert types(decision) == [
+        "step.succeeded a",
+        "step.started b",
+        "step.agents_found b",
+        "step.attempt_started b/0",
+        "step.attempt_started b/1",
+    ]
+    calls = [each for each in decision.commands if isinstance(each, Call)]
+    assert len(calls) == len(decision.commands) == 2
+    assert {each.agent for each in calls} == {"agents/y", "agents/z"}
+    # What was put out in this very breath is read.
+    assert [each.input for each in calls] == [{"text": "hi"}] * 2
+    for call in calls:
+        assert play.candidates[call.token].agent == call.agent
+        assert decision.state.step(call.step_id).agent == call.agent
+
+
+async def test_too_few_are_waited_for() -> None:
+    play = Play(compiled(JUDGES), {"t.a": ["x"], "t.b": ["y", "z"]})
+    await play.begin()
+    decision = await play.tell(play.succeeded("a", text="hi", where="zone"))
+    assert decision.commands == ()
+    assert decision.state.step("b").status is StepStatus.WAITING
+
+
+async def test_a_leg_goes_to_its_agent_or_to_nobody() -> None:
+    play = Play(compiled(JUDGES), {"t.a": ["x"], "t.b": ["y", "z"]})
+    await play.begin()
+    await play.tell(play.succeeded("a", text="hi", where="!zone"))
+    (gone,) = (path for path, step in play.state.steps.items() if step.agent == "agents/y")
+    async with play.setting.watching():
+        await play.setting.until_live("t.b")
+        await play.setting.discovery.withdraw("y", "t.b")
+        await play.setting.until(lambda: play.setting.known("t.b") == {"z"})
+        lost = await play.tell(CallsLost())
+    # It was one of two that were needed.
+    assert lost.state.status is ExecutionStatus.FAILED
+    assert f"step.failed {gone}" in types(lost)
 
 
 CAPABILITIES = ("t.a", "t.b", "t.c")

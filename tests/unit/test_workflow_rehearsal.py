@@ -43,6 +43,16 @@ RUNS: Mapping[str, tuple[Mapping[str, Json], str, Json]] = {
     "frugal": ({"goal": "x"}, "answers: {plan: {}}", None),
     "nightly-report": ({"day": "Monday"}, "answers: {collect: {}}", None),
     "survey": ({"question": "?"}, "answers: {ask: {}}", None),
+    "at-home": ({"region": "eu", "text": "t"}, "answers: {translate: {text: t}}", None),
+    "jury": (
+        {"claim": "c"},
+        """
+        answers:
+          judges: [{vote: true}, {$fails: {code: INVALID_ARGUMENT}}, {vote: false}, {vote: true}]
+          fastest: [{text: first}, {text: second}]
+        """,
+        {"votes": [True, False, True], "summary": "first"},
+    ),
     "survey-all": (
         {"people": [{"name": f"{number}"} for number in range(5)]},
         """
@@ -175,6 +185,22 @@ def test_a_signal_that_never_comes_runs_into_its_timeout() -> None:
     )
     assert rehearsal.state.failure is None
     assert rehearsal.steps["pay"].status is StepStatus.SKIPPED
+
+
+def test_there_are_as_many_agents_as_answers() -> None:
+    canned = """
+    answers:
+      judges/0: {vote: true}
+      judges/1: {$fails: {code: INVALID_ARGUMENT}}
+      fastest: [{$fails: {code: INVALID_ARGUMENT}}, {text: second}]
+    """
+    rehearsal = rehearse(BLOCKS["jury"], {"claim": "c"}, canned)
+    assert rehearsal.steps["judges"].problem == "Step judges/1 failed: as canned"
+    assert rehearsal.steps["fastest"].status is StepStatus.CANCELLED
+    canned = canned.replace("1: {$fails: {code: INVALID_ARGUMENT}}", "1: {vote: false}")
+    rehearsal = rehearse(BLOCKS["jury"], {"claim": "c"}, canned)
+    assert rehearsal.output == {"votes": [True, False], "summary": "second"}
+    assert rehearsal.steps["judges/1"].input == {"claim": "c"}
 
 
 @pytest.mark.parametrize(

@@ -190,3 +190,19 @@ async def test_a_loop_begun_again_goes_on(room: Room) -> None:
         await asyncio.sleep(0)
         await room.look()
     assert room.woken == ["e1"]
+
+
+async def test_who_asks_for_more_than_a_capability_is_woken_by_that_alone(room: Room) -> None:
+    assert await room.choose("t") is None
+    room.enter("t 1 - tier=gold", "e1")
+    room.enter("t 2 - ", "e2")
+    async with room.watching():
+        await room.until_live()
+        await room.discovery.offer(candidate("a"))
+        await room.until_told()
+        assert room.woken == []
+        await room.discovery.offer(candidate("b", labels={"tier": "gold"}))
+        await room.until_told()
+    assert sorted(room.woken) == ["e1", "e2"]
+    for each in room.woken:
+        room.waiting.leave(each)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -74,3 +75,5 @@ class Option:
     """JSON Schema of what it takes, as JSON; empty when anything goes."""
     output_schema: str = ""
     """JSON Schema of what it answers, as JSON; empty when anything may come."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What its registration says of it."""

@@ -96,6 +96,7 @@ def _candidate_message(offer: Offer, contract: str) -> pb.Candidate:
         cost_micros=capability.cost_micros,
         observation=observation_message(agent, capability.name, observation),
         contract=contract,
+        labels=definition.labels,
     )
     message.register_time.FromDatetime(agent.register_time)
     if capability.latency is not None:

@@ -11,7 +11,7 @@ from brikk.workflow.v1 import execution_pb2
 from brikk_shared.status import make_error, to_status
 from brikk_shared.structs import to_struct, to_value
 from brikk_workflow.api.times import to_timestamp
-from brikk_workflow.domain.compiled import CompiledCall, CompiledWorkflow
+from brikk_workflow.domain.compiled import CompiledCall, CompiledSeveral, CompiledWorkflow
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.payload import Json
@@ -86,10 +86,10 @@ def _to_run(
     path: str, record: ExecutionRecord, workflow: CompiledWorkflow, outputs: Mapping[str, Json]
 ) -> execution_pb2.StepRun:
     state, compiled = record.state.step(path), workflow.at(path)
-    work = compiled.work
-    written = work.kind.capability if isinstance(work, CompiledCall) else ""
+    called = isinstance(compiled.work, CompiledCall | CompiledSeveral)
+    written = compiled.call.kind.capability if called else ""
     run = execution_pb2.StepRun(
-        step_id=compiled.step.id,
+        step_id=compiled.step.id or compiled.body.owner,
         path=path,
         state=execution_pb2.StepRun.State.Value(f"STATE_{state.status.name}"),
         attempts=state.attempt,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import TypeAlias
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
+from brikk_shared.label_selector import parse_selector
 from brikk_shared.selection import Group, Observation, Option
+
+MAX_SELECTORS = 100
+"""Selections of a roster that are kept until it changes."""
 
 # A discovery that does not say what its agents speak is of a time when there was one protocol.
 _SPOKEN = frozenset({agent_pb2.PROTOCOL_UNSPECIFIED, agent_pb2.PROTOCOL_BRIKK})
@@ -29,7 +33,7 @@ class Roster:
         used: whether anybody looked here since this was last made false.
     """
 
-    __slots__ = ("_found", "group", "known", "options", "used")
+    __slots__ = ("_found", "_narrowed", "group", "known", "options", "used")
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -37,6 +41,26 @@ class Roster:
         self.known = False
         self.used = True
         self._found: dict[str, Option] = {}
+        self._narrowed: dict[str, Roster] = {}
+
+    def narrowed(self, selector: str) -> Roster:
+        """Returns the roster of those whose labels match; all match an empty selector."""
+        if not selector:
+            return self
+        roster = self._narrowed.get(selector)
+        if roster is None:
+            if len(self._narrowed) >= MAX_SELECTORS:
+                self._narrowed.clear()
+            wanted = parse_selector(selector)
+            roster = self._narrowed[selector] = Roster(self.group._replace(filter=selector))
+            roster.replace(
+                each for each in self.options if all(need.holds(each.labels) for need in wanted)
+            )
+        return roster
+
+    def live(self) -> Sequence[Option]:
+        """Returns those that discovery does not doubt, or all when there is no other."""
+        return [each for each in self.options if not each.suspect] or self.options
 
     def find(self, agent: str) -> Option | None:
         """Returns the agent of this name."""
@@ -67,6 +91,7 @@ class Roster:
     def _show(self) -> None:
         self.known = True
         self.options = tuple(self._found.values())
+        self._narrowed.clear()
 
 
 class View:
@@ -218,6 +243,7 @@ def _to_option(candidate: pb.Candidate, now: float, contracts: Mapping[str, _Con
         observation=_to_observation(candidate.observation, now),
         input_schema=input_schema,
         output_schema=output_schema,
+        labels=dict(candidate.labels),
     )
 
 

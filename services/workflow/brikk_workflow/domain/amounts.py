@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brikk_shared.path import Path
-from brikk_workflow.domain.kinds import Tolerance
+from brikk_workflow.domain.kinds import Quorum, Tolerance
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.shapes import UNREAD, Number, Whole
@@ -71,35 +71,39 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerated:
-    """How many items may fail: a number of them, or a share as in `20%`."""
+class Part:
+    """How many of some items, `least` to `most` of them, or which share of them, as in `20%`."""
 
+    make: type[Tolerance | Quorum]
+    least: int
     most: int
 
     def read(self, raw: object, path: Path, report: Report) -> Any:
         """Read one."""
         if isinstance(raw, str):
             if share := re.fullmatch(_SHARE, raw):
-                percent = Number(0, 100).read(float(share[1]), path, report)
-                return percent if percent is UNREAD else Tolerance(share=percent / 100)
+                percent = Number(0.001 if self.least else 0, 100).read(
+                    float(share[1]), path, report
+                )
+                return percent if percent is UNREAD else self.make(share=percent / 100)
             if not re.fullmatch("[0-9]{1,6}", raw):
                 report.value(path, f"{raw!r} is not accepted: write a number, or a share as in 20%")
                 return UNREAD
             raw = int(raw)
-        items = Whole(0, self.most).read(raw, path, report)
-        return items if items is UNREAD else Tolerance(items=items)
+        items = Whole(self.least, self.most).read(raw, path, report)
+        return items if items is UNREAD else self.make(items=items)
 
-    def write(self, value: Tolerance) -> int | str:
+    def write(self, value: Tolerance | Quorum) -> int | str:
         """Write one."""
         return (
             f"{value.share * 100:.3f}".rstrip("0").rstrip(".") + "%" if value.share else value.items
         )
 
-    def blank(self) -> Tolerance:
+    def blank(self) -> Tolerance | Quorum:
         """Stand for one."""
-        return Tolerance()
+        return self.make()
 
     def schema(self) -> dict[str, Json]:
         """Tell editors what it is."""
         share: Json = {"type": "string", "pattern": f"^(?:{_SHARE}|[0-9]{{1,6}})$"}
-        return {"anyOf": [Whole(0, self.most).schema(), share]}
+        return {"anyOf": [Whole(self.least, self.most).schema(), share]}

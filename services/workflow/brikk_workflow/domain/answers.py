@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.compiled import CompiledCall, CompiledChild
-from brikk_workflow.domain.decision import Answer, AttemptFailed, AttemptSucceeded
+from brikk_workflow.domain.decision import AgentGone, Answer, AttemptFailed, AttemptSucceeded
 from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
+from brikk_workflow.domain.failure import agent_gone
 from brikk_workflow.domain.retry import backoff, may_retry
 from brikk_workflow.domain.state import StepState, StepStatus
 from brikk_workflow.domain.steps import fail, go_on, order, proceed, run_child, succeed, wait
@@ -30,8 +31,14 @@ def take_answer(draft: Draft, event: Answer) -> None:
         _retry_or_fail(draft, step, event)
     else:
         draft.forget(event.token)
-        draft.calls -= 1
-        wait(draft, event.step_id, step)
+        compiled = draft.workflow.at(event.step_id)
+        if isinstance(compiled.work, CompiledCall):
+            draft.calls -= 1
+        if isinstance(event, AgentGone):
+            capability = step.capability or compiled.call.kind.capability
+            fail(draft, event.step_id, step, agent_gone(step.agent, capability))
+        else:
+            wait(draft, event.step_id, step)
 
 
 def lose_calls(draft: Draft) -> None:

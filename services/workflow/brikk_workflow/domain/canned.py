@@ -31,12 +31,14 @@ class Canned:
     answers: Mapping[str, Sequence[Mapping[str, Json] | Failure]] = field(default_factory=dict)
     signals: Mapping[str, Json] = field(default_factory=dict)
 
-    def answer(self, path: str, called: str, turn: int) -> Mapping[str, Json] | Failure:
+    def answer(
+        self, path: str, step_id: str, called: str, turn: int
+    ) -> Mapping[str, Json] | Failure:
         """Return what a call is answered; `turn` counts those of the same step from 0.
 
         `called` is the capability, or the workflow that the step runs.
         """
-        for name in (path, path.rpartition("/")[2], called):
+        for name in (path, step_id, called):
             if name in self.answers:
                 answers = self.answers[name]
                 return answers[min(turn, len(answers) - 1)]
@@ -46,6 +48,14 @@ class Canned:
             message=f"There is no answer for {path} or {called}",
             retryable=False,
         )
+
+    def agents(self, path: str, step_id: str, called: str) -> int:
+        """Return for how many agents there are answers, of a step that calls several."""
+        named = (self.answers[each] for each in (step_id, called) if each in self.answers)
+        count = len(next(named, ()))
+        while f"{path}/{count}" in self.answers:
+            count += 1
+        return count
 
 
 def read_canned(text: str) -> Canned | list[Problem]:

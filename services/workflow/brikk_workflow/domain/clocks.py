@@ -6,14 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from brikk_workflow.domain.compensation import close
-from brikk_workflow.domain.compiled import CompiledCall, CompiledSignal, CompiledWait
+from brikk_workflow.domain.compiled import CompiledSeveral, CompiledSignal, CompiledWait
 from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import end
 from brikk_workflow.domain.failure import execution_timeout, no_agent, step_timeout
 from brikk_workflow.domain.state import ExecutionStatus, StepState, StepStatus
-from brikk_workflow.domain.steps import conclude, fail, order, proceed
+from brikk_workflow.domain.steps import conclude, fail, muster, order, proceed
 from brikk_workflow.domain.usage import NO_USAGE
+from brikk_workflow.domain.waiting import asked_by
 from brikk_workflow.domain.waits import over
 
 
@@ -30,13 +31,15 @@ def take_time(draft: Draft) -> None:
 
 
 def offer(draft: Draft, capability: str) -> None:
-    """Call the steps that wait for an agent with the capability."""
+    """Call the steps that ask for this."""
     if draft.running:
         for path, step in draft.under_way(StepStatus.WAITING):
-            work = draft.workflow.at(path).work
-            if isinstance(work, CompiledCall) and capability == (
-                step.capability or work.kind.capability
-            ):
+            compiled = draft.workflow.at(path)
+            if asked_by(compiled, step) != capability:
+                continue
+            if isinstance(compiled.work, CompiledSeveral):
+                muster(draft, path, compiled.work)
+            else:
                 order(draft, path, step, step.attempt, step.attempt_at)
 
 

@@ -18,6 +18,7 @@ from brikk_workflow.domain.compiled import (
     CompiledMap,
     CompiledReturn,
     CompiledSet,
+    CompiledSeveral,
     CompiledSignal,
     CompiledStep,
     CompiledSwitch,
@@ -35,6 +36,7 @@ from brikk_workflow.domain.kinds import (
     LoopStep,
     MapStep,
     ReturnStep,
+    Select,
     SetStep,
     SignalStep,
     SwitchStep,
@@ -42,6 +44,8 @@ from brikk_workflow.domain.kinds import (
     WorkflowStep,
 )
 from brikk_workflow.domain.template import compile_template
+
+_WITH_BODIES = (CompiledSeveral, CompiledMap, CompiledSwitch, CompiledLoop)
 
 
 def compile_workflow(definition: WorkflowDefinition, *, version: int) -> CompiledWorkflow:
@@ -107,7 +111,7 @@ class _Compiler:
             dependents=dependents,
             catches=catches,
             compensate=_compensation(step.compensate, body) if step.compensate else None,
-            bodies=bool(catches) or isinstance(work, CompiledMap | CompiledSwitch | CompiledLoop),
+            bodies=bool(catches) or isinstance(work, _WITH_BODIES),
         )
 
     def _inside(
@@ -125,7 +129,8 @@ class _Compiler:
         kind = step.kind
         match kind:
             case CallStep():
-                return _call(kind, body)
+                call = _call(kind, body)
+                return call if kind.select is Select.ONE else _several(step, call, body)
             case MapStep():
                 return CompiledMap(
                     kind=kind,
@@ -186,7 +191,37 @@ def _call(kind: CallStep, body: Body) -> CompiledCall:
         capability=compile_template(kind.capability, body.variables),
         input=compile_template(kind.input, body.variables),
         affinity=compile_template(kind.affinity, body.variables),
+        selector=compile_template(kind.selector, body.variables),
     )
+
+
+def _several(step: Step, call: CompiledCall, around: Body) -> CompiledSeveral:
+    """Return the call with its legs; each stands in a list of its own, and sees what it does."""
+    body = Body(
+        role=Role.LEG,
+        owner=step.id,
+        depth=around.depth + 1,
+        variables=around.variables,
+        last="",
+        steps={},
+    )
+    body.steps[""] = leg = CompiledStep(
+        step=Step(
+            id="",
+            kind=call.kind,
+            retry=step.retry,
+            timeout=step.timeout,
+            at_most_once=step.at_most_once,
+        ),
+        body=body,
+        when=None,
+        work=call,
+        dependents=(),
+        catches=(),
+        compensate=None,
+        bodies=False,
+    )
+    return CompiledSeveral(call=call, leg=leg)
 
 
 def _compensation(compensation: Compensation, body: Body) -> CompiledStep:

@@ -29,12 +29,16 @@ CATCH = "catch"
 
 
 class Role(Enum):
-    """Whose steps they are: the workflow's, an item's or iteration's, a case's or a catch's."""
+    """Whose steps they are: the workflow's, an item's or iteration's, a case's or a catch's.
+
+    A LEG is one of the calls of a step that calls several agents.
+    """
 
     TOP = auto()
     ITEM = auto()
     CASE = auto()
     CATCH = auto()
+    LEG = auto()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +63,15 @@ class Body:
                 return prefix[:-1].rpartition("/")[0]
             case Role.CATCH:
                 return prefix.removesuffix(f"/{CATCH}/")
+            case Role.LEG:
+                return prefix.rpartition("/")[0]
             case _:
                 return prefix[:-1]
 
     def number(self, prefix: str) -> int:
-        """Return which item or iteration the scope at a prefix is; 0 for other roles."""
+        """Return which item, iteration or leg the scope at a prefix is; 0 for other roles."""
+        if self.role is Role.LEG:
+            return int(prefix.rpartition("/")[2])
         return int(prefix[:-1].rpartition("/")[2]) if self.role is Role.ITEM else 0
 
 
@@ -75,6 +83,15 @@ class CompiledCall:
     capability: Template
     input: Template
     affinity: Template
+    selector: Template
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompiledSeveral:
+    """A call of several agents. Each is a `leg`: a step whose path ends with its number."""
+
+    call: CompiledCall
+    leg: CompiledStep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +177,7 @@ class CompiledReturn:
 
 Work: TypeAlias = (
     CompiledCall
+    | CompiledSeveral
     | CompiledMap
     | CompiledSwitch
     | CompiledLoop
@@ -200,8 +218,11 @@ class CompiledStep:
     @property
     def call(self) -> CompiledCall:
         """What it calls, of a step that does."""
-        assert isinstance(self.work, CompiledCall)
-        return self.work
+        work = self.work
+        if isinstance(work, CompiledSeveral):
+            return work.call
+        assert isinstance(work, CompiledCall)
+        return work
 
     def prefix(self, path: str) -> str:
         """Return the prefix of the scope in which it stands, given its path there."""
@@ -223,13 +244,16 @@ class CompiledWorkflow:
     input_schema: Schema | None
 
     def at(self, path: str) -> CompiledStep:
-        """Return the step at a path, or the compensation of one."""
+        """Return the step at a path, the compensation of one, or one of its legs."""
         step = self.steps.get(path)
         if step is not None:
             return step
         container, _, step_id = path.rpartition("/")
-        if step_id != COMPENSATE:
-            return self.steps[step_id]
-        compensation = self.at(container).compensate
-        assert compensation is not None  # the language has it so
-        return compensation
+        step = self.steps.get(step_id)
+        if step is not None:
+            return step
+        around = self.steps[container.rpartition("/")[2]]
+        if isinstance(around.work, CompiledSeveral) and step_id != COMPENSATE:
+            return around.work.leg
+        assert around.compensate is not None  # the language has it so
+        return around.compensate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -24,6 +24,13 @@ class Values:
     execution: str
     input: Mapping[str, Json]
     outputs: Mapping[str, Json]
+
+    def after(self, decision: Decision) -> Values:
+        """Return what may be read once a decision is kept."""
+        kept = {
+            path: output for path, output in self.outputs.items() if path not in decision.dropped
+        }
+        return replace(self, outputs=kept | dict(decision.outputs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,15 +73,35 @@ class ChildStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentMissing:
-    """No live agent offers the capability, so the ordered call was not made."""
+    """Too few live agents are as ordered, or none, so the call was not made."""
 
     step_id: str
     token: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AgentGone:
+    """The agent that was to be called, and no other, has left: the call was not made."""
+
+    step_id: str
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentsFound:
+    """Who is there for a step that calls several: the full names of the agents."""
+
+    step_id: str
+    token: str
+    agents: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AgentAvailable:
-    """An agent with the capability came up: the steps that wait for one are called again."""
+    """Agents came up: the steps that wait for them are called again.
+
+    `capability` is what they ask for, which may be narrowed down, as `asking` writes it.
+    """
 
     capability: str
 
@@ -155,10 +182,11 @@ class Suspended:
     failure: Failure
 
 
-Answer: TypeAlias = AttemptSucceeded | AttemptFailed | AgentMissing
+Answer: TypeAlias = AttemptSucceeded | AttemptFailed | AgentMissing | AgentGone
 """What became of an ordered call."""
 Event: TypeAlias = (
     Answer
+    | AgentsFound
     | ChildStarted
     | AgentAvailable
     | CallsLost
@@ -180,7 +208,8 @@ class Call:
     """Order to call an agent, to be carried out after the decision is committed.
 
     `heartbeat` is the longest silence of the agent; None where no sign of life is expected. Calls
-    with the same `affinity` go to the same agent.
+    with the same `affinity` go to the same agent. Only agents whose labels match the `selector` are
+    called, and only the `agent` if it is named.
     """
 
     step_id: str
@@ -192,6 +221,24 @@ class Call:
     timeout: timedelta
     heartbeat: timedelta | None
     affinity: str = ""
+    selector: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Muster:
+    """Order to tell which agents are there, `least` to `most` of them, before the decision is kept.
+
+    It is answered by AgentsFound or AgentMissing in the same breath, and never committed.
+    """
+
+    step_id: str
+    token: str
+    capability: str
+    selector: str
+    policy: Policy
+    least: int
+    most: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +264,7 @@ class CancelCall:
     token: str
 
 
-Command: TypeAlias = Call | StartChild | CancelCall
+Command: TypeAlias = Call | Muster | StartChild | CancelCall
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

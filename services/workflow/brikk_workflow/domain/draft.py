@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from brikk_workflow.domain.compiled import Body, CompiledStep, CompiledWorkflow
-from brikk_workflow.domain.decision import Call, CancelCall, Decision, StartChild, Values
+from brikk_workflow.domain.decision import (
+    Call,
+    CancelCall,
+    Decision,
+    Muster,
+    StartChild,
+    Values,
+)
 from brikk_workflow.domain.definition import Budget
 from brikk_workflow.domain.journal import Journal
 from brikk_workflow.domain.payload import Json
@@ -63,7 +70,7 @@ class Draft:
         self.steps = dict(state.steps)
         self.outputs: dict[str, Json] = {}
         self.output: Json = None
-        self.orders: dict[str, Call | StartChild] = {}
+        self.orders: dict[str, Call | Muster | StartChild] = {}
         self.cancels: list[CancelCall] = []
         self.ready: deque[str] = deque()
         self.turns = 0

@@ -187,6 +187,16 @@ def no_agent(capability: str, limit: timedelta) -> Failure:
     )
 
 
+def agent_gone(agent: str, capability: str) -> Failure:
+    """A call that one agent alone was to answer cannot be made: it has left."""
+    return Failure(
+        code="UNAVAILABLE",
+        reason=Reason.NO_AGENT,
+        message=f"{agent} does not offer {capability} any more",
+        metadata={"capability": capability, "agent": agent},
+    )
+
+
 def execution_timeout(limit: timedelta) -> Failure:
     """An execution ran into its workflow's timeout."""
     return Failure(

@@ -9,7 +9,9 @@ from brikk_workflow.domain.compensation import close
 from brikk_workflow.domain.decision import (
     Admitted,
     AgentAvailable,
+    AgentGone,
     AgentMissing,
+    AgentsFound,
     AttemptFailed,
     AttemptSucceeded,
     CallsLost,
@@ -29,6 +31,7 @@ from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import end
 from brikk_workflow.domain.failure import cancelled, terminated
 from brikk_workflow.domain.holding import admit, pause, resume, suspend
+from brikk_workflow.domain.several import found
 from brikk_workflow.domain.skipping import skip
 from brikk_workflow.domain.state import ExecutionStatus
 from brikk_workflow.domain.steps import go_on, proceed, succeed
@@ -40,8 +43,10 @@ def apply(draft: Draft, event: Event) -> None:
     if draft.status.terminal:
         return
     match event:
-        case AttemptSucceeded() | AttemptFailed() | AgentMissing():
+        case AttemptSucceeded() | AttemptFailed() | AgentMissing() | AgentGone():
             take_answer(draft, event)
+        case AgentsFound():
+            found(draft, event)
         case ChildStarted():
             child_started(draft, event)
         case AgentAvailable():

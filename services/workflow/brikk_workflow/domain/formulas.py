@@ -107,3 +107,4 @@ def _of_call(call: CallStep, at: Path, *, own: bool = False) -> Iterator[Formula
     yield Formula(at=(*at, "capability"), value=call.capability, own=own)
     yield Formula(at=(*at, "input"), value=call.input, own=own)
     yield Formula(at=(*at, "affinity"), value=call.affinity, own=own)
+    yield Formula(at=(*at, "selector"), value=call.selector, own=own)

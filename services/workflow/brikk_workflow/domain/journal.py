@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from brikk_workflow.domain.compiled import (
     CompiledCall,
     CompiledEmit,
     CompiledSet,
+    CompiledSeveral,
     CompiledSwitch,
     CompiledWorkflow,
 )
@@ -89,6 +90,10 @@ class Journal:
         """Record that a step began which takes its time and is no call."""
         self._record("step.started", step_id, {})
 
+    def agents_found(self, step_id: str, agents: Sequence[str]) -> None:
+        """Record whom a step calls, in the order of its legs."""
+        self._record("step.agents_found", step_id, {"agents": list(agents)})
+
     def child_started(self, step_id: str, execution: str) -> None:
         """Record which execution a step runs."""
         self._record("step.child_started", step_id, {"execution": execution})
@@ -152,7 +157,10 @@ class Journal:
         facts = self._summary(step, latency)
         _add_usage(facts, usage)
         self._record("step.succeeded", step_id, facts)
-        self._announce("step.succeeded", self._called(step_id) | facts)
+        told = self._called(step_id) | facts
+        if isinstance(work, CompiledSeveral):  # the call of its agent was told of
+            told["agent"] = ""
+        self._announce("step.succeeded", told)
 
     def step_failed(self, step_id: str, step: StepState, latency: timedelta) -> None:
         """Record a failure for good."""

@@ -15,17 +15,38 @@ if TYPE_CHECKING:
     from brikk_workflow.domain.definition import Step
 
 
+class Select(StrEnum):
+    """Which of the live agents with the capability are called."""
+
+    ONE = "one"
+    ALL = "all"
+    RACE = "race"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quorum:
+    """How many calls must succeed: a number of them, or a share from 0 to 1."""
+
+    items: int = 0
+    share: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallStep:
-    """Calls one live agent that has the capability; strings of `input` may hold expressions.
+    """Calls live agents that have the capability; strings of `input` may hold expressions.
 
-    `capability` and `affinity` are templates too.
+    `capability`, `selector` and `affinity` are templates too. `quorum` is how many calls must
+    succeed with `select: all`, None for all of them, and `max_agents` how many are made at most.
     """
 
     capability: str
     input: Mapping[str, Json] = field(default_factory=dict)
     policy: Policy = Policy.BEST
     affinity: str = ""
+    select: Select = Select.ONE
+    quorum: Quorum | None = None
+    max_agents: int = 10
+    selector: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

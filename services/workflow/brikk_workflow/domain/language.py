@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from brikk_shared.selection import Policy
-from brikk_workflow.domain.amounts import Join, Money, Tolerated
+from brikk_workflow.domain.amounts import Join, Money, Part
 from brikk_workflow.domain.definition import (
     AtMostOnce,
     Budget,
@@ -28,10 +28,13 @@ from brikk_workflow.domain.kinds import (
     LoopStep,
     MapStep,
     OnTimeout,
+    Quorum,
     ReturnStep,
+    Select,
     SetStep,
     SignalStep,
     SwitchStep,
+    Tolerance,
     WaitStep,
     WorkflowStep,
 )
@@ -53,6 +56,7 @@ MAX_STEPS = 500
 MAX_NESTING = 8
 MAX_ITEMS = 10_000
 MAX_ITERATIONS = 100_000
+MAX_AGENTS = 100
 
 _INSTANT = timedelta()
 _TICK = timedelta(milliseconds=1)
@@ -123,6 +127,8 @@ _VALUE = Payload(max_bytes=1 << 16, max_depth=16)
 _MEMBERS = Payload(max_bytes=1 << 16, max_depth=16, is_object=True)
 _SCHEMA = Payload(max_bytes=1 << 15, max_depth=16, is_object=True)
 _CODES = Items(_CODE, 50)
+_TOLERANCE = Part(Tolerance, 0, MAX_ITEMS)
+QUORUM = Part(Quorum, 1, MAX_AGENTS)
 
 RETRY = Object(
     RetryPolicy,
@@ -152,6 +158,10 @@ CALL = Object(
     Key("input", _MEMBERS, "What it is given; strings may hold ${expressions}."),
     Key("policy", Word(Policy), "How one of the live agents is chosen."),
     Key("affinity", _SHORT_TEMPLATE, "Calls with the same key go to the same agent."),
+    Key("select", Word(Select), "Which of the live agents are called."),
+    Key("quorum", QUORUM, "With `select: all`, how many must succeed: a number, or as 60%."),
+    Key("max_agents", Whole(1, MAX_AGENTS), "With `select: all` or `race`, most that are called."),
+    Key("selector", _SHORT_TEMPLATE, "Only agents whose labels match, as in region=eu,tier!=free."),
 )
 
 STEPS = Steps(lambda: STEP, most=MAX_STEPS, deepest=MAX_NESTING)
@@ -162,7 +172,7 @@ MAP = Object(
     Key("over", _NEEDED_EXPRESSION, "CEL that gives the list of items.", required=True),
     Key("as", _VARIABLE, "Name of the variable that holds the item.", "variable"),
     Key("max_concurrency", Whole(1, 1000), "Most items at once."),
-    Key("tolerate", Tolerated(MAX_ITEMS), "How many items may fail: a number, or a share as 20%."),
+    Key("tolerate", _TOLERANCE, "How many items may fail: a number, or a share as 20%."),
     _INNER,
 )
 CASE = Object(
@@ -236,7 +246,7 @@ STEP: Object = Object(
     Key("after", Items(_STEP_ID, MAX_STEPS), "Steps that must be done before; else the one above."),
     Key("join", Join(MAX_STEPS), "How many of those must have succeeded: all, any or a number."),
     Key("when", _EXPRESSION, "CEL condition; false skips the step."),
-    Key("call", CALL, "Calls an agent.", "kind"),
+    Key("call", CALL, "Calls agents.", "kind"),
     Key("map", MAP, "Runs steps for each item of a list.", "kind"),
     Key("switch", SWITCH, "Runs the steps of the first case that holds.", "kind"),
     Key("loop", LOOP, "Runs steps again and again.", "kind"),

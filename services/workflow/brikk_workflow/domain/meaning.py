@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from brikk_shared.label_selector import MalformedSelector, parse_selector
 from brikk_shared.path import Path
 from brikk_workflow.domain.definition import Step
-from brikk_workflow.domain.kinds import LoopStep, WaitStep
+from brikk_workflow.domain.kinds import CallStep, LoopStep, Select, WaitStep
 from brikk_workflow.domain.problems import Report
 
 
@@ -12,6 +13,11 @@ def check_meaning(step: Step, at: Path, report: Report) -> None:
     """Report the keys that contradict one another, or mean nothing beside the others."""
     kind = step.kind
     match kind:
+        case CallStep():
+            _check_call(kind, (*at, "call"), report)
+            if step.at_most_once is not None and kind.select is Select.RACE:
+                problem = "has no meaning with `select: race`: several agents do the same"
+                report.value((*at, "at_most_once"), problem)
         case LoopStep() if not kind.while_ and not kind.until:
             report.value((*at, "loop"), "would not end: write `while` or `until`")
         case WaitStep():
@@ -21,3 +27,28 @@ def check_meaning(step: Step, at: Path, report: Report) -> None:
                 report.value((*at, "wait"), "lacks `duration` or `until`")
         case _:
             pass
+    if step.compensate is not None:
+        call, place = step.compensate.call, (*at, "compensate", "call")
+        _check_call(call, place, report)
+        if call.select is not Select.ONE:
+            problem = "has no meaning here: one agent undoes a step"
+            report.value((*place, "select"), problem)
+
+
+def _check_call(call: CallStep, at: Path, report: Report) -> None:
+    without = f"has no meaning with `select: {call.select}`"
+    if call.quorum is not None and call.select is not Select.ALL:
+        report.value((*at, "quorum"), f"{without}: it is for `all`")
+    elif call.quorum is not None and call.quorum.items > call.max_agents:
+        problem = f"is {call.quorum.items}, and at most {call.max_agents} agents are called"
+        report.value((*at, "quorum"), f"{problem}: raise `max_agents`")
+    if call.max_agents != CallStep(capability="").max_agents and call.select is Select.ONE:
+        report.value((*at, "max_agents"), f"{without}: it is for `all` and `race`")
+    if call.affinity and call.select is not Select.ONE:
+        report.value((*at, "affinity"), f"{without}: several agents are called")
+    if "${" not in call.selector:
+        try:
+            parse_selector(call.selector)
+        except MalformedSelector as error:
+            problem = f"`{call.selector}`: {error.problem} (character {error.position})"
+            report.value((*at, "selector"), problem)

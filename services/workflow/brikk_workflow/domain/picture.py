@@ -15,6 +15,7 @@ from brikk_workflow.domain.kinds import (
     LoopStep,
     MapStep,
     ReturnStep,
+    Select,
     SetStep,
     SignalStep,
     SwitchStep,
@@ -22,6 +23,7 @@ from brikk_workflow.domain.kinds import (
     WorkflowStep,
     word_of,
 )
+from brikk_workflow.domain.language import QUORUM
 from brikk_workflow.domain.state import StepState, StepStatus
 
 _LONGEST = 60
@@ -127,6 +129,8 @@ def _part(
 
 def _lines(step: Step) -> list[str]:
     lines = [_short(f"{word_of(step.kind)} {_object(step.kind)}".rstrip())]
+    if isinstance(step.kind, CallStep) and step.kind.select is not Select.ONE:
+        lines.append(_several(step.kind))
     if step.join is not None:
         lines.append(f"after {step.join} of {len(step.after)}")
     if step.when:
@@ -134,6 +138,13 @@ def _lines(step: Step) -> list[str]:
     if step.compensate is not None:
         lines.append(_short(f"undone by {step.compensate.call.capability}"))
     return lines
+
+
+def _several(call: CallStep) -> str:
+    line = f"{call.select} of at most {call.max_agents} agents"
+    if call.quorum is None:
+        return line
+    return f"{line}, quorum {QUORUM.write(call.quorum)}"
 
 
 def _object(kind: Kind) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from brikk_workflow.domain.decision import Call, CancelCall, Decision
+from brikk_workflow.domain.decision import Call, CancelCall, Decision, Muster
 
 
-def unplaced(decision: Decision, placed: Collection[str]) -> list[Call]:
-    """Returns the ordered calls whose token is not among those placed."""
+def unplaced(decision: Decision, placed: Collection[str]) -> list[Call | Muster]:
+    """Returns the orders that need agents and whose token is not among those placed."""
     return [
-        each for each in decision.commands if isinstance(each, Call) and each.token not in placed
+        each
+        for each in decision.commands
+        if isinstance(each, Call | Muster) and each.token not in placed
     ]
 
 
@@ -54,7 +56,7 @@ def merge(first: Decision, then: Decision) -> Decision:
         outputs={
             path: output
             for path, output in {**first.outputs, **then.outputs}.items()
-            if path not in then.dropped
+            if path in then.outputs or path not in then.dropped
         },
         dropped=(*first.dropped, *then.dropped),
         output=then.output if then.state.status.terminal else first.output,

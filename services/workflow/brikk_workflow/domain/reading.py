@@ -19,6 +19,11 @@ def items_of(path: str) -> str:
     return f"{path}/items"
 
 
+def agents_of(path: str) -> str:
+    """Return where the agents lie that a step calls, in the order of its legs."""
+    return f"{path}/agents"
+
+
 def last_of(path: str) -> str:
     """Return where the last output of a loop lies, or the list of those that it keeps."""
     return f"{path}/last"

@@ -10,6 +10,7 @@ from brikk_workflow.domain.canned import Canned
 from brikk_workflow.domain.compiled import CompiledSignal, CompiledWorkflow
 from brikk_workflow.domain.decider import decide, start
 from brikk_workflow.domain.decision import (
+    AgentsFound,
     AttemptFailed,
     AttemptSucceeded,
     Call,
@@ -18,6 +19,7 @@ from brikk_workflow.domain.decision import (
     Decision,
     Event,
     HistoryEntry,
+    Muster,
     SignalReceived,
     StartChild,
     TimerFired,
@@ -73,7 +75,7 @@ class Rehearsal:
         self._canned = canned
         self._now = _BEGINNING
         self._outputs: dict[str, Json] = {}
-        self._calls: dict[str, Call | StartChild] = {}
+        self._calls: dict[str, Call | Muster | StartChild] = {}
         self._turns: dict[str, int] = {}
         self._inputs = 0
         self._unfinished = False
@@ -116,24 +118,31 @@ class Rehearsal:
         self._now = max(self._now, next_wake(self.state) or self._now)
         return TimerFired()
 
-    def _answer(self, call: Call | StartChild) -> Event:
-        place = call.step_id.rpartition("/")[2]
+    def _answer(self, call: Call | Muster | StartChild) -> Event:
+        compiled = self._workflow.at(call.step_id)
+        place = compiled.step.id or compiled.body.owner
+        if isinstance(call, Muster):
+            live = self._canned.agents(call.step_id, place, call.capability)
+            count = min(call.most, max(call.least, live))
+            agents = tuple(f"{_AGENT}-{number}" for number in range(count))
+            return AgentsFound(step_id=call.step_id, token=call.token, agents=agents)
         turn = self._turns.get(place, 0)
         self._turns[place] = turn + 1
         name = call.capability if isinstance(call, Call) else call.workflow
-        answer = self._canned.answer(call.step_id, name, turn)
+        agent = (call.agent if isinstance(call, Call) else "") or _AGENT
+        answer = self._canned.answer(call.step_id, place, name, turn)
         if isinstance(answer, Failure):
             return AttemptFailed(
                 step_id=call.step_id,
                 token=call.token,
-                agent=_AGENT,
+                agent=agent,
                 latency=_LATENCY,
                 failure=answer,
             )
         if call.step_id in self.steps:
             self.steps[call.step_id] = replace(self.steps[call.step_id], output=answer)
         return AttemptSucceeded(
-            step_id=call.step_id, token=call.token, agent=_AGENT, latency=_LATENCY, output=answer
+            step_id=call.step_id, token=call.token, agent=agent, latency=_LATENCY, output=answer
         )
 
     def _take(self, decision: Decision) -> None:
@@ -150,7 +159,8 @@ class Rehearsal:
                 self._calls.pop(command.token, None)
             else:
                 self._calls[command.token] = command
-                self._keep_input(command.step_id, command.input)
+                if not isinstance(command, Muster):
+                    self._keep_input(command.step_id, command.input)
         for path in decision.outputs.keys() & self.steps.keys():
             self.steps[path] = replace(self.steps[path], output=decision.outputs[path])
 

@@ -79,7 +79,7 @@ _ENDED = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a map or a loop has come, in items or iterations; a loop has no `total`."""
+    """How far a map, a loop or a call of several has come; a loop has no `total`."""
 
     total: int = 0
     begun: int = 0
@@ -98,7 +98,8 @@ class StepState:
 
     `token` names the call in flight; a RUNNING step without one has others inside. `due_at` is
     when a WAITING step gives up, a wait ends or a BACKING_OFF step tries again. `close_by` is the
-    end of `schedule_to_close`. `capability` is what it calls where that is known at run time only.
+    end of `schedule_to_close`. `capability` is what it calls, and `selector` which of the agents,
+    where that is known at run time only.
     `caught` is which of its catches runs since it failed, by its place. `child` is the full name
     of the execution that it runs.
     """
@@ -114,6 +115,7 @@ class StepState:
     close_by: datetime | None = None
     ended_at: datetime | None = None
     capability: str = ""
+    selector: str = ""
     progress: Progress | None = None
     caught: int | None = None
     child: str = ""

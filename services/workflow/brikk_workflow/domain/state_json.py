@@ -46,6 +46,7 @@ class _StepJson(TypedDict):
     close_by: NotRequired[int]
     ended_at: NotRequired[int]
     capability: NotRequired[str]
+    selector: NotRequired[str]
     progress: NotRequired[Sequence[int]]
     caught: NotRequired[int]
     child: NotRequired[str]
@@ -185,6 +186,8 @@ def _step_to_json(step: StepState) -> _StepJson:
         stored["ended_at"] = _to_stamp(step.ended_at)
     if step.capability:
         stored["capability"] = step.capability
+    if step.selector:
+        stored["selector"] = step.selector
     if step.progress is not None:
         of = step.progress
         stored["progress"] = (of.total, of.begun, of.done, of.failed)
@@ -209,6 +212,7 @@ def _step_from_json(stored: _StepJson) -> StepState:
         close_by=_from_optional_stamp(stored.get("close_by")),
         ended_at=_from_optional_stamp(stored.get("ended_at")),
         capability=stored.get("capability", ""),
+        selector=stored.get("selector", ""),
         progress=None if progress is None else _progress_from_json(progress),
         caught=stored.get("caught"),
         child=stored.get("child", ""),

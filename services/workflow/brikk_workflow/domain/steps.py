@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from brikk_workflow.domain import instants, loops, maps, waits
+from brikk_workflow.domain import instants, loops, maps, several, waits
 from brikk_workflow.domain.children import MAX_DEPTH, bequeath, depth_of, make_child
 from brikk_workflow.domain.compensation import close, remember, undone
 from brikk_workflow.domain.compiled import (
@@ -23,6 +23,7 @@ from brikk_workflow.domain.compiled import (
     CompiledMap,
     CompiledReturn,
     CompiledSet,
+    CompiledSeveral,
     CompiledSignal,
     CompiledStep,
     CompiledSwitch,
@@ -76,21 +77,29 @@ def order(
         return
     draft.dispatches += 1
     draft.calls += 1
-    written = compiled.call.kind.capability
+    written = compiled.call.kind
     called = StepState(
         status=StepStatus.RUNNING,
         attempt=attempt,
         token=f"{path}-{attempt}-{draft.dispatches}",
-        agent=step.agent,
+        agent=rendered.agent or step.agent,
         failure=step.failure,
         started_at=step.started_at or draft.now,
         attempt_at=attempt_at,
         close_by=step.close_by or _close_by(draft, compiled),
-        capability=rendered.capability if rendered.capability != written else "",
+        capability=rendered.capability if rendered.capability != written.capability else "",
+        selector=rendered.selector if rendered.selector != written.selector else "",
     )
     draft.steps[path] = called
     draft.orders[called.token] = make_call(path, compiled, called, rendered)
     draft.journal.attempt_started(path, called)
+
+
+def muster(draft: Draft, path: str, work: CompiledSeveral) -> None:
+    """Ask who is there for a step that calls several."""
+    draft.journal.step_started(path)
+    compiled = draft.workflow.at(path)
+    _try(draft, path, partial(several.begin, draft, path, compiled, work))
 
 
 def run_child(draft: Draft, path: str, step: StepState) -> None:
@@ -239,6 +248,8 @@ def go_on(draft: Draft) -> None:
                 conclude(draft, path, maps.go_on(draft, path, work))
             elif isinstance(work, CompiledLoop):
                 _try(draft, path, partial(loops.go_on, draft, path, work))
+            elif isinstance(work, CompiledSeveral):
+                several.go_on(draft, path)
     if draft.closing is not None:
         close(draft, draft.closing.status, draft.closing.failure)
         proceed(draft)
@@ -298,6 +309,8 @@ def _enter_room(draft: Draft, path: str, compiled: CompiledStep) -> Outcome:
             return None
     draft.journal.step_started(path)
     match work:
+        case CompiledSeveral():
+            return several.begin(draft, path, compiled, work)
         case CompiledMap():
             return maps.begin(draft, path, compiled, work)
         case CompiledLoop():
@@ -360,7 +373,10 @@ def _settle(draft: Draft, path: str, compiled: CompiledStep) -> None:
     container, work = body.container(prefix), draft.workflow.steps[body.owner].work
     output = draft.reading.output(prefix + body.last)
     number = body.number(prefix)
-    if body.role is not Role.ITEM:
+    if body.role is Role.LEG:
+        assert isinstance(work, CompiledSeveral)  # it has legs
+        _try(draft, container, partial(several.ended, draft, container, work, number, output))
+    elif body.role is not Role.ITEM:
         succeed(draft, container, output)
     elif isinstance(work, CompiledMap):
         _try(draft, container, partial(maps.ended, draft, container, work, number, output))
@@ -374,10 +390,14 @@ def _fail_scope(draft: Draft, path: str, compiled: CompiledStep, failure: Failur
     if body.role is Role.TOP:
         close(draft, ExecutionStatus.FAILED, step_failed(path, failure))
         return
-    draft.cancel_inside(prefix)
-    draft.ready = deque(each for each in draft.ready if not each.startswith(prefix))
     container, work = body.container(prefix), draft.workflow.steps[body.owner].work
     why = carried(path, failure)
+    if body.role is Role.LEG:
+        assert isinstance(work, CompiledSeveral)  # it has legs
+        _try(draft, container, partial(several.failed, draft, container, work, why))
+        return
+    draft.cancel_inside(prefix)
+    draft.ready = deque(each for each in draft.ready if not each.startswith(prefix))
     if body.role is Role.ITEM and isinstance(work, CompiledMap):
         number = body.number(prefix)
         _try(draft, container, partial(maps.failed, draft, container, work, number, why))
@@ -405,13 +425,18 @@ def _stop_inside(draft: Draft, path: str, compiled: CompiledStep, step: StepStat
 
 
 def _clear(draft: Draft, path: str, compiled: CompiledStep, step: StepState) -> None:
-    """Forget what a map or a loop needed while it ran; what runs inside was ended before."""
-    if step.caught is not None or not isinstance(compiled.work, CompiledMap | CompiledLoop):
+    """Forget what was needed while its parts ran; what runs inside was ended before."""
+    work = compiled.work
+    if step.caught is not None or not isinstance(
+        work, CompiledSeveral | CompiledMap | CompiledLoop
+    ):
         return
     for each in [each for each in draft.steps if each.startswith(f"{path}/")]:
         del draft.steps[each]
         draft.drop(each)
-    if isinstance(compiled.work, CompiledMap):
+    if isinstance(work, CompiledSeveral):
+        several.clear(draft, path)
+    elif isinstance(work, CompiledMap):
         maps.clear(draft, path, step)
     else:
         loops.clear(draft, path)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from brikk_shared.selection import Option
 from brikk_workflow.clients.directory import AgentDirectory
-from brikk_workflow.domain.decision import AgentMissing, Decision
+from brikk_workflow.domain.decision import (
+    AgentGone,
+    AgentMissing,
+    AgentsFound,
+    Call,
+    Decision,
+    Muster,
+)
 from brikk_workflow.domain.placement import merge, place, unplaced
-from brikk_workflow.domain.state import ExecutionState
 
-Follow = Callable[[ExecutionState, Sequence[AgentMissing]], Decision]
-"""Decides what follows when calls have nobody to go to."""
+Found: TypeAlias = AgentsFound | AgentMissing | AgentGone
+Follow: TypeAlias = Callable[[Decision, Sequence[Found]], Decision]
+"""Decides what follows, after a decision, from who is there for it and who is not."""
 
 
 async def place_calls(
@@ -26,27 +34,55 @@ async def place_calls(
 
     A retry goes to another agent than the failed attempt where there is one. Calls with nobody
     to go to are decided upon in the same breath, so that one commit records all of it. Unless
-    `calling` that is all of them.
+    `calling` that is all of them. So are steps that call several, once it is known whom.
     """
     candidates: dict[str, Option] = {}
     while calls := unplaced(decision, candidates):
         if calling:
             await directory.learn(organization, {each.capability for each in calls})
-        missing: list[AgentMissing] = []
+        found: list[Found] = []
         for call in calls:
-            failure = decision.state.steps[call.step_id].failure
-            candidate = calling and directory.choose(
-                organization,
-                call.capability,
-                policy=call.policy,
-                affinity=call.affinity,
-                avoid=(failure.metadata.get("agent", ""),) if failure else (),
-            )
-            if not candidate:
-                missing.append(AgentMissing(step_id=call.step_id, token=call.token))
+            option = _seek(decision, call, directory, organization) if calling else _nobody(call)
+            if isinstance(option, Option):
+                candidates[call.token] = option
             else:
-                candidates[call.token] = candidate
-        if missing:
-            decision = merge(decision, follow(decision.state, missing))
+                found.append(option)
+        if found:
+            decision = merge(decision, follow(decision, found))
     agents = {token: candidate.agent for token, candidate in candidates.items()}
     return place(decision, agents), candidates
+
+
+def _seek(
+    decision: Decision, order: Call | Muster, directory: AgentDirectory, organization: str
+) -> Option | Found:
+    if isinstance(order, Muster):
+        agents = directory.muster(
+            organization,
+            order.capability,
+            selector=order.selector,
+            policy=order.policy,
+            most=order.most,
+        )
+        if len(agents) < order.least:
+            return _nobody(order)
+        return AgentsFound(step_id=order.step_id, token=order.token, agents=agents)
+    if order.agent:
+        option = directory.reach(organization, order.capability, order.agent)
+        if option is None and directory.covers(organization, order.capability):
+            return AgentGone(step_id=order.step_id, token=order.token)
+        return option or _nobody(order)
+    failure = decision.state.steps[order.step_id].failure
+    option = directory.choose(
+        organization,
+        order.capability,
+        policy=order.policy,
+        affinity=order.affinity,
+        selector=order.selector,
+        avoid=(failure.metadata.get("agent", ""),) if failure else (),
+    )
+    return option or _nobody(order)
+
+
+def _nobody(order: Call | Muster) -> AgentMissing:
+    return AgentMissing(step_id=order.step_id, token=order.token)

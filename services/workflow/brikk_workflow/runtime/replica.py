@@ -14,7 +14,7 @@ from brikk_shared.leases import Lease, Leases
 from brikk_workflow.domain.decider import decide
 from brikk_workflow.domain.decision import Continue, Decision, Event, Values
 from brikk_workflow.domain.record import ExecutionRecord
-from brikk_workflow.domain.state import ExecutionState, next_wake
+from brikk_workflow.domain.state import next_wake
 from brikk_workflow.runtime.admission import Admission
 from brikk_workflow.runtime.claims import Claims
 from brikk_workflow.runtime.definitions import Definitions
@@ -108,11 +108,15 @@ class Replica:
         now = self._engine.clock.now()
         values = Values(execution=execution_id, input=order.input, outputs={})
         decision = order.decide(values, now=now, random=self._engine.random, queued=not placed)
-        values = replace(values, outputs=decision.outputs)
 
-        def follow(state: ExecutionState, events: Sequence[Event]) -> Decision:
+        def follow(made: Decision, events: Sequence[Event]) -> Decision:
             return decide(
-                order.workflow, state, events, values=values, now=now, random=self._engine.random
+                order.workflow,
+                made.state,
+                events,
+                values=values.after(made),
+                now=now,
+                random=self._engine.random,
             )
 
         decision, candidates = await place_calls(

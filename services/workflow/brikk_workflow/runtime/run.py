@@ -253,16 +253,16 @@ class Run:
     ) -> tuple[Decision, Mapping[str, Option], datetime]:
         values, now = self._values(), self._engine.clock.now()
 
-        def follow(state: ExecutionState, events: Sequence[Event]) -> Decision:
+        def decided(state: ExecutionState, events: Sequence[Event], values: Values) -> Decision:
             return decide(
                 self._workflow, state, events, values=values, now=now, random=self._engine.random
             )
 
         decision, candidates = await place_calls(
-            follow(self._state, events),
+            decided(self._state, events, values),
             directory=self._engine.directory,
             organization=self._record.organization,
-            follow=follow,
+            follow=lambda made, found: decided(made.state, found, values.after(made)),
             calling=not self._draining,
         )
         return decision, candidates, now

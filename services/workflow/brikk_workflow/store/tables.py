@@ -234,6 +234,7 @@ EXECUTION_INBOX = Table(
 )
 
 # Executions out of memory whose steps wait for an agent: a change of the capability wakes them.
+# What else an agent must be stands behind the capability, as `domain.asking` writes it.
 AGENT_WAIT = Table(
     "agent_wait",
     METADATA,

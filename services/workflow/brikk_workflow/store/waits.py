@@ -26,8 +26,8 @@ async def forget(connection: AsyncConnection, execution_ids: Collection[str]) ->
     await connection.execute(delete(AGENT_WAIT).where(AGENT_WAIT.c.execution_id.in_(execution_ids)))
 
 
-async def awaited_capabilities(connection: AsyncConnection) -> Sequence[tuple[str, str]]:
-    """Returns what anybody waits for, each organisation and capability once."""
+async def awaited(connection: AsyncConnection) -> Sequence[tuple[str, str]]:
+    """Returns what anybody waits for, each organisation and what it asks for once."""
     query = select(AGENT_WAIT.c.organization, AGENT_WAIT.c.capability).distinct()
     return [(row.organization, row.capability) for row in await connection.execute(query)]
 
@@ -36,11 +36,11 @@ async def rouse(
     connection: AsyncConnection,
     database: Database,
     organization: str,
-    capability: str,
+    asked: str,
     *,
     limit: int,
 ) -> bool:
-    """Makes the oldest due that wait for a capability; tells whether more of them may wait.
+    """Makes the oldest due that ask for this; tells whether more of them may wait.
 
     Those due already count towards the limit, so that replicas which hear of the same agent wake
     no more together than one of them would.
@@ -49,7 +49,7 @@ async def rouse(
     # has just filled, it begins with whatever index promises to be empty.
     oldest = (
         select(AGENT_WAIT.c.execution_id)
-        .where(AGENT_WAIT.c.organization == organization, AGENT_WAIT.c.capability == capability)
+        .where(AGENT_WAIT.c.organization == organization, AGENT_WAIT.c.capability == asked)
         .order_by(AGENT_WAIT.c.execution_id)
         .limit(limit)
     )

@@ -399,6 +399,22 @@ class Candidate(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     AGENT_FIELD_NUMBER: builtins.int
     ENDPOINT_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
@@ -415,6 +431,7 @@ class Candidate(google.protobuf.message.Message):
     REGISTER_TIME_FIELD_NUMBER: builtins.int
     OBSERVATION_FIELD_NUMBER: builtins.int
     CONTRACT_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """`agents/{agent}`."""
     endpoint: builtins.str
@@ -453,6 +470,10 @@ class Candidate(google.protobuf.message.Message):
     def observation(self) -> Global___Observation:
         """What callers reported lately; absent when nobody did."""
 
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The labels of its agent, for callers that tell its agents apart themselves."""
+
     def __init__(
         self,
         *,
@@ -472,9 +493,10 @@ class Candidate(google.protobuf.message.Message):
         register_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         observation: Global___Observation | None = ...,
         contract: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["latency", b"latency", "observation", b"observation", "register_time", b"register_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capability", b"capability", "capacity", b"capacity", "contract", b"contract", "cost_micros", b"cost_micros", "endpoint", b"endpoint", "in_flight", b"in_flight", "latency", b"latency", "observation", b"observation", "protocol", b"protocol", "rank_reason", b"rank_reason", "register_time", b"register_time", "service", b"service", "state", b"state", "version", b"version", "zone", b"zone"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "capability", b"capability", "capacity", b"capacity", "contract", b"contract", "cost_micros", b"cost_micros", "endpoint", b"endpoint", "in_flight", b"in_flight", "labels", b"labels", "latency", b"latency", "observation", b"observation", "protocol", b"protocol", "rank_reason", b"rank_reason", "register_time", b"register_time", "service", b"service", "state", b"state", "version", b"version", "zone", b"zone"]) -> None: ...
 
 Global___Candidate: typing_extensions.TypeAlias = Candidate
 

@@ -334,7 +334,9 @@ class StepRun(google.protobuf.message.Message):
     capability: builtins.str
     """The capability it calls."""
     path: builtins.str
-    """Where it stands among the steps that ran: its id, or for a step inside another that one's path, the item or iteration, and its id, as in `experts/3/review`."""
+    """Where it stands among the steps that ran: its id, or for a step inside another that one's path, the item or iteration, and its id, as in `experts/3/review`. One of several
+    calls of a step has the step's path and a number, as in `judges/2`.
+    """
     execution: builtins.str
     """`executions/{execution}` that it runs, of a `workflow` step that has begun one."""
     @property
@@ -355,7 +357,7 @@ class StepRun(google.protobuf.message.Message):
 
     @property
     def progress(self) -> Global___StepProgress:
-        """How far a map or a loop has come."""
+        """How far a map, a loop, or a step that calls several agents has come."""
 
     @property
     def value(self) -> google.protobuf.struct_pb2.Value:
@@ -385,7 +387,7 @@ Global___StepRun: typing_extensions.TypeAlias = StepRun
 
 @typing.final
 class StepProgress(google.protobuf.message.Message):
-    """How far a map or a loop has come."""
+    """How far a map, a loop, or a step that calls several agents has come."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -393,11 +395,11 @@ class StepProgress(google.protobuf.message.Message):
     DONE_FIELD_NUMBER: builtins.int
     FAILED_FIELD_NUMBER: builtins.int
     total: builtins.int
-    """Items of the map; 0 for a loop."""
+    """Items of the map, or calls of the step; 0 for a loop."""
     done: builtins.int
-    """Items or iterations that are done."""
+    """Items, iterations or calls that are done."""
     failed: builtins.int
-    """Items that failed."""
+    """Items or calls that failed."""
     def __init__(
         self,
         *,

@@ -457,9 +457,36 @@ Global___Dependencies: typing_extensions.TypeAlias = Dependencies
 
 @typing.final
 class CallStep(google.protobuf.message.Message):
-    """Calls one live agent that has a capability."""
+    """Calls live agents that have a capability: one, or several at once."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Select:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _SelectEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[CallStep._Select.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        SELECT_UNSPECIFIED: CallStep._Select.ValueType  # 0
+        """SELECT_ONE."""
+        SELECT_ONE: CallStep._Select.ValueType  # 1
+        """One of them. The output is what it answers."""
+        SELECT_ALL: CallStep._Select.ValueType  # 2
+        """Each of them, at once. The output is a list of `{agent, output}`, one for each that was called; `output` is null where a call failed or was not waited for."""
+        SELECT_RACE: CallStep._Select.ValueType  # 3
+        """Each of them, at once. The output is the first that comes; the other calls are cancelled."""
+
+    class Select(_Select, metaclass=_SelectEnumTypeWrapper):
+        """Which of the live agents are called."""
+
+    SELECT_UNSPECIFIED: CallStep.Select.ValueType  # 0
+    """SELECT_ONE."""
+    SELECT_ONE: CallStep.Select.ValueType  # 1
+    """One of them. The output is what it answers."""
+    SELECT_ALL: CallStep.Select.ValueType  # 2
+    """Each of them, at once. The output is a list of `{agent, output}`, one for each that was called; `output` is null where a call failed or was not waited for."""
+    SELECT_RACE: CallStep.Select.ValueType  # 3
+    """Each of them, at once. The output is the first that comes; the other calls are cancelled."""
 
     class _Policy:
         ValueType = typing.NewType("ValueType", builtins.int)
@@ -496,12 +523,26 @@ class CallStep(google.protobuf.message.Message):
     INPUT_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
     AFFINITY_FIELD_NUMBER: builtins.int
+    SELECT_FIELD_NUMBER: builtins.int
+    QUORUM_FIELD_NUMBER: builtins.int
+    MAX_AGENTS_FIELD_NUMBER: builtins.int
+    SELECTOR_FIELD_NUMBER: builtins.int
     capability: builtins.str
     """The capability, for instance `text.summarize`; may hold `${expressions}`."""
     policy: Global___CallStep.Policy.ValueType
     """How the agent is chosen: the best when unset."""
     affinity: builtins.str
-    """Calls with the same key go to the same agent while it lives; may hold `${expressions}`."""
+    """Calls with the same key go to the same agent while it lives; may hold `${expressions}`. Only with SELECT_ONE."""
+    select: Global___CallStep.Select.ValueType
+    """Which agents are called: one when unset."""
+    quorum: builtins.str
+    """With SELECT_ALL, how many of the calls must succeed: a number, or a share such as `60%`. All of them when unset. The step is done as soon as so many have succeeded, which
+    cancels the other calls, and fails as soon as so many cannot any more. It waits until a number of agents are live.
+    """
+    max_agents: builtins.int
+    """With SELECT_ALL and SELECT_RACE, most agents that are called: 10 when unset, 100 at most. Of more, the `policy` chooses."""
+    selector: builtins.str
+    """Only agents whose labels match are called, for instance `region in (eu, us), tier != free`; may hold `${expressions}`."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input: an object whose strings may hold `${expressions}`."""
@@ -513,9 +554,13 @@ class CallStep(google.protobuf.message.Message):
         input: google.protobuf.struct_pb2.Struct | None = ...,
         policy: Global___CallStep.Policy.ValueType = ...,
         affinity: builtins.str = ...,
+        select: Global___CallStep.Select.ValueType = ...,
+        quorum: builtins.str = ...,
+        max_agents: builtins.int = ...,
+        selector: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "capability", b"capability", "input", b"input", "policy", b"policy"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "capability", b"capability", "input", b"input", "max_agents", b"max_agents", "policy", b"policy", "quorum", b"quorum", "select", b"select", "selector", b"selector"]) -> None: ...
 
 Global___CallStep: typing_extensions.TypeAlias = CallStep
 
