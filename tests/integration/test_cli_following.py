@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from brikk_agent.connection import Connection
@@ -48,12 +45,6 @@ class Screen(io.StringIO):
             while text not in self.getvalue():
                 self._written.clear()
                 await self._written.wait()
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def test_a_follower_outlives_the_replica_and_sees_each_fact_once(world: World) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import grpc
-import pytest
 
 from brikk.workflow.v1 import batch_pb2, execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
@@ -28,12 +26,6 @@ steps:
     retry: {max_attempts: 1}
 """
 Batch = batch_pb2.Batch
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def start(

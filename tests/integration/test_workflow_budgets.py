@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
@@ -23,12 +20,6 @@ steps:
   - {id: second, call: {capability: text.one}}
   - {id: third, call: {capability: text.one}}
 """
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 def error(execution: execution_pb2.WorkflowExecution) -> BrikkError:

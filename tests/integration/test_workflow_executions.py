@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import grpc
 import pytest
@@ -35,12 +34,6 @@ steps:
 output: "${steps.only.output}"
 """
 StepState = execution_pb2.StepRun.State
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 def steps(execution: execution_pb2.WorkflowExecution) -> dict[str, execution_pb2.StepRun]:

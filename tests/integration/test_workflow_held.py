@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -33,12 +31,6 @@ steps:
     at_most_once: suspend
 output: "${steps.only.output.n}"
 """
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def listed(client: WorkflowClient, state: State.ValueType) -> set[str]:

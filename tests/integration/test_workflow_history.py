@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,6 @@ steps:
     call: {capability: text.two, input: {n: "${steps.first.output.n}"}}
 output: "${steps.second.output.n}"
 """
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def exported(client: WorkflowClient, name: str) -> bytes:

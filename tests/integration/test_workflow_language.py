@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
-import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2
@@ -128,12 +125,6 @@ steps:
     call: {capability: text.two, input: {n: "${steps.fast.output.n}"}}
 output: "${steps.first.output.n}"
 """
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def shaky(_: agent_pb.ExecuteRequest) -> dict[str, Json]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,6 @@ steps:
     call: {capability: text.work, input: {n: "${input.n}"}}
 """
 FREE = LIMITED.replace("name: limited", "name: free").replace("concurrency: 2", "")
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 class Desk:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
-import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import workflow_service_pb2
@@ -28,12 +25,6 @@ steps:
     at_most_once: suspend
 output: "${steps.second.output.n}"
 """
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def update(client: WorkflowClient, yaml: str) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from support.chaos import let_leases_end
 from support.gates import Gate
@@ -24,12 +21,6 @@ steps:
 output: "${steps.third.output.n}"
 """
 COUNT = 30
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def ended_once_each(client: WorkflowClient, names: list[str]) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
-import pytest
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk_shared.structs import Json
@@ -46,12 +44,6 @@ WHERE end_time IS NULL AND status <> 'quarantined' AND wake_at IS NULL
     AND execution_id NOT IN (SELECT execution_id FROM agent_wait)
 """
 """The open executions that nobody would ever look at again: always none."""
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def count(world: World, which: str) -> int:

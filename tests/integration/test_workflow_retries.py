@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import grpc
 import pytest
@@ -37,12 +36,6 @@ steps:
 output: {n: "${steps.third.output.n}", by: "${steps.third.output.by}"}
 """
 StepState = execution_pb2.StepRun.State
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 class Shaky:

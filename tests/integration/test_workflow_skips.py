@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from brikk.workflow.v1 import execution_pb2
 from brikk_shared.errors import Reason
@@ -28,12 +24,6 @@ steps:
 output: "${steps.third.output.n}"
 """
 StepState = execution_pb2.StepRun.State
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def test_a_skipped_step_is_done_with_what_is_given_in_its_place(world: World) -> None:

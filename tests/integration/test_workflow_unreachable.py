@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from brikk_workflow.clients.breakers import FAILURES
 from support.scripted_discovery import candidate
 from support.workflows import State, World, echo
@@ -18,12 +13,6 @@ steps:
     call: {capability: text.work, input: {}}
     retry: {max_attempts: 10, initial: 10ms, max: 10ms}
 """
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def test_steps_wait_while_the_only_agent_cannot_be_reached(world: World) -> None:

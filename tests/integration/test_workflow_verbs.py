@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
 
 from brikk.workflow.v1 import execution_pb2
 from brikk_shared.errors import Reason
@@ -29,12 +27,6 @@ output: "${steps.second.output.n}"
 VERBS = ("CancelExecution", "PauseExecution", "ResumeExecution", "TerminateExecution")
 ENDED = {State.STATE_SUCCEEDED, State.STATE_FAILED, State.STATE_CANCELLED, State.STATE_TERMINATED}
 StepState = execution_pb2.StepRun.State
-
-
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    async with World(tmp_path, database_url).open() as world:
-        yield world
 
 
 async def test_paused_it_keeps_what_comes_and_calls_nobody_until_it_is_resumed(

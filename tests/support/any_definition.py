@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from brikk_workflow.domain.definition import (
     StepTimeout,
     WorkflowDefinition,
 )
+from brikk_workflow.domain.duration import format_duration
 from brikk_workflow.domain.kinds import (
     CallStep,
     Case,
@@ -193,3 +195,14 @@ DEFINITIONS = st.builds(
     steps=_OUTER,
     output=_VALUES,
 )
+
+
+def as_text(value: Any) -> Any:
+    """Return a raw definition with its durations as people write them."""
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, Mapping):
+        return {key: as_text(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_text(item) for item in value]
+    return value

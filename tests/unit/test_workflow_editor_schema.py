@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,12 @@ from jsonschema import Draft202012Validator
 
 from brikk_workflow.domain.compiled import CompiledWorkflow
 from brikk_workflow.domain.definition import WorkflowDefinition
-from brikk_workflow.domain.duration import format_duration
 from brikk_workflow.domain.editor_schema import editor_schema
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.reader import write_definition
 from brikk_workflow.domain.source import read_yaml
 from brikk_workflow.domain.yaml_text import load_yaml
-from support.any_definition import DEFINITIONS
+from support.any_definition import DEFINITIONS, as_text
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(
@@ -33,16 +30,6 @@ STEP = "name: x\nsteps:\n  - {id: a, call: {capability: t.a}}\n"
 def problems(raw: Any) -> list[str]:
     validator = Draft202012Validator(editor_schema())
     return [error.message for error in validator.iter_errors(raw)]
-
-
-def as_text(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, Mapping):
-        return {key: as_text(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [as_text(item) for item in value]
-    return value
 
 
 def test_it_is_a_schema() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -18,13 +16,12 @@ from brikk_workflow.api.plain import to_plain
 from brikk_workflow.domain import language
 from brikk_workflow.domain.definition import Step, WorkflowDefinition
 from brikk_workflow.domain.definition_json import definition_from_json, definition_to_json
-from brikk_workflow.domain.duration import format_duration
 from brikk_workflow.domain.kinds import KINDS, CallStep
 from brikk_workflow.domain.objects import Object
 from brikk_workflow.domain.problems import Report
 from brikk_workflow.domain.reader import read_definition, write_definition
 from brikk_workflow.domain.yaml_text import load_yaml
-from support.any_definition import DEFINITIONS
+from support.any_definition import DEFINITIONS, as_text
 
 STORED = """
 {"id": "old", "description": "", "input_schema": null, "timeout": 86400000000, "budget":
@@ -34,16 +31,6 @@ STORED = """
 "timeout": {"schedule_to_start": 60000000, "start_to_close": 30000000, "schedule_to_close": null},
 "at_most_once": "fail"}], "output": null}
 """
-
-
-def as_text(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, Mapping):
-        return {key: as_text(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [as_text(item) for item in value]
-    return value
 
 
 def read(raw: object) -> WorkflowDefinition | None:
