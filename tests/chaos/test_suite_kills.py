@@ -73,7 +73,7 @@ async def test_killed_in_turn(
             fleet(
                 world,
                 replica_lease=lease,
-                claim_interval="500ms",
+                claim_interval="250ms",
                 webhooks_address=webhooks.address,
                 monitoring_address=measured.service.address,
             )

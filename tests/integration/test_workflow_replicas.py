@@ -97,7 +97,7 @@ async def test_restarting_them_all_is_noticed_by_nobody(
         fleet(
             world,
             replica_lease=lease,
-            claim_interval="500ms",
+            claim_interval="250ms",
             webhooks_address=receivers[0].address,
             monitoring_address=receivers[1].address,
         ) as replicas,

@@ -49,7 +49,7 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         description="How long a silent replica keeps its executions before others take them.",
     )
     claim_interval: Duration = Field(
-        timedelta(milliseconds=500),
+        timedelta(milliseconds=250),
         description="How often a replica looks for executions nobody runs.",
     )
     linger: Duration = Field(
