@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from brikk.workflow.v1.execution_pb2 import StepRun, WorkflowExecution
+from brikk.workflow.v1.execution_pb2 import AttemptProgress, StepRun, WorkflowExecution
 from brikk.workflow.v1.execution_service_pb2 import WatchExecutionResponse
 from brikk_cli.execution_view import problem, state_line
 from brikk_cli.render import between, money, plain, state
@@ -73,7 +73,11 @@ class ExecutionTree:
         parts += _costs(self._tokens[path], self._cost[path])
         if step.HasField("error"):
             parts.append(plain(problem(step.error)))
-        return _with_bar(_joined(parts), step) if step.HasField("progress") else _joined(parts)
+        if step.HasField("progress"):
+            return _with_bar(_joined(parts), step)
+        if step.HasField("attempt_progress"):
+            return _with_word(_joined(parts), step.attempt_progress)
+        return _joined(parts)
 
 
 def _branch(branches: dict[str, Tree], path: str) -> Tree:
@@ -94,6 +98,14 @@ def _with_bar(row: Text, step: StepRun) -> Table:
         line.add_row(row, bar, plain(f"{progress.done}/{progress.total}{failed}"))
     else:
         line.add_row(row, plain(f"{progress.done} done{failed}"))
+    return line
+
+
+def _with_word(row: Text, told: AttemptProgress) -> Table:
+    """A call with a bar, by the word of the agent, and what it says that it is at."""
+    line = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=1.0, completed=told.fraction, width=_BAR)
+    line.add_row(row, bar, plain(f"{told.fraction:.0%}"), plain(told.message))
     return line
 
 

@@ -61,6 +61,19 @@ class Context:
         Call it as often as is handy; only as many are sent as the caller needs. Raises
         CallCancelled once nobody waits for the result, which ends a handler in a thread as well.
         """
+        self._look()
+        self.line.heartbeat()
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tells how far the work has come, from 0 to 1, and what it is at, for people who watch.
+
+        It is a heartbeat, too, and like one may be called as often as is handy: the newest is sent,
+        once a second. Callers keep 200 characters of the message. Raises CallCancelled like
+        `heartbeat`, and ValueError for another fraction.
+        """
+        self._look()
+        self.line.tell(fraction, message)
+
+    def _look(self) -> None:
         if self.line.cancelled:
             raise CallCancelled
-        self.line.heartbeat()

@@ -13,6 +13,7 @@ import grpc
 from google.rpc import status_pb2
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as pb
+from brikk_agent.errors import clean
 from brikk_agent.line import Line
 
 Outcome: TypeAlias = pb.ExecuteResponse | status_pb2.Status
@@ -23,6 +24,9 @@ Answer: TypeAlias = Callable[[pb.ExecuteRequest, float, Line], Awaitable[Outcome
 _MESSAGE_BYTES = 1 << 20
 _BEATS = 3
 """Heartbeats sent in the time that the caller waits for one."""
+_PROGRESS_INTERVAL = 1.0
+"""Seconds between two words about the progress of a unit, at least."""
+_PROGRESS_LENGTH = 200
 
 
 class Session:
@@ -47,6 +51,8 @@ class Session:
         self._interval = interval
         self._loop = asyncio.get_running_loop()
         self._work: dict[int, asyncio.Task[None]] = {}
+        self._told: dict[int, float] = {}
+        """When something was last told of the progress of units, by the loop's clock."""
         self._messages: deque[pb.SessionResponse] = deque()
         self._bytes = 0
         """Of the last message, which is still being filled."""
@@ -93,14 +99,39 @@ class Session:
     def _forget(self, order_id: int, _: asyncio.Task[None]) -> None:
         # Not by the task itself: one that is cancelled before it began never runs.
         del self._work[order_id]
+        self._told.pop(order_id, None)
         self._news.set()
 
     def _line(self, order: pb.SessionOrder) -> Line:
-        if not order.HasField("heartbeat_timeout"):
-            return Line()
-        limit = order.heartbeat_timeout
-        beat = partial(self._loop.call_soon_threadsafe, self._beat, order.order_id)
-        return Line(beat, (limit.seconds + limit.nanos / 1e9) / _BEATS)
+        later = self._loop.call_soon_threadsafe
+        beat, interval = None, 0.0
+        if order.HasField("heartbeat_timeout"):
+            limit = order.heartbeat_timeout
+            beat = partial(later, self._beat, order.order_id)
+            interval = (limit.seconds + limit.nanos / 1e9) / _BEATS
+        line = Line(beat, interval, news=lambda: later(self._tell, order.order_id, line))
+        return line
+
+    def _tell(self, order_id: int, line: Line) -> None:
+        """Tells of the progress of a unit, unless that was done a moment ago."""
+        if order_id not in self._work:
+            return
+        now = self._loop.time()
+        due = self._told.get(order_id, now - _PROGRESS_INTERVAL) + _PROGRESS_INTERVAL
+        if due > now:
+            self._loop.call_at(due, self._tell, order_id, line)
+            return
+        self._told[order_id] = now
+        progress = line.take_progress()
+        assert progress is not None  # it is why this was called
+        message = self._open_message()
+        told = message.progress.add(
+            order_id=order_id,
+            fraction=progress.fraction,
+            message=clean(progress.message, _PROGRESS_LENGTH),
+        )
+        self._bytes += told.ByteSize()
+        self._news.set()
 
     def _beat(self, order_id: int) -> None:
         if order_id in self._work:

@@ -25,6 +25,7 @@ from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.progress import ProgressBoard
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.starts import Start
@@ -99,6 +100,7 @@ async def replica(
             rousing=Rousing(setting.directory, database, interval=timedelta(hours=1), clock=clock),
             departures=Departures(database, linger=timedelta(days=1), clock=clock),
             changes=changes,
+            progress=ProgressBoard(database, changes, clock),
             subworkflows=Subworkflows(database, definitions, changes, clock),
             metrics=Metrics(CollectorRegistry()),
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from brikk_shared.selection import Policy
 from brikk_workflow.clients.agents import AgentCaller
-from brikk_workflow.clients.work import Outcome, Work
+from brikk_workflow.clients.work import Outcome, Progress, Work
 from brikk_workflow.domain.decision import Call
 from brikk_workflow.domain.payload import Json
 
@@ -35,10 +35,20 @@ def work(
     return Work(order=order, execution="executions/e1", traceparent="")
 
 
-async def outcome_of(caller: AgentCaller, agent: str, endpoint: str, work: Work) -> Outcome:
+def _unheard(_: Progress) -> None:
+    """What nobody listens to."""
+
+
+async def outcome_of(
+    caller: AgentCaller,
+    agent: str,
+    endpoint: str,
+    work: Work,
+    told: Callable[[Progress], None] = _unheard,
+) -> Outcome:
     """Makes a call and waits for its end; cancelling this cancels the call."""
     outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    call = caller.call(agent, endpoint, work, outcome.set_result)
+    call = caller.call(agent, endpoint, work, outcome.set_result, told)
     try:
         return await outcome
     finally:

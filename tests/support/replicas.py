@@ -35,6 +35,7 @@ from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.progress import ProgressBoard
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.subworkflows import Subworkflows
@@ -196,7 +197,7 @@ class Agents:
         return sorted(waiting, key=lambda each: (each.work.execution, each.work.order.token))
 
     def call(
-        self, agent: str, endpoint: str, work: Work, done: Callable[[Outcome], None]
+        self, agent: str, endpoint: str, work: Work, done: Callable[[Outcome], None], told: object
     ) -> Pending:
         """Be `AgentCaller.call`."""
         self._calls = [each for each in self._calls if not each.ended]
@@ -239,6 +240,7 @@ class Member:
             rousing=Rousing(setting.directory, self.wire, interval=SECOND, clock=clock),
             departures=Departures(self.wire, linger=SECOND, clock=clock),
             changes=changes,
+            progress=ProgressBoard(self.wire, changes, clock),
             subworkflows=Subworkflows(self.wire, definitions, changes, clock),
             metrics=Metrics(CollectorRegistry()),
         )

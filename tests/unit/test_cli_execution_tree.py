@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from brikk.workflow.v1.execution_pb2 import (
+    AttemptProgress,
     ExecutionUsage,
     HistoryEntry,
     StepProgress,
@@ -94,6 +95,15 @@ def test_steps_stand_inside_one_another_with_bars_agents_attempts_costs_and_dura
     assert item == "│ └── 3"
     assert review == "│ └── review backing off attempt 3 12.0 s it hung up (AGENT_UNAVAILABLE)"
     assert refine == "└── refine running 12.0 s 7 done"
+
+
+def test_an_agent_at_work_has_a_bar_by_its_own_word() -> None:
+    tree = ExecutionTree(CLOCK)
+    told = AttemptProgress(fraction=0.25, message="page 1 of 4\x1b[2J")
+    tree.take(answer(step("print", StepRun.STATE_RUNNING, attempt_progress=told)))
+    _, line = drawn(tree)
+    assert line.startswith("└── print running 12.0 s ━")
+    assert line.endswith("25% page 1 of 4\\x1b[2J")
 
 
 def test_in_a_crowd_what_is_done_inside_a_step_is_left_out() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from brikk_agent import CallCancelled, Context, Usage
-from brikk_agent.line import Line
+from brikk_agent.line import Line, Progress
 
 
 def test_usage_adds_up_and_names_the_last_model() -> None:
@@ -48,6 +48,25 @@ def test_heartbeats_go_out_no_oftener_than_the_caller_needs() -> None:
 
 def test_heartbeats_that_nobody_listens_to_go_nowhere() -> None:
     Context().heartbeat()
+    Context().progress(0.5, "half")
+
+
+def test_progress_is_announced_once_until_it_was_taken() -> None:
+    told: list[str] = []
+    context = Context(line=Line(lambda: told.append("beat"), news=lambda: told.append("news")))
+    context.progress(0.1, "a")
+    context.progress(0.2, "b")
+    assert told == ["news", "beat", "beat"]
+    assert context.line.take_progress() == Progress(fraction=0.2, message="b")
+    assert context.line.take_progress() is None
+    context.progress(1)
+    assert told[3:] == ["news", "beat"]
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_progress_is_a_fraction(fraction: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Context().progress(fraction)
 
 
 def test_a_heartbeat_ends_what_nobody_waits_for() -> None:
@@ -55,8 +74,9 @@ def test_a_heartbeat_ends_what_nobody_waits_for() -> None:
     assert not context.cancelled
     context.line.cancelled = True
     assert context.cancelled
-    with pytest.raises(CallCancelled):
-        context.heartbeat()
+    for speak in (context.heartbeat, lambda: context.progress(0.5)):
+        with pytest.raises(CallCancelled):
+            speak()
 
 
 def test_what_each_says_is_its_own() -> None:

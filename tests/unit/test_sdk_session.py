@@ -133,6 +133,45 @@ async def test_a_heartbeat_after_the_answer_is_not_sent(stream: Stream, handler:
         assert not message.heartbeats
 
 
+async def test_of_progress_the_newest_is_told_and_not_too_often(
+    stream: Stream, handler: Handler
+) -> None:
+    async with serving(stream, handler, LONG):
+        stream.order(1, 2)
+        for _ in range(2):
+            await handler.begun.acquire()
+        for line in handler.lines:
+            line.tell(0.1, "begun")
+            line.tell(0.2, "p" * 300)
+        message = await stream.answers.get()
+        assert [each.order_id for each in message.progress] == [1, 2]
+        assert {(each.fraction, each.message) for each in message.progress} == {
+            (0.2, "p" * 199 + "…")
+        }
+        for number in range(30, 100):
+            handler.lines[0].tell(number / 100, "")
+        handler.lines[1].tell(1.0, "done")
+        handler.released.set()
+        message = await stream.answers.get()  # what has ended tells nothing more
+        assert len(message.results) == 2
+        assert not message.progress
+
+
+async def test_the_last_word_about_progress_is_told_in_the_end(
+    stream: Stream, handler: Handler
+) -> None:
+    async with serving(stream, handler, LONG):
+        stream.order(1)
+        await handler.begun.acquire()
+        handler.lines[0].tell(0.5, "")
+        assert (await stream.answers.get()).progress[0].fraction == 0.5
+        for number in range(60, 100):
+            handler.lines[0].tell(number / 100, "")
+        assert [each.fraction for each in (await stream.answers.get()).progress] == [0.99]
+        handler.released.set()
+        await stream.answers.get()
+
+
 async def test_orders_that_come_too_late_are_refused(stream: Stream, handler: Handler) -> None:
     async with serving(stream, handler, LONG) as session:
         stream.order(1)

@@ -45,6 +45,7 @@ from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.engine import Engine
 from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.progress import ProgressBoard
 from brikk_workflow.runtime.replica import Replica
 from brikk_workflow.runtime.retention import Retention
 from brikk_workflow.runtime.rousing import Rousing
@@ -122,6 +123,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         rousing=rousing,
         departures=Departures(database, linger=settings.linger, clock=clock),
         changes=changes,
+        progress=ProgressBoard(database, changes, clock),
         subworkflows=Subworkflows(database, definitions, changes, app.clock),
         metrics=metrics,
     )
@@ -154,6 +156,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     )
     app.loop("commits", commits.run)
     app.loop("timers", engine.timers.run)
+    app.loop("progress", engine.progress.run)
     app.loop("watch of discovery", watch.run)
     app.loop("disused capabilities", watch.tidy)
     app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)

@@ -11,6 +11,7 @@ from brikk.workflow.v1 import execution_pb2
 from brikk_shared.status import make_error, to_status
 from brikk_shared.structs import to_struct, to_value
 from brikk_workflow.api.times import to_timestamp
+from brikk_workflow.domain.attempt_progress import AttemptProgress
 from brikk_workflow.domain.compiled import CompiledCall, CompiledSeveral, CompiledWorkflow
 from brikk_workflow.domain.decision import HistoryEntry
 from brikk_workflow.domain.failure import Failure
@@ -64,10 +65,14 @@ def to_full_execution(
     record: ExecutionRecord,
     workflow: CompiledWorkflow,
     outputs: Mapping[str, Json],
+    progress: Mapping[str, AttemptProgress],
     *,
     with_input: bool = True,
 ) -> execution_pb2.WorkflowExecution:
-    """Returns the FULL view; steps in the order of the definition, what is inside after each."""
+    """Returns the FULL view; steps in the order of the definition, what is inside after each.
+
+    `progress` is what agents tell of attempts, by their tokens; those that have ended are left out.
+    """
     execution = to_result(record)
     if with_input:
         execution.input.CopyFrom(to_struct(record.input))
@@ -75,15 +80,19 @@ def to_full_execution(
     for path in record.state.steps:
         inside[path.partition("/")[0]].append(path)
     for step in workflow.definition.steps:
-        execution.steps.append(_to_run(step.id, record, workflow, outputs))
+        execution.steps.append(_to_run(step.id, record, workflow, outputs, progress))
         for path in inside[step.id]:
             if path != step.id:
-                execution.steps.append(_to_run(path, record, workflow, outputs))
+                execution.steps.append(_to_run(path, record, workflow, outputs, progress))
     return execution
 
 
 def _to_run(
-    path: str, record: ExecutionRecord, workflow: CompiledWorkflow, outputs: Mapping[str, Json]
+    path: str,
+    record: ExecutionRecord,
+    workflow: CompiledWorkflow,
+    outputs: Mapping[str, Json],
+    progress: Mapping[str, AttemptProgress],
 ) -> execution_pb2.StepRun:
     state, compiled = record.state.step(path), workflow.at(path)
     called = isinstance(compiled.work, CompiledCall | CompiledSeveral)
@@ -104,6 +113,13 @@ def _to_run(
         run.progress.CopyFrom(
             execution_pb2.StepProgress(
                 total=state.progress.total, done=state.progress.done, failed=state.progress.failed
+            )
+        )
+    told = progress.get(state.token)
+    if told is not None:
+        run.attempt_progress.CopyFrom(
+            execution_pb2.AttemptProgress(
+                fraction=told.fraction, message=told.message, update_time=to_timestamp(told.time)
             )
         )
     output = outputs.get(path)

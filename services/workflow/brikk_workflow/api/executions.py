@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from brikk.workflow.v1 import execution_pb2, execution_service_pb2
 from brikk_shared.call import organization
 from brikk_shared.errors import not_found
@@ -19,7 +21,9 @@ from brikk_workflow.api.parts import POLL, Context, id_of
 from brikk_workflow.api.searching import SearchMethods
 from brikk_workflow.api.starting import StartMethods
 from brikk_workflow.api.verbs import VerbMethods
+from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.store import executions
+from brikk_workflow.store.progress import Told, get_progress
 
 HEARTBEAT = timedelta(seconds=15)
 """Longest silence of a watch."""
@@ -43,19 +47,20 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, BatchMethods, 
     ) -> AsyncIterator[execution_service_pb2.WatchExecutionResponse]:
         """Streams history with the execution as it stands, until it has ended."""
         seen, silent = request.after_sequence, timedelta(0)
+        told: Told = {}
         with self._parts.changes.subscribe(id_of(request.name)) as subscription:
             while True:
-                record = await self._read(request.name)
+                record, progress = await self._read_progress(request.name)
                 entries = await self._history(record, after=seen, limit=WATCH_BATCH)
                 seen = entries[-1].sequence if entries else seen
                 behind = seen < record.state.sequence
                 ended = record.state.status.terminal and not behind
-                if entries or ended or silent >= HEARTBEAT:
+                if entries or ended or progress != told or silent >= HEARTBEAT:
                     yield execution_service_pb2.WatchExecutionResponse(
                         execution=await self._read_full(request.name, with_input=False),
                         entries=[to_history_entry(entry) for entry in entries],
                     )
-                    silent = timedelta(0)
+                    silent, told = timedelta(0), progress
                 if ended:
                     return
                 if not behind:
@@ -89,7 +94,22 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, BatchMethods, 
             outputs = await executions.get_step_outputs(
                 connection, record.execution_id, record.state.steps.keys()
             )
+            progress = await _progress(connection, record)
         workflow = await self._parts.definitions.get(
             record.organization, record.workflow_id, record.version
         )
-        return to_full_execution(record, workflow, outputs, with_input=with_input)
+        return to_full_execution(record, workflow, outputs, progress, with_input=with_input)
+
+    async def _read_progress(self, name: str) -> tuple[ExecutionRecord, Told]:
+        """Returns an execution, and what agents tell of its attempts."""
+        async with self._parts.database.reading() as connection:
+            record = await executions.get_execution(connection, organization(), id_of(name))
+            if record is None:
+                raise not_found(name)
+            return record, await _progress(connection, record)
+
+
+async def _progress(connection: AsyncConnection, record: ExecutionRecord) -> Told:
+    if record.state.status.terminal:
+        return {}
+    return await get_progress(connection, record.execution_id)

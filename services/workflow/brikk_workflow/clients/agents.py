@@ -19,7 +19,7 @@ from brikk_workflow.clients.connections import Connection, Connections
 from brikk_workflow.clients.contracts import input_mismatch
 from brikk_workflow.clients.requests import fill_request
 from brikk_workflow.clients.session import NoSessions, Session
-from brikk_workflow.clients.work import Outcome, Refused, Work
+from brikk_workflow.clients.work import Outcome, Progress, Refused, Work
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.usage import NO_USAGE
 
@@ -34,10 +34,18 @@ class AgentCaller:
         self._connections = Connections(egress=egress, signer=signer, clock=clock)
 
     def call(
-        self, agent: str, endpoint: str, work: Work, done: Callable[[Outcome], None]
+        self,
+        agent: str,
+        endpoint: str,
+        work: Work,
+        done: Callable[[Outcome], None],
+        told: Callable[[Progress], None],
     ) -> Ongoing:
-        """Sends one unit of work; `done` is told what became of it in its time: later, and once."""
-        call = Ongoing(self._connections, self._clock, agent, work, done)
+        """Sends one unit of work; `done` is told what became of it in its time: later, and once.
+
+        `told` hears of its progress until then, from agents that offer sessions.
+        """
+        call = Ongoing(self._connections, self._clock, agent, work, done, told)
         call.begin(endpoint)
         return call
 
@@ -60,6 +68,7 @@ class Ongoing:
         "_order_id",
         "_session",
         "_task",
+        "_told",
         "_work",
     )
 
@@ -70,12 +79,14 @@ class Ongoing:
         agent: str,
         work: Work,
         done: Callable[[Outcome], None],
+        told: Callable[[Progress], None],
     ) -> None:
         self._connections = connections
         self._clock = clock
         self._agent = agent
         self._work = work
         self._done = done
+        self._told = told
         self._begin = clock.monotonic()
         self._connection: Connection | None = None
         self._session: Session | None = None
@@ -126,7 +137,7 @@ class Ongoing:
             return
         session = self._connections.session(connection)
         try:
-            self._order_id = session.begin(self._work, self._left(), self._settle)
+            self._order_id = session.begin(self._work, self._left(), self._settle, self._told)
         except BrikkError as error:
             # Not at once: whoever made the call does not hold it yet.
             asyncio.get_running_loop().call_soon(self._settle, error)

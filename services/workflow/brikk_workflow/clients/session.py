@@ -17,7 +17,7 @@ from brikk_shared.errors import BrikkError, DeadlineExceeded, Reason, Unavailabl
 from brikk_shared.status import from_rpc_error
 from brikk_workflow.clients.answers import HeartbeatMissed
 from brikk_workflow.clients.requests import fill_request
-from brikk_workflow.clients.work import Work
+from brikk_workflow.clients.work import Progress, Work
 
 Stream: TypeAlias = grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]
 
@@ -37,6 +37,8 @@ class NoSessions(Exception):
     """The agent offers none: its calls go one by one."""
 
 
+Tell: TypeAlias = Callable[[Progress], None]
+"""Is told of the progress of a call under way."""
 Settle: TypeAlias = Callable[[pb.SessionResult | BrikkError | NoSessions], None]
 """Is told once what became of a call, by the loop: whatever goes wrong there harms no other."""
 
@@ -46,6 +48,7 @@ class _Unit:
     """A call under way; times are the loop's, in seconds."""
 
     settle: Settle
+    tell: Tell
     ends: float
     heartbeat: float
     due: float
@@ -84,7 +87,7 @@ class Session:
         """Whether it takes calls."""
         return not (self._broken or self.ended.done())
 
-    def begin(self, work: Work, seconds: float, settle: Settle) -> int:
+    def begin(self, work: Work, seconds: float, settle: Settle, tell: Tell) -> int:
         """Has one unit of work done within so many seconds; returns what `cancel` knows it by.
 
         BrikkError when the input cannot be sent.
@@ -109,7 +112,9 @@ class Session:
             self._heard = now
         ends = now + seconds
         due = min(ends, now + heartbeat)
-        self._units[order_id] = _Unit(settle=settle, ends=ends, heartbeat=heartbeat, due=due)
+        self._units[order_id] = _Unit(
+            settle=settle, tell=tell, ends=ends, heartbeat=heartbeat, due=due
+        )
         self._look_at(min(due, self._heard + self._silence))
         return order_id
 
@@ -185,6 +190,10 @@ class Session:
             for order_id in message.heartbeats:
                 if (unit := self._units.get(order_id)) is not None:
                     unit.due = min(unit.ends, now + unit.heartbeat)
+            for told in message.progress:
+                if (unit := self._units.get(told.order_id)) is not None and 0 <= told.fraction <= 1:
+                    unit.due = min(unit.ends, now + unit.heartbeat)
+                    unit.tell(Progress(fraction=told.fraction, message=told.message))
             for result in message.results:
                 if (unit := self._units.pop(result.order_id, None)) is not None:
                     self._loop.call_soon(unit.settle, result)

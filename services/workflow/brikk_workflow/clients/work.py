@@ -46,4 +46,12 @@ class Refused:
     latency: timedelta
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far the agent has come, by its own word: the share that is done, 0 to 1."""
+
+    fraction: float
+    message: str
+
+
 Outcome: TypeAlias = Answered | Refused

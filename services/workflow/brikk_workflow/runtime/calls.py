@@ -7,7 +7,8 @@ from functools import partial
 
 from brikk_shared.selection import Option
 from brikk_workflow.clients.agents import Ongoing
-from brikk_workflow.clients.work import Answered, Outcome, Work
+from brikk_workflow.clients.work import Answered, Outcome, Progress, Work
+from brikk_workflow.domain.attempt_progress import AttemptProgress
 from brikk_workflow.domain.decision import AttemptFailed, AttemptSucceeded, Call, Event
 from brikk_workflow.domain.retry import is_retryable
 from brikk_workflow.runtime.engine import Engine
@@ -32,6 +33,7 @@ class Calls:
         self._engine = engine
         self._organization = organization
         self._execution = execution
+        self._execution_id = execution.removeprefix("executions/")
         self._traceparent = traceparent
         self._post = post
         self._settled = settled
@@ -54,7 +56,11 @@ class Calls:
             output_schema=candidate.output_schema,
         )
         call = self._engine.caller.call(
-            candidate.agent, candidate.endpoint, work, partial(self._done, order, candidate)
+            candidate.agent,
+            candidate.endpoint,
+            work,
+            partial(self._done, order, candidate),
+            partial(self._tell, order.token),
         )
         self._ongoing[order.token] = (call, candidate.agent)
         self._engine.selector.begin(self._organization, candidate.agent)
@@ -72,8 +78,17 @@ class Calls:
     def _forget(self, token: str) -> Ongoing:
         call, agent = self._ongoing.pop(token)
         self._engine.selector.end(self._organization, agent)
+        self._engine.progress.end(self._execution_id, token)
         self._settled()
         return call
+
+    def _tell(self, token: str, progress: Progress) -> None:
+        told = AttemptProgress(
+            fraction=progress.fraction,
+            message=progress.message,
+            time=self._engine.clock.now(),
+        )
+        self._engine.progress.tell(self._execution_id, token, told)
 
     def _done(self, order: Call, candidate: Option, outcome: Outcome) -> None:
         self._forget(order.token)

@@ -15,6 +15,7 @@ from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.departures import Departures
 from brikk_workflow.runtime.metrics import Metrics
+from brikk_workflow.runtime.progress import ProgressBoard
 from brikk_workflow.runtime.rousing import Rousing
 from brikk_workflow.runtime.subworkflows import Subworkflows
 from brikk_workflow.runtime.timers import Timers
@@ -43,5 +44,6 @@ class Engine:
     rousing: Rousing
     departures: Departures
     changes: Changes
+    progress: ProgressBoard
     subworkflows: Subworkflows
     metrics: Metrics

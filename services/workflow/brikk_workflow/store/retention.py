@@ -13,10 +13,11 @@ from brikk_workflow.store.tables import (
     EXECUTION,
     EXECUTION_INBOX,
     HISTORY,
+    PROGRESS,
     STEP_OUTPUT,
 )
 
-OF_EXECUTIONS = (HISTORY, STEP_OUTPUT, EXECUTION_INBOX, AGENT_WAIT)
+OF_EXECUTIONS = (HISTORY, STEP_OUTPUT, EXECUTION_INBOX, AGENT_WAIT, PROGRESS)
 """The tables whose rows go with their execution, but those that the store keeps by itself."""
 
 # The organisations are few, the executions many: each step is one look into the index.

@@ -233,6 +233,14 @@ EXECUTION_INBOX = Table(
     Index("execution_inbox_by_request", "execution_id", "request_id", unique=True),
 )
 
+# What agents tell of attempts under way, as the replica that holds the execution heard it lately.
+PROGRESS = Table(
+    "progress",
+    METADATA,
+    Column("execution_id", Text, primary_key=True),
+    Column("attempts", JsonText, nullable=False),
+)
+
 # Executions out of memory whose steps wait for an agent: a change of the capability wakes them.
 # What else an agent must be stands behind the capability, as `domain.asking` writes it.
 AGENT_WAIT = Table(

@@ -188,13 +188,14 @@ Global___SessionOrder: typing_extensions.TypeAlias = SessionOrder
 
 @typing.final
 class SessionResponse(google.protobuf.message.Message):
-    """Results, in the order in which they were ready, and signs of life."""
+    """Results, in the order in which they were ready, and what there is to tell of those still at work."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: builtins.int
     HEARTBEATS_FIELD_NUMBER: builtins.int
     INTERVAL_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
     @property
     def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SessionResult]:
         """One for each unit that has ended."""
@@ -209,17 +210,48 @@ class SessionResponse(google.protobuf.message.Message):
         long takes the session for broken. Absent: the agent may be silent.
         """
 
+    @property
+    def progress(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SessionProgress]:
+        """How far units have come that are still at work; a sign of life, too. The newest only, and of each at most once a second."""
+
     def __init__(
         self,
         *,
         results: collections.abc.Iterable[Global___SessionResult] | None = ...,
         heartbeats: collections.abc.Iterable[builtins.int] | None = ...,
         interval: google.protobuf.duration_pb2.Duration | None = ...,
+        progress: collections.abc.Iterable[Global___SessionProgress] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["interval", b"interval"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["heartbeats", b"heartbeats", "interval", b"interval", "results", b"results"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["heartbeats", b"heartbeats", "interval", b"interval", "progress", b"progress", "results", b"results"]) -> None: ...
 
 Global___SessionResponse: typing_extensions.TypeAlias = SessionResponse
+
+@typing.final
+class SessionProgress(google.protobuf.message.Message):
+    """How far a unit of a session has come."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: builtins.int
+    FRACTION_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    order_id: builtins.int
+    """The order's order_id; one that is unknown or has ended is ignored."""
+    fraction: builtins.float
+    """Share of the work that is done, 0 to 1; anything else is ignored."""
+    message: builtins.str
+    """What it is at, for people; callers keep 200 characters."""
+    def __init__(
+        self,
+        *,
+        order_id: builtins.int = ...,
+        fraction: builtins.float = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fraction", b"fraction", "message", b"message", "order_id", b"order_id"]) -> None: ...
+
+Global___SessionProgress: typing_extensions.TypeAlias = SessionProgress
 
 @typing.final
 class SessionResult(google.protobuf.message.Message):

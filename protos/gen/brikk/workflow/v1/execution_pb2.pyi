@@ -323,6 +323,7 @@ class StepRun(google.protobuf.message.Message):
     PROGRESS_FIELD_NUMBER: builtins.int
     VALUE_FIELD_NUMBER: builtins.int
     EXECUTION_FIELD_NUMBER: builtins.int
+    ATTEMPT_PROGRESS_FIELD_NUMBER: builtins.int
     step_id: builtins.str
     """Id of the step."""
     state: Global___StepRun.State.ValueType
@@ -363,6 +364,10 @@ class StepRun(google.protobuf.message.Message):
     def value(self) -> google.protobuf.struct_pb2.Value:
         """Its output, once SUCCEEDED, if that is anything else, as the list of a map."""
 
+    @property
+    def attempt_progress(self) -> Global___AttemptProgress:
+        """What the agent last told of the attempt under way, at most a second or two ago; absent when it told nothing."""
+
     def __init__(
         self,
         *,
@@ -379,11 +384,41 @@ class StepRun(google.protobuf.message.Message):
         progress: Global___StepProgress | None = ...,
         value: google.protobuf.struct_pb2.Value | None = ...,
         execution: builtins.str = ...,
+        attempt_progress: Global___AttemptProgress | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "error", b"error", "output", b"output", "progress", b"progress", "start_time", b"start_time", "value", b"value"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "execution", b"execution", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id", "value", b"value"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["attempt_progress", b"attempt_progress", "end_time", b"end_time", "error", b"error", "output", b"output", "progress", b"progress", "start_time", b"start_time", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "attempt_progress", b"attempt_progress", "attempts", b"attempts", "capability", b"capability", "end_time", b"end_time", "error", b"error", "execution", b"execution", "output", b"output", "path", b"path", "progress", b"progress", "start_time", b"start_time", "state", b"state", "step_id", b"step_id", "value", b"value"]) -> None: ...
 
 Global___StepRun: typing_extensions.TypeAlias = StepRun
+
+@typing.final
+class AttemptProgress(google.protobuf.message.Message):
+    """How far an agent has come with its attempt, by its own word."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRACTION_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    UPDATE_TIME_FIELD_NUMBER: builtins.int
+    fraction: builtins.float
+    """Share of the work that is done, 0 to 1."""
+    message: builtins.str
+    """What it is at, for people; at most 200 characters."""
+    @property
+    def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it told."""
+
+    def __init__(
+        self,
+        *,
+        fraction: builtins.float = ...,
+        message: builtins.str = ...,
+        update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fraction", b"fraction", "message", b"message", "update_time", b"update_time"]) -> None: ...
+
+Global___AttemptProgress: typing_extensions.TypeAlias = AttemptProgress
 
 @typing.final
 class StepProgress(google.protobuf.message.Message):
