@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
 from brikk_shared.errors import Unavailable
-from brikk_workflow.domain.calendar import Every
 from brikk_workflow.domain.schedule import Counts, Overlap, Plan, RunState, Schedule, ScheduleRun
 from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.runtime.beginning import Beginner
@@ -23,7 +22,9 @@ from brikk_workflow.runtime.schedules import Schedules
 from brikk_workflow.store.schedule_runs import list_runs
 from brikk_workflow.store.schedules import add_schedule, change_schedule, get_schedule
 from brikk_workflow.store.tables import EXECUTION
+from support import plans
 from support.directories import Setting
+from support.plans import make_schedule
 from support.replicas import SECOND, Agents, Member, Wire
 from support.scripted_discovery import candidate
 from support.stage import ORGANIZATION, Stage
@@ -37,21 +38,7 @@ steps:
   - id: only
     call: {capability: t.always}
 """
-PLAN = Plan(
-    description="",
-    workflow="workflows/report",
-    input={},
-    tick_input="",
-    labels={},
-    priority=5,
-    timing=Every(interval=MINUTE),
-    start=None,
-    end=None,
-    jitter=timedelta(0),
-    overlap=Overlap.ALLOW_ALL,
-    catchup=HOUR,
-    max_runs=0,
-)
+PLAN = replace(plans.PLAN, overlap=Overlap.ALLOW_ALL)
 
 
 class Scene:
@@ -82,22 +69,7 @@ class Scene:
 
     async def keep(self, plan: Plan) -> None:
         """Creates the schedule."""
-        now = self.stage.store.now
-        schedule = Schedule(
-            organization=ORGANIZATION,
-            schedule_id="minutely",
-            uid="u1",
-            plan=plan,
-            paused=False,
-            reason="",
-            revision=1,
-            counts=Counts(),
-            position=now,
-            next_time=None,
-            create_time=now,
-            update_time=now,
-        )
-        schedule = replace(schedule, next_time=schedule.first_due(now))
+        schedule = make_schedule(plan, position=self.stage.store.now)
         async with self.stage.store.transaction() as connection:
             await add_schedule(
                 connection, schedule, request_id="", request_digest=b"", quota=1, dry=False
@@ -105,7 +77,7 @@ class Scene:
 
     async def schedule(self) -> Schedule:
         async with self.stage.store.reading() as connection:
-            schedule = await get_schedule(connection, ORGANIZATION, "minutely")
+            schedule = await get_schedule(connection, ORGANIZATION, "nightly")
         assert schedule is not None
         return schedule
 

@@ -3,71 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brikk_workflow.domain.calendar import Every
 from brikk_workflow.domain.schedule import (
     Cause,
     Counts,
     Overlap,
     Plan,
     RunState,
-    Schedule,
     ScheduleState,
     make_run,
 )
 from brikk_workflow.domain.ticking import MAX_TICKS, MAX_WAITING, Queue, Turn, decide_ticks
+from support.plans import PLAN, START, make_schedule
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-PLAN = Plan(
-    description="",
-    workflow="workflows/report",
-    input={},
-    tick_input="",
-    labels={},
-    priority=5,
-    timing=Every(interval=MINUTE),
-    start=None,
-    end=None,
-    jitter=timedelta(0),
-    overlap=Overlap.SKIP,
-    catchup=timedelta(hours=1),
-    max_runs=0,
-)
 
 
 def minutes(*numbers: int) -> list[datetime]:
     return [START + number * MINUTE for number in numbers]
 
 
-def schedule(plan: Plan = PLAN, *, position: datetime = START) -> Schedule:
-    made = Schedule(
-        organization="acme",
-        schedule_id="nightly",
-        uid="u1",
-        plan=plan,
-        paused=False,
-        reason="",
-        revision=1,
-        counts=Counts(),
-        position=position,
-        next_time=None,
-        create_time=START,
-        update_time=START,
-    )
-    return replace(made, next_time=made.first_due(position))
-
-
 def decide(plan: Plan, now: datetime, *, waiting: int | None = None) -> Turn:
     """What is decided of a schedule of which something runs, unless `waiting` is None."""
     queue = Queue(busy=waiting is not None, waiting=waiting or 0, ticks=waiting or 0)
-    return decide_ticks(schedule(plan), queue, now)
+    return decide_ticks(make_schedule(plan), queue, now)
 
 
 def test_nothing_is_decided_before_the_first_tick() -> None:
@@ -133,14 +98,14 @@ def test_it_ends_after_its_last_run_or_its_end() -> None:
     assert most.schedule.state is ScheduleState.ENDED
     assert most.schedule.coming(5) == []
     bounded = replace(PLAN, start=START + 3 * MINUTE, end=START + 5 * MINUTE)
-    assert schedule(bounded).coming(5) == minutes(3, 4)
+    assert make_schedule(bounded).coming(5) == minutes(3, 4)
     last = decide(bounded, START + 9 * MINUTE)
     assert last.queue.start == minutes(3)
     assert last.schedule.next_time is None
 
 
 def test_paused_it_decides_nothing() -> None:
-    paused = replace(schedule(), paused=True)
+    paused = replace(make_schedule(), paused=True)
     turn = decide_ticks(paused, Queue(busy=False, waiting=0, ticks=0), START + 5 * MINUTE)
     assert (turn.queue.start, turn.schedule.position) == ([], START)
     assert turn.schedule.next_time is None
@@ -149,7 +114,7 @@ def test_paused_it_decides_nothing() -> None:
 
 @given(st.timedeltas(timedelta(0), timedelta(hours=2)))
 def test_jitter_is_always_the_same_and_keeps_the_order(jitter: timedelta) -> None:
-    jittered = schedule(replace(PLAN, jitter=jitter))
+    jittered = make_schedule(replace(PLAN, jitter=jitter))
     coming = list(islice(jittered.upcoming(START), 10))
     assert coming == list(islice(jittered.upcoming(START), 10))
     assert [tick for tick, _ in coming] == minutes(*range(1, 11))
@@ -158,20 +123,23 @@ def test_jitter_is_always_the_same_and_keeps_the_order(jitter: timedelta) -> Non
 
 
 def test_jitter_spreads_schedules() -> None:
-    one, other = schedule(replace(PLAN, jitter=MINUTE)), schedule(replace(PLAN, jitter=MINUTE))
+    one, other = (
+        make_schedule(replace(PLAN, jitter=MINUTE)),
+        make_schedule(replace(PLAN, jitter=MINUTE)),
+    )
     assert one.first_due(START) != replace(other, uid="u2").first_due(START)
 
 
 def test_a_tick_is_told_to_its_execution_where_it_is_asked_for() -> None:
-    assert schedule().input_at(START) == {}
+    assert make_schedule().input_at(START) == {}
     told = replace(PLAN, input={"size": 1, "at": "?"}, tick_input="at")
-    assert schedule(told).input_at(START) == {"size": 1, "at": "2026-01-01T00:00:00Z"}
+    assert make_schedule(told).input_at(START) == {"size": 1, "at": "2026-01-01T00:00:00Z"}
 
 
 def test_runs_are_told_apart() -> None:
     keys = {
         make_run(each, cause, tick, RunState.PENDING, request_id=request).key
-        for each in (schedule(), replace(schedule(), uid="u2"))
+        for each in (make_schedule(), replace(make_schedule(), uid="u2"))
         for tick in minutes(1, 2)
         for cause, request in [
             (Cause.TICK, ""),
