@@ -94,6 +94,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         workflow.GetWorkflowRequest(name=flow),
         workflow.ListWorkflowsRequest(),
         workflow.UpdateWorkflowRequest(name=flow, source=source),
+        workflow.DeleteWorkflowRequest(name=flow),
         workflow.ValidateWorkflowRequest(source=source),
         workflow.TestWorkflowRequest(source=source),
         workflow.RenderWorkflowRequest(name=flow),

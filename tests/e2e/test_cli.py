@@ -47,6 +47,18 @@ steps:
     call: {capability: nobody.does}
 """
 
+UNDONE = """
+name: undone
+steps:
+  - id: note
+    set: {values: {n: 1}}
+    compensate: {call: {capability: text.greet, input: {name: Ada}}}
+  - id: which
+    switch:
+      cases: [{when: state.n > 0.0, steps: [{id: wait, call: {capability: nobody.does}}]}]
+    catch: [{errors: [ABORTED], steps: [{id: again, fail: {reason: TWICE}}]}]
+"""
+
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
@@ -252,6 +264,30 @@ def test_an_execution_is_cancelled(home: Path) -> None:
     assert cancelled.code == 0
     ended = brikk("execution", "watch", started, "--json", home=home)
     assert (ended.code, ended.json["state"]) == (1, "STATE_CANCELLED")
+
+
+def test_what_is_cancelled_can_be_undone_first_and_goes_on_when_its_workflow_is_deleted(
+    home: Path,
+) -> None:
+    assert brikk("workflow", "apply", "-", home=home, stdin=UNDONE).code == 0
+    shown = brikk("workflow", "show", "undone", home=home).out.splitlines()
+    assert [line.split()[:3] for line in shown[2:] if line.strip()] == [
+        ["note", "set"],
+        ["compensate", "call", "text.greet"],
+        ["which", "switch", "note"],
+        ["case", "state.n", ">"],
+        ["wait", "call", "nobody.does"],
+        ["catch", "ABORTED"],
+        ["again", "fail"],
+    ]
+    started = brikk("execution", "start", "undone", "--json", home=home).json["name"]
+    assert brikk("workflow", "delete", "undone", home=home).out == "workflows/undone: deleted\n"
+    assert brikk("workflow", "delete", "undone", home=home).code == 3
+    assert brikk("execution", "cancel", started, "--compensate", home=home).code == 0
+    ended = brikk("execution", "watch", started, "--json", home=home)
+    assert (ended.code, ended.json["state"]) == (1, "STATE_CANCELLED")
+    steps = {each["path"]: each["state"] for each in ended.json["steps"]}
+    assert steps["note/compensate"] == "STATE_SUCCEEDED"
 
 
 def test_an_execution_is_paused_resumed_terminated_and_retried(home: Path) -> None:

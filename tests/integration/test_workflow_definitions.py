@@ -11,7 +11,7 @@ import pytest
 from brikk.workflow.v1 import execution_service_pb2, workflow_pb2, workflow_service_pb2
 from brikk_shared.errors import Reason
 from support.refusals import refused
-from support.workflows import WorkflowClient, World
+from support.workflows import State, WorkflowClient, World, echo
 
 YAML = """
 name: flow
@@ -117,6 +117,32 @@ async def test_an_update_makes_a_version_and_keeps_the_old(client: WorkflowClien
     )
     assert older.versions[0].definition == made.definition
     assert not older.next_page_token
+
+
+async def test_what_is_deleted_starts_no_more_and_its_versions_live_on(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with World(tmp_path, database_url).open() as world, world.service() as client:
+        made = await create(client, YAML, request_id="once")
+        running = await client.start("flow", {"text": "x"})
+        delete = workflow_service_pb2.DeleteWorkflowRequest(name=made.name)
+        await client.workflows.DeleteWorkflow(delete, metadata=client.metadata)
+        missing = (
+            client.workflows.DeleteWorkflow(delete, metadata=client.metadata),
+            get(client),
+            update(client, YAML),
+            client.start("flow"),
+            client.start("flow/versions/1"),
+        )
+        for each in missing:
+            assert (await refused(each)).reason is Reason.RESOURCE_NOT_FOUND
+        assert await create(client, YAML, request_id="once") == made
+        async with world.agent(text__one=echo(), text__two=echo()):
+            assert (await client.wait(running)).state == State.STATE_SUCCEEDED
+        again = await create(client, YAML)
+        assert (again.latest_version, again.definition) == (2, made.definition)
+        older = await client.start("flow/versions/1", {"text": "x"})
+        assert older != running
 
 
 async def test_a_request_id_gives_the_same_answer(client: WorkflowClient) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
+from brikk.workflow.v1 import workflow_service_pb2
 from brikk_cli.client import Services
 from brikk_cli.commands.workflow_trials import graph, test
 from brikk_cli.definitions import check, read_definition, store, workflow_schema
@@ -22,6 +22,7 @@ from brikk_cli.options import (
 )
 from brikk_cli.render import as_json, console, moment, plain, print_json, show, table
 from brikk_cli.session import perform
+from brikk_cli.workflow_view import lines
 
 app = typer.Typer(no_args_is_help=True, help="Write workflows and read them.")
 app.command()(graph)
@@ -56,8 +57,18 @@ def show_(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Show a workflow and the steps of its newest version."""
+    """Show a workflow and the steps of its newest version, those inside others below them."""
     perform(_show(name, home, json), as_json=json)
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="ID of the workflow, or workflows/ID.")],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Delete a workflow: nothing starts it any more; what runs goes on."""
+    perform(_delete(name, home, json), as_json=json)
 
 
 @app.command()
@@ -129,24 +140,17 @@ async def _show(name: str, home: Path, json: bool) -> None:
         return
     definition = workflow.definition
     show(plain(f"{workflow.name} version {workflow.latest_version}: {definition.description}"))
-    rows = (
-        (step.step_id, _does(step), _after(definition, index), step.when)
-        for index, step in enumerate(definition.steps)
-    )
-    show(table(("step", "does", "after", "when"), rows))
+    show(table(("step", "does", "after", "when"), lines(definition.steps)))
 
 
-def _does(step: workflow_pb2.WorkflowStep) -> str:
-    """The kind of a step, and what a call calls."""
-    return f"{step.WhichOneof('kind')} {step.call.capability}".rstrip()
-
-
-def _after(definition: workflow_pb2.WorkflowDefinition, index: int) -> str:
-    """The steps that a step waits for: those it names, else the one above it."""
-    step = definition.steps[index]
-    if step.HasField("after"):
-        return ", ".join(step.after.step_ids)
-    return definition.steps[index - 1].step_id if index else ""
+async def _delete(name: str, home: Path, json: bool) -> None:
+    request = workflow_service_pb2.DeleteWorkflowRequest(name=resource_name("workflows", name))
+    async with Services.at(home) as services:
+        answer = await services.call(services.workflows.DeleteWorkflow, request)
+    if json:
+        print_json(as_json(answer))
+    else:
+        show(plain(f"{request.name}: deleted"))
 
 
 def _report(file: Path, problems: Iterable[workflow_service_pb2.Problem]) -> int:

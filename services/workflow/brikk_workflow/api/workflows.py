@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import grpc
+from google.protobuf import empty_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk.workflow.v1 import workflow_pb2, workflow_service_pb2
@@ -41,7 +42,7 @@ class WorkflowServicer(TrialMethods):
     async def CreateWorkflow(
         self, request: workflow_service_pb2.CreateWorkflowRequest, context: Context
     ) -> workflow_pb2.Workflow:
-        """Adds version 1."""
+        """Adds version 1, or the next one to those of one that was deleted."""
         definition = accept_source(request.source).definition
         async with self._database.transaction() as connection:
             await workflows.lock(connection, organization())
@@ -55,7 +56,8 @@ class WorkflowServicer(TrialMethods):
                     f"{name} exists already: update it",
                     metadata={"resource": name},
                 )
-            record = _next(None, definition, self._clock.now())
+            last = await workflows.last_version(connection, organization(), definition.id)
+            record = _next(None, definition, self._clock.now(), last)
             if not request.validate_only:
                 await workflows.add_version(
                     connection, organization(), record, request_id=request.request_id
@@ -112,12 +114,24 @@ class WorkflowServicer(TrialMethods):
                 )
             if definition == current.latest.definition:
                 return _to_workflow(current)
-            record = _next(current, definition, self._clock.now())
+            record = _next(current, definition, self._clock.now(), current.latest.version)
             if not request.validate_only:
                 await workflows.add_version(
                     connection, organization(), record, request_id=request.request_id
                 )
         return _to_workflow(record)
+
+    async def DeleteWorkflow(
+        self, request: workflow_service_pb2.DeleteWorkflowRequest, context: Context
+    ) -> empty_pb2.Empty:
+        """Forgets one, but for what its executions need."""
+        async with self._database.transaction() as connection:
+            await workflows.lock(connection, organization())
+            if not await workflows.delete_workflow(
+                connection, organization(), workflow_id_of(request.name)
+            ):
+                raise not_found(request.name)
+        return empty_pb2.Empty()
 
     async def ValidateWorkflow(
         self, request: workflow_service_pb2.ValidateWorkflowRequest, context: Context
@@ -179,12 +193,11 @@ async def _made(
 
 
 def _next(
-    current: WorkflowRecord | None, definition: WorkflowDefinition, now: datetime
+    current: WorkflowRecord | None, definition: WorkflowDefinition, now: datetime, last: int
 ) -> WorkflowRecord:
-    version = 1 if current is None else current.latest.version + 1
     return WorkflowRecord(
         workflow_id=definition.id,
-        latest=VersionRecord(version=version, definition=definition, create_time=now),
+        latest=VersionRecord(version=last + 1, definition=definition, create_time=now),
         create_time=now if current is None else current.create_time,
     )
 

@@ -52,7 +52,7 @@ class Beginner:
         workflow, _, version = name.partition("/versions/")
         workflow_id = _workflow_id(workflow)
         if version:
-            return await self._definitions.get(organization, workflow_id, int(version)), False
+            return await self._definitions.offered(organization, workflow_id, int(version)), False
         return await self._definitions.newest(organization, workflow_id), True
 
     async def retry(
@@ -83,8 +83,9 @@ class Beginner:
             ran = f"workflows/{old.workflow_id}"
             if workflow and _workflow_id(workflow.partition("/versions/")[0]) != old.workflow_id:
                 raise invalid_field("workflow", f"must be {ran}, which the execution ran")
-            name = workflow or f"{ran}/versions/{old.version}"
-            version, newest = await self.version(old.organization, name)
+            version, newest = before, False
+            if workflow:
+                version, newest = await self.version(old.organization, workflow)
             if from_step and from_step not in version.body.steps:
                 raise no_step("from_step", from_step, version)
             return Start(

@@ -42,6 +42,17 @@ class Definitions:
         """Forgets which version is the newest."""
         self._newest.pop((organization, workflow_id), None)
 
+    async def offered(self, organization: str, workflow_id: str, version: int) -> CompiledWorkflow:
+        """Returns a version that may be started.
+
+        Raises:
+            NotFound: there is no such version, or its workflow was deleted.
+        """
+        async with self._database.reading() as connection:
+            if await newest_version(connection, organization, workflow_id) is None:
+                raise not_found(f"workflows/{workflow_id}")
+        return await self.get(organization, workflow_id, version)
+
     async def get(self, organization: str, workflow_id: str, version: int) -> CompiledWorkflow:
         """Returns a version.
 

@@ -103,7 +103,7 @@ class Subworkflows:
         if order.version is None:
             workflow = await self._definitions.newest(above.organization, order.workflow)
         else:
-            workflow = await self._definitions.get(
+            workflow = await self._definitions.offered(
                 above.organization, order.workflow, order.version
             )
         if workflow.input_schema is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.turns import take_turn
@@ -38,6 +38,16 @@ async def newest_version(
         WORKFLOW.c.organization == organization, WORKFLOW.c.workflow_id == workflow_id
     )
     return (await connection.execute(query)).scalar_one_or_none()
+
+
+async def last_version(connection: AsyncConnection, organization: str, workflow_id: str) -> int:
+    """Returns the number of the last version ever made under a name, 0 when there is none."""
+    query = select(func.coalesce(func.max(WORKFLOW_VERSION.c.version), 0)).where(
+        WORKFLOW_VERSION.c.organization == organization,
+        WORKFLOW_VERSION.c.workflow_id == workflow_id,
+    )
+    last: int = (await connection.execute(query)).scalar_one()
+    return last
 
 
 async def list_workflows(
@@ -78,9 +88,11 @@ async def get_workflow_by_request(
     connection: AsyncConnection, organization: str, request_id: str
 ) -> WorkflowRecord | None:
     """Returns the workflow as a request left it, if the request made a version."""
+    # Of one that was deleted nobody knows when it was created.
+    first_time = func.coalesce(WORKFLOW.c.create_time, WORKFLOW_VERSION.c.create_time)
     query = (
-        select(WORKFLOW_VERSION, WORKFLOW.c.create_time.label("first_time"))
-        .join(WORKFLOW, _SAME_WORKFLOW)
+        select(WORKFLOW_VERSION, first_time.label("first_time"))
+        .outerjoin(WORKFLOW, _SAME_WORKFLOW)
         .where(
             WORKFLOW_VERSION.c.organization == organization,
             WORKFLOW_VERSION.c.request_id == request_id,
@@ -98,25 +110,24 @@ async def lock(connection: AsyncConnection, organization: str) -> None:
 async def add_version(
     connection: AsyncConnection, organization: str, record: WorkflowRecord, *, request_id: str
 ) -> None:
-    """Adds the newest version of a workflow, and the workflow with its first; needs `lock`."""
+    """Adds the newest version of a workflow, and the workflow itself if need be; needs `lock`."""
     newest = record.latest
-    if newest.version == 1:
+    updated = await connection.execute(
+        update(WORKFLOW)
+        .where(
+            WORKFLOW.c.organization == organization,
+            WORKFLOW.c.workflow_id == record.workflow_id,
+        )
+        .values(latest_version=newest.version)
+    )
+    if not updated.rowcount:
         await connection.execute(
             insert(WORKFLOW).values(
                 organization=organization,
                 workflow_id=record.workflow_id,
-                latest_version=1,
+                latest_version=newest.version,
                 create_time=record.create_time,
             )
-        )
-    else:
-        await connection.execute(
-            update(WORKFLOW)
-            .where(
-                WORKFLOW.c.organization == organization,
-                WORKFLOW.c.workflow_id == record.workflow_id,
-            )
-            .values(latest_version=newest.version)
         )
     await connection.execute(
         insert(WORKFLOW_VERSION).values(
@@ -128,6 +139,14 @@ async def add_version(
             create_time=newest.create_time,
         )
     )
+
+
+async def delete_workflow(connection: AsyncConnection, organization: str, workflow_id: str) -> bool:
+    """Deletes a workflow and leaves its versions; tells whether there was one. Needs `lock`."""
+    gone = delete(WORKFLOW).where(
+        WORKFLOW.c.organization == organization, WORKFLOW.c.workflow_id == workflow_id
+    )
+    return bool((await connection.execute(gone)).rowcount)
 
 
 def _workflows(organization: str) -> Any:

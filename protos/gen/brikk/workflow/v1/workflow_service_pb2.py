@@ -28,11 +28,12 @@ from brikk.workflow.v1 import workflow_pb2 as brikk_dot_workflow_dot_v1_dot_work
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(brikk/workflow/v1/workflow_service.proto\x12\x11\x62rikk.workflow.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a!brikk/workflow/v1/execution.proto\x1a brikk/workflow/v1/workflow.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"s\n\x10\x44\x65\x66initionSource\x12\x18\n\x04yaml\x18\x01 \x01(\tB\x08\xca\xda\x18\x04\x08\x80\x80\x10H\x00\x12;\n\ndefinition\x18\x02 \x01(\x0b\x32%.brikk.workflow.v1.WorkflowDefinitionH\x00\x42\x08\n\x06source\"\x85\x01\n\x15\x43reateWorkflowRequest\x12\x39\n\x06source\x18\x01 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x02 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"l\n\x12GetWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\"U\n\x14ListWorkflowsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"`\n\x15ListWorkflowsResponse\x12.\n\tworkflows\x18\x01 \x03(\x0b\x32\x1b.brikk.workflow.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf3\x01\n\x15UpdateWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\x12\x39\n\x06source\x18\x02 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\x12\x14\n\x04\x65tag\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"T\n\x17ValidateWorkflowRequest\x12\x39\n\x06source\x18\x01 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\"\x83\x01\n\x18ValidateWorkflowResponse\x12,\n\x08problems\x18\x01 \x03(\x0b\x32\x1a.brikk.workflow.v1.Problem\x12\x39\n\ndefinition\x18\x02 \x01(\x0b\x32%.brikk.workflow.v1.WorkflowDefinition\"F\n\x07Problem\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x04 \x01(\x05\"\x9e\x01\n\x13TestWorkflowRequest\x12\x39\n\x06source\x18\x01 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x18\n\x06\x63\x61nned\x18\x03 \x01(\tB\x08\xca\xda\x18\x04\x08\x80\x80\x10\"\xca\x01\n\x14TestWorkflowResponse\x12\x39\n\x05state\x18\x01 \x01(\x0e\x32*.brikk.workflow.v1.WorkflowExecution.State\x12&\n\x06output\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12,\n\x05steps\x18\x04 \x03(\x0b\x32\x1d.brikk.workflow.v1.TestedStep\"\xbe\x01\n\nTestedStep\x12\x0c\n\x04path\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brikk.workflow.v1.StepRun.State\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12&\n\x05input\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0f\n\x07problem\x18\x06 \x01(\t\"\xb2\x02\n\x15RenderWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\x12?\n\x06\x66ormat\x18\x02 \x01(\x0e\x32/.brikk.workflow.v1.RenderWorkflowRequest.Format\x12:\n\texecution\x18\x03 \x01(\tB\'\xfa\x41\x1d\n\x1b\x62rikk.dev/WorkflowExecution\xca\xda\x18\x03\x08\x80\x01\"D\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ORMAT_MERMAID\x10\x01\x12\x0e\n\nFORMAT_DOT\x10\x02\"&\n\x16RenderWorkflowResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xb6\x01\n\x1bListWorkflowVersionsRequest\x12X\n\x06parent\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\x12 \n\tpage_size\x18\x02 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"m\n\x1cListWorkflowVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".brikk.workflow.v1.WorkflowVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xd4\t\n\x0fWorkflowService\x12\x83\x01\n\x0e\x43reateWorkflow\x12(.brikk.workflow.v1.CreateWorkflowRequest\x1a\x1b.brikk.workflow.v1.Workflow\"*\xca\xda\x18\x0eworkflow.write\x82\xd3\xe4\x93\x02\x12\"\r/v1/workflows:\x01*\x12\x85\x01\n\x0bGetWorkflow\x12%.brikk.workflow.v1.GetWorkflowRequest\x1a\x1b.brikk.workflow.v1.Workflow\"2\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=workflows/*}\x12\x8d\x01\n\rListWorkflows\x12\'.brikk.workflow.v1.ListWorkflowsRequest\x1a(.brikk.workflow.v1.ListWorkflowsResponse\")\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/workflows\x12\x8c\x01\n\x0eUpdateWorkflow\x12(.brikk.workflow.v1.UpdateWorkflowRequest\x1a\x1b.brikk.workflow.v1.Workflow\"3\xca\xda\x18\x0eworkflow.write\x82\xd3\xe4\x93\x02\x1b\x32\x16/v1/{name=workflows/*}:\x01*\x12\xa2\x01\n\x10ValidateWorkflow\x12*.brikk.workflow.v1.ValidateWorkflowRequest\x1a+.brikk.workflow.v1.ValidateWorkflowResponse\"5\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/workflows:validate:\x01*\x12\x92\x01\n\x0cTestWorkflow\x12&.brikk.workflow.v1.TestWorkflowRequest\x1a\'.brikk.workflow.v1.TestWorkflowResponse\"1\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x17\"\x12/v1/workflows:test:\x01*\x12\xa0\x01\n\x0eRenderWorkflow\x12(.brikk.workflow.v1.RenderWorkflowRequest\x1a).brikk.workflow.v1.RenderWorkflowResponse\"9\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=workflows/*}:render\x12\xb6\x01\n\x14ListWorkflowVersions\x12..brikk.workflow.v1.ListWorkflowVersionsRequest\x1a/.brikk.workflow.v1.ListWorkflowVersionsResponse\"=\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workflows/*}/versionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(brikk/workflow/v1/workflow_service.proto\x12\x11\x62rikk.workflow.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a!brikk/workflow/v1/execution.proto\x1a brikk/workflow/v1/workflow.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"s\n\x10\x44\x65\x66initionSource\x12\x18\n\x04yaml\x18\x01 \x01(\tB\x08\xca\xda\x18\x04\x08\x80\x80\x10H\x00\x12;\n\ndefinition\x18\x02 \x01(\x0b\x32%.brikk.workflow.v1.WorkflowDefinitionH\x00\x42\x08\n\x06source\"\x85\x01\n\x15\x43reateWorkflowRequest\x12\x39\n\x06source\x18\x01 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x02 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"l\n\x12GetWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\"U\n\x14ListWorkflowsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"`\n\x15ListWorkflowsResponse\x12.\n\tworkflows\x18\x01 \x03(\x0b\x32\x1b.brikk.workflow.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf3\x01\n\x15UpdateWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\x12\x39\n\x06source\x18\x02 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\x12\x14\n\x04\x65tag\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"o\n\x15\x44\x65leteWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\"T\n\x17ValidateWorkflowRequest\x12\x39\n\x06source\x18\x01 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\"\x83\x01\n\x18ValidateWorkflowResponse\x12,\n\x08problems\x18\x01 \x03(\x0b\x32\x1a.brikk.workflow.v1.Problem\x12\x39\n\ndefinition\x18\x02 \x01(\x0b\x32%.brikk.workflow.v1.WorkflowDefinition\"F\n\x07Problem\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04line\x18\x03 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x04 \x01(\x05\"\x9e\x01\n\x13TestWorkflowRequest\x12\x39\n\x06source\x18\x01 \x01(\x0b\x32#.brikk.workflow.v1.DefinitionSourceB\x04\xe2\x41\x01\x02\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x18\n\x06\x63\x61nned\x18\x03 \x01(\tB\x08\xca\xda\x18\x04\x08\x80\x80\x10\"\xca\x01\n\x14TestWorkflowResponse\x12\x39\n\x05state\x18\x01 \x01(\x0e\x32*.brikk.workflow.v1.WorkflowExecution.State\x12&\n\x06output\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12,\n\x05steps\x18\x04 \x03(\x0b\x32\x1d.brikk.workflow.v1.TestedStep\"\xbe\x01\n\nTestedStep\x12\x0c\n\x04path\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .brikk.workflow.v1.StepRun.State\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12&\n\x05input\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x06output\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0f\n\x07problem\x18\x06 \x01(\t\"\xb2\x02\n\x15RenderWorkflowRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\x12?\n\x06\x66ormat\x18\x02 \x01(\x0e\x32/.brikk.workflow.v1.RenderWorkflowRequest.Format\x12:\n\texecution\x18\x03 \x01(\tB\'\xfa\x41\x1d\n\x1b\x62rikk.dev/WorkflowExecution\xca\xda\x18\x03\x08\x80\x01\"D\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ORMAT_MERMAID\x10\x01\x12\x0e\n\nFORMAT_DOT\x10\x02\"&\n\x16RenderWorkflowResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xb6\x01\n\x1bListWorkflowVersionsRequest\x12X\n\x06parent\x18\x01 \x01(\tBH\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Workflow\xca\xda\x18)\x08\x80\x01*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?\x12 \n\tpage_size\x18\x02 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"m\n\x1cListWorkflowVersionsResponse\x12\x34\n\x08versions\x18\x01 \x03(\x0b\x32\".brikk.workflow.v1.WorkflowVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xdb\n\n\x0fWorkflowService\x12\x83\x01\n\x0e\x43reateWorkflow\x12(.brikk.workflow.v1.CreateWorkflowRequest\x1a\x1b.brikk.workflow.v1.Workflow\"*\xca\xda\x18\x0eworkflow.write\x82\xd3\xe4\x93\x02\x12\"\r/v1/workflows:\x01*\x12\x85\x01\n\x0bGetWorkflow\x12%.brikk.workflow.v1.GetWorkflowRequest\x1a\x1b.brikk.workflow.v1.Workflow\"2\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=workflows/*}\x12\x8d\x01\n\rListWorkflows\x12\'.brikk.workflow.v1.ListWorkflowsRequest\x1a(.brikk.workflow.v1.ListWorkflowsResponse\")\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/workflows\x12\x8c\x01\n\x0eUpdateWorkflow\x12(.brikk.workflow.v1.UpdateWorkflowRequest\x1a\x1b.brikk.workflow.v1.Workflow\"3\xca\xda\x18\x0eworkflow.write\x82\xd3\xe4\x93\x02\x1b\x32\x16/v1/{name=workflows/*}:\x01*\x12\x84\x01\n\x0e\x44\x65leteWorkflow\x12(.brikk.workflow.v1.DeleteWorkflowRequest\x1a\x16.google.protobuf.Empty\"0\xca\xda\x18\x0eworkflow.write\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=workflows/*}\x12\xa2\x01\n\x10ValidateWorkflow\x12*.brikk.workflow.v1.ValidateWorkflowRequest\x1a+.brikk.workflow.v1.ValidateWorkflowResponse\"5\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/workflows:validate:\x01*\x12\x92\x01\n\x0cTestWorkflow\x12&.brikk.workflow.v1.TestWorkflowRequest\x1a\'.brikk.workflow.v1.TestWorkflowResponse\"1\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x17\"\x12/v1/workflows:test:\x01*\x12\xa0\x01\n\x0eRenderWorkflow\x12(.brikk.workflow.v1.RenderWorkflowRequest\x1a).brikk.workflow.v1.RenderWorkflowResponse\"9\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=workflows/*}:render\x12\xb6\x01\n\x14ListWorkflowVersions\x12..brikk.workflow.v1.ListWorkflowVersionsRequest\x1a/.brikk.workflow.v1.ListWorkflowVersionsResponse\"=\x90\x02\x01\xca\xda\x18\rworkflow.read\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=workflows/*}/versionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,6 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEWORKFLOWREQUEST'].fields_by_name['etag']._serialized_options = b'\312\332\030\002\010@'
   _globals['_UPDATEWORKFLOWREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEWORKFLOWREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_DELETEWORKFLOWREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEWORKFLOWREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\024\n\022brikk.dev/Workflow\312\332\030)\010\200\001*$workflows/[a-z]([a-z0-9-]*[a-z0-9])?'
   _globals['_VALIDATEWORKFLOWREQUEST'].fields_by_name['source']._loaded_options = None
   _globals['_VALIDATEWORKFLOWREQUEST'].fields_by_name['source']._serialized_options = b'\342A\001\002'
   _globals['_TESTWORKFLOWREQUEST'].fields_by_name['source']._loaded_options = None
@@ -85,6 +88,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflows']._serialized_options = b'\220\002\001\312\332\030\rworkflow.read\202\323\344\223\002\017\022\r/v1/workflows'
   _globals['_WORKFLOWSERVICE'].methods_by_name['UpdateWorkflow']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['UpdateWorkflow']._serialized_options = b'\312\332\030\016workflow.write\202\323\344\223\002\0332\026/v1/{name=workflows/*}:\001*'
+  _globals['_WORKFLOWSERVICE'].methods_by_name['DeleteWorkflow']._loaded_options = None
+  _globals['_WORKFLOWSERVICE'].methods_by_name['DeleteWorkflow']._serialized_options = b'\312\332\030\016workflow.write\202\323\344\223\002\030*\026/v1/{name=workflows/*}'
   _globals['_WORKFLOWSERVICE'].methods_by_name['ValidateWorkflow']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['ValidateWorkflow']._serialized_options = b'\220\002\001\312\332\030\rworkflow.read\202\323\344\223\002\033\"\026/v1/workflows:validate:\001*'
   _globals['_WORKFLOWSERVICE'].methods_by_name['TestWorkflow']._loaded_options = None
@@ -93,40 +98,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['RenderWorkflow']._serialized_options = b'\220\002\001\312\332\030\rworkflow.read\202\323\344\223\002\037\022\035/v1/{name=workflows/*}:render'
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflowVersions']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflowVersions']._serialized_options = b'\220\002\001\312\332\030\rworkflow.read\202\323\344\223\002#\022!/v1/{parent=workflows/*}/versions'
-  _globals['_DEFINITIONSOURCE']._serialized_start=309
-  _globals['_DEFINITIONSOURCE']._serialized_end=424
-  _globals['_CREATEWORKFLOWREQUEST']._serialized_start=427
-  _globals['_CREATEWORKFLOWREQUEST']._serialized_end=560
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=562
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=670
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=672
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=757
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=759
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=855
-  _globals['_UPDATEWORKFLOWREQUEST']._serialized_start=858
-  _globals['_UPDATEWORKFLOWREQUEST']._serialized_end=1101
-  _globals['_VALIDATEWORKFLOWREQUEST']._serialized_start=1103
-  _globals['_VALIDATEWORKFLOWREQUEST']._serialized_end=1187
-  _globals['_VALIDATEWORKFLOWRESPONSE']._serialized_start=1190
-  _globals['_VALIDATEWORKFLOWRESPONSE']._serialized_end=1321
-  _globals['_PROBLEM']._serialized_start=1323
-  _globals['_PROBLEM']._serialized_end=1393
-  _globals['_TESTWORKFLOWREQUEST']._serialized_start=1396
-  _globals['_TESTWORKFLOWREQUEST']._serialized_end=1554
-  _globals['_TESTWORKFLOWRESPONSE']._serialized_start=1557
-  _globals['_TESTWORKFLOWRESPONSE']._serialized_end=1759
-  _globals['_TESTEDSTEP']._serialized_start=1762
-  _globals['_TESTEDSTEP']._serialized_end=1952
-  _globals['_RENDERWORKFLOWREQUEST']._serialized_start=1955
-  _globals['_RENDERWORKFLOWREQUEST']._serialized_end=2261
-  _globals['_RENDERWORKFLOWREQUEST_FORMAT']._serialized_start=2193
-  _globals['_RENDERWORKFLOWREQUEST_FORMAT']._serialized_end=2261
-  _globals['_RENDERWORKFLOWRESPONSE']._serialized_start=2263
-  _globals['_RENDERWORKFLOWRESPONSE']._serialized_end=2301
-  _globals['_LISTWORKFLOWVERSIONSREQUEST']._serialized_start=2304
-  _globals['_LISTWORKFLOWVERSIONSREQUEST']._serialized_end=2486
-  _globals['_LISTWORKFLOWVERSIONSRESPONSE']._serialized_start=2488
-  _globals['_LISTWORKFLOWVERSIONSRESPONSE']._serialized_end=2597
-  _globals['_WORKFLOWSERVICE']._serialized_start=2600
-  _globals['_WORKFLOWSERVICE']._serialized_end=3836
+  _globals['_DEFINITIONSOURCE']._serialized_start=338
+  _globals['_DEFINITIONSOURCE']._serialized_end=453
+  _globals['_CREATEWORKFLOWREQUEST']._serialized_start=456
+  _globals['_CREATEWORKFLOWREQUEST']._serialized_end=589
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=591
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=699
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=701
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=786
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=788
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=884
+  _globals['_UPDATEWORKFLOWREQUEST']._serialized_start=887
+  _globals['_UPDATEWORKFLOWREQUEST']._serialized_end=1130
+  _globals['_DELETEWORKFLOWREQUEST']._serialized_start=1132
+  _globals['_DELETEWORKFLOWREQUEST']._serialized_end=1243
+  _globals['_VALIDATEWORKFLOWREQUEST']._serialized_start=1245
+  _globals['_VALIDATEWORKFLOWREQUEST']._serialized_end=1329
+  _globals['_VALIDATEWORKFLOWRESPONSE']._serialized_start=1332
+  _globals['_VALIDATEWORKFLOWRESPONSE']._serialized_end=1463
+  _globals['_PROBLEM']._serialized_start=1465
+  _globals['_PROBLEM']._serialized_end=1535
+  _globals['_TESTWORKFLOWREQUEST']._serialized_start=1538
+  _globals['_TESTWORKFLOWREQUEST']._serialized_end=1696
+  _globals['_TESTWORKFLOWRESPONSE']._serialized_start=1699
+  _globals['_TESTWORKFLOWRESPONSE']._serialized_end=1901
+  _globals['_TESTEDSTEP']._serialized_start=1904
+  _globals['_TESTEDSTEP']._serialized_end=2094
+  _globals['_RENDERWORKFLOWREQUEST']._serialized_start=2097
+  _globals['_RENDERWORKFLOWREQUEST']._serialized_end=2403
+  _globals['_RENDERWORKFLOWREQUEST_FORMAT']._serialized_start=2335
+  _globals['_RENDERWORKFLOWREQUEST_FORMAT']._serialized_end=2403
+  _globals['_RENDERWORKFLOWRESPONSE']._serialized_start=2405
+  _globals['_RENDERWORKFLOWRESPONSE']._serialized_end=2443
+  _globals['_LISTWORKFLOWVERSIONSREQUEST']._serialized_start=2446
+  _globals['_LISTWORKFLOWVERSIONSREQUEST']._serialized_end=2628
+  _globals['_LISTWORKFLOWVERSIONSRESPONSE']._serialized_start=2630
+  _globals['_LISTWORKFLOWVERSIONSRESPONSE']._serialized_end=2739
+  _globals['_WORKFLOWSERVICE']._serialized_start=2742
+  _globals['_WORKFLOWSERVICE']._serialized_end=4113
 # @@protoc_insertion_point(module_scope)

@@ -180,6 +180,24 @@ class UpdateWorkflowRequest(google.protobuf.message.Message):
 Global___UpdateWorkflowRequest: typing_extensions.TypeAlias = UpdateWorkflowRequest
 
 @typing.final
+class DeleteWorkflowRequest(google.protobuf.message.Message):
+    """Asks to delete a workflow."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`workflows/{workflow}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___DeleteWorkflowRequest: typing_extensions.TypeAlias = DeleteWorkflowRequest
+
+@typing.final
 class ValidateWorkflowRequest(google.protobuf.message.Message):
     """Checks a definition."""
 

@@ -5,6 +5,7 @@ import warnings
 
 from brikk.workflow.v1 import workflow_pb2 as brikk_dot_workflow_dot_v1_dot_workflow__pb2
 from brikk.workflow.v1 import workflow_service_pb2 as brikk_dot_workflow_dot_v1_dot_workflow__service__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
@@ -56,6 +57,11 @@ class WorkflowServiceStub(object):
                 request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.UpdateWorkflowRequest.SerializeToString,
                 response_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__pb2.Workflow.FromString,
                 _registered_method=True)
+        self.DeleteWorkflow = channel.unary_unary(
+                '/brikk.workflow.v1.WorkflowService/DeleteWorkflow',
+                request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.DeleteWorkflowRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.ValidateWorkflow = channel.unary_unary(
                 '/brikk.workflow.v1.WorkflowService/ValidateWorkflow',
                 request_serializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.ValidateWorkflowRequest.SerializeToString,
@@ -83,7 +89,7 @@ class WorkflowServiceServicer(object):
     """
 
     def CreateWorkflow(self, request, context):
-        """Creates a workflow with version 1. A definition that is not accepted answers INVALID_ARGUMENT with reason INVALID_WORKFLOW and every problem found.
+        """Creates a workflow with version 1, or the next one when it was deleted. A definition that is not accepted answers INVALID_ARGUMENT with reason INVALID_WORKFLOW and every problem found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +111,13 @@ class WorkflowServiceServicer(object):
 
     def UpdateWorkflow(self, request, context):
         """Makes a new version from a new definition. The same definition makes no new version. Running executions keep theirs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWorkflow(self, request, context):
+        """Deletes a workflow: nothing starts it any more, by whichever version, and it is not listed. Its versions are kept for the executions that ran them: what runs goes on, and what ended can be read and retried. One that is created again under the same name goes on with the next version. Answers NOT_FOUND when there is none, as for one that was deleted before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +173,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.UpdateWorkflow,
                     request_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.UpdateWorkflowRequest.FromString,
                     response_serializer=brikk_dot_workflow_dot_v1_dot_workflow__pb2.Workflow.SerializeToString,
+            ),
+            'DeleteWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWorkflow,
+                    request_deserializer=brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.DeleteWorkflowRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'ValidateWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.ValidateWorkflow,
@@ -291,6 +309,33 @@ class WorkflowService(object):
             '/brikk.workflow.v1.WorkflowService/UpdateWorkflow',
             brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.UpdateWorkflowRequest.SerializeToString,
             brikk_dot_workflow_dot_v1_dot_workflow__pb2.Workflow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.workflow.v1.WorkflowService/DeleteWorkflow',
+            brikk_dot_workflow_dot_v1_dot_workflow__service__pb2.DeleteWorkflowRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ import abc
 import brikk.workflow.v1.workflow_pb2
 import brikk.workflow.v1.workflow_service_pb2
 import collections.abc
+import google.protobuf.empty_pb2
 import grpc
 import grpc.aio
 import sys
@@ -90,6 +91,22 @@ _WorkflowServiceUpdateWorkflowType = typing_extensions.TypeVar(
     ],
 )
 
+_WorkflowServiceDeleteWorkflowType = typing_extensions.TypeVar(
+    '_WorkflowServiceDeleteWorkflowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+)
+
 _WorkflowServiceValidateWorkflowType = typing_extensions.TypeVar(
     '_WorkflowServiceValidateWorkflowType',
     grpc.UnaryUnaryMultiCallable[
@@ -154,7 +171,7 @@ _WorkflowServiceListWorkflowVersionsType = typing_extensions.TypeVar(
     ],
 )
 
-class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _WorkflowServiceGetWorkflowType, _WorkflowServiceListWorkflowsType, _WorkflowServiceUpdateWorkflowType, _WorkflowServiceValidateWorkflowType, _WorkflowServiceTestWorkflowType, _WorkflowServiceRenderWorkflowType, _WorkflowServiceListWorkflowVersionsType]):
+class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _WorkflowServiceGetWorkflowType, _WorkflowServiceListWorkflowsType, _WorkflowServiceUpdateWorkflowType, _WorkflowServiceDeleteWorkflowType, _WorkflowServiceValidateWorkflowType, _WorkflowServiceTestWorkflowType, _WorkflowServiceRenderWorkflowType, _WorkflowServiceListWorkflowVersionsType]):
     """The workflows of an organisation and their versions."""
 
     @typing.overload
@@ -174,6 +191,10 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.workflow_service_pb2.UpdateWorkflowRequest,
             brikk.workflow.v1.workflow_pb2.Workflow,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+            google.protobuf.empty_pb2.Empty,
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowRequest,
@@ -212,6 +233,10 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
             brikk.workflow.v1.workflow_pb2.Workflow,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowRequest,
             brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse,
         ],
@@ -230,7 +255,7 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateWorkflow: _WorkflowServiceCreateWorkflowType
-    """Creates a workflow with version 1. A definition that is not accepted answers INVALID_ARGUMENT with reason INVALID_WORKFLOW and every problem found."""
+    """Creates a workflow with version 1, or the next one when it was deleted. A definition that is not accepted answers INVALID_ARGUMENT with reason INVALID_WORKFLOW and every problem found."""
 
     GetWorkflow: _WorkflowServiceGetWorkflowType
     """Returns a workflow with the definition of its newest version."""
@@ -240,6 +265,9 @@ class WorkflowServiceStub(typing.Generic[_WorkflowServiceCreateWorkflowType, _Wo
 
     UpdateWorkflow: _WorkflowServiceUpdateWorkflowType
     """Makes a new version from a new definition. The same definition makes no new version. Running executions keep theirs."""
+
+    DeleteWorkflow: _WorkflowServiceDeleteWorkflowType
+    """Deletes a workflow: nothing starts it any more, by whichever version, and it is not listed. Its versions are kept for the executions that ran them: what runs goes on, and what ended can be read and retried. One that is created again under the same name goes on with the next version. Answers NOT_FOUND when there is none, as for one that was deleted before."""
 
     ValidateWorkflow: _WorkflowServiceValidateWorkflowType
     """Checks a definition without storing it. Problems are the answer, not an error."""
@@ -271,6 +299,10 @@ WorkflowServiceAsyncStub: typing_extensions.TypeAlias = WorkflowServiceStub[
         brikk.workflow.v1.workflow_pb2.Workflow,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowRequest,
         brikk.workflow.v1.workflow_service_pb2.ValidateWorkflowResponse,
     ],
@@ -297,7 +329,7 @@ class WorkflowServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.workflow.v1.workflow_service_pb2.CreateWorkflowRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.workflow.v1.workflow_pb2.Workflow, collections.abc.Awaitable[brikk.workflow.v1.workflow_pb2.Workflow]]:
-        """Creates a workflow with version 1. A definition that is not accepted answers INVALID_ARGUMENT with reason INVALID_WORKFLOW and every problem found."""
+        """Creates a workflow with version 1, or the next one when it was deleted. A definition that is not accepted answers INVALID_ARGUMENT with reason INVALID_WORKFLOW and every problem found."""
 
     @abc.abstractmethod
     def GetWorkflow(
@@ -322,6 +354,14 @@ class WorkflowServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.workflow.v1.workflow_pb2.Workflow, collections.abc.Awaitable[brikk.workflow.v1.workflow_pb2.Workflow]]:
         """Makes a new version from a new definition. The same definition makes no new version. Running executions keep theirs."""
+
+    @abc.abstractmethod
+    def DeleteWorkflow(
+        self,
+        request: brikk.workflow.v1.workflow_service_pb2.DeleteWorkflowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
+        """Deletes a workflow: nothing starts it any more, by whichever version, and it is not listed. Its versions are kept for the executions that ran them: what runs goes on, and what ended can be read and retried. One that is created again under the same name goes on with the next version. Answers NOT_FOUND when there is none, as for one that was deleted before."""
 
     @abc.abstractmethod
     def ValidateWorkflow(
