@@ -58,7 +58,7 @@ class RestartingPostgres:
 async def restarting_postgres() -> AsyncIterator[RestartingPostgres]:
     """Runs a server."""
     # Should the test be killed, the server ends with the run: it is in the run's folder.
-    home = run.folder() / f"pg-{new_id()[:8]}"
+    home = run.folder() / f"pg-{new_id()[-8:]}"
     server = RestartingPostgres(home, await asyncio.to_thread(start_server, home))
     try:
         yield server
