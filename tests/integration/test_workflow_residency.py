@@ -10,6 +10,7 @@ import grpc
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk_shared.structs import Json
 from support import behind
+from support.chaos import let_leases_end
 from support.discovery import until
 from support.workflows import AgentError, State, World, echo
 
@@ -222,6 +223,7 @@ async def test_what_keeps_failing_by_a_defect_is_suspended_alone(world: World) -
             sound = await first.client.start("waiting", {"n": 1})
             await agent.until(lambda agent: len(agent.requests) == 2)
             await first.process.kill()
+        await let_leases_end(world.database_url)
         # A version never changes; this is what a defect may do to one.
         await behind.run(
             world.database_url,
