@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from itertools import product
 from pathlib import Path
 
 import grpc
@@ -78,7 +79,10 @@ class Starts:
 
 
 @pytest.mark.timeout(300)
-async def test_killed_at_every_point_in_turn(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.parametrize("all_times", [False, pytest.param(True, marks=pytest.mark.long)])
+async def test_killed_at_every_point_in_turn(
+    tmp_path: Path, database_url: str, all_times: bool
+) -> None:
     starts, shaky = Starts(), Shaky()
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(World(tmp_path, database_url).open())
@@ -92,7 +96,12 @@ async def test_killed_at_every_point_in_turn(tmp_path: Path, database_url: str) 
             await service.client.create(WORKFLOW)
         elsewhere = {"archive.written", "schedule.decided", "schedule.started"}
         points = sorted(faults.POINTS - elsewhere)
-        for fault in (f"{point}:{time}" for point in points for time in TIMES):
+        deaths = [f"{point}:{time}" for point, time in product(points, TIMES)]
+        if not all_times:
+            # Each point once, at one of its times; the other store has it at the other.
+            first = 0 if database_url.startswith("sqlite") else 1
+            deaths = [deaths[2 * each + (each + first) % 2] for each in range(len(points))]
+        for fault in deaths:
             await let_leases_end(database_url)
             async with world.process(fault=fault, **addresses) as service:
                 await asyncio.gather(*(starts.until_death(service) for _ in range(AT_ONCE)))
