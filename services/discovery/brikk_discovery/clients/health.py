@@ -42,11 +42,14 @@ class HealthClient:
     def __init__(self, egress: Egress, timeout: timedelta) -> None:
         self._egress = egress
         self._timeout = timeout
+        # What neither connects nor refuses is tried no longer: gRPC would keep on for 20 s.
+        patience = ("grpc.min_reconnect_backoff_ms", timeout // timedelta(milliseconds=1))
+        self._options = (*_OPTIONS, patience)
 
     async def answers(self, endpoint: str) -> bool:
         """Whether somebody serves at `host:port`."""
         try:
-            channel = await self._egress.channel(endpoint, _OPTIONS)
+            channel = await self._egress.channel(endpoint, self._options)
         except BrikkError:
             return False
         async with channel:
