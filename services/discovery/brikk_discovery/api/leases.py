@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import timedelta
 from typing import Final
-
-from google.protobuf.duration_pb2 import Duration
 
 from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
@@ -19,6 +16,7 @@ from brikk_discovery.domain.ranking import State, state_of
 from brikk_shared.call import current_call, organization
 from brikk_shared.errors import BrikkError, invalid_field
 from brikk_shared.status import to_status
+from brikk_shared.times import to_duration
 
 _ORDERS: Final = {
     agent_pb2.Agent.STATE_DRAINING: OrderedState.DRAINING,
@@ -47,8 +45,8 @@ class LeaseMethods(Methods):
         return pb.RegisterAgentResponse(
             agent=agent_message(agent, state_of(agent)),
             epoch=agent.epoch,
-            heartbeat_interval=_duration(terms.heartbeat_interval),
-            lease_duration=_duration(terms.expire_after),
+            heartbeat_interval=to_duration(terms.heartbeat_interval),
+            lease_duration=to_duration(terms.expire_after),
         )
 
     async def Heartbeat(
@@ -68,8 +66,8 @@ class LeaseMethods(Methods):
                 _result(beat.agent, result)
                 for beat, result in zip(request.beats, results, strict=True)
             ],
-            heartbeat_interval=_duration(terms.heartbeat_interval),
-            lease_duration=_duration(terms.expire_after),
+            heartbeat_interval=to_duration(terms.heartbeat_interval),
+            lease_duration=to_duration(terms.expire_after),
         )
 
     async def StreamHeartbeats(
@@ -120,9 +118,3 @@ def _result(agent: str, result: State | BrikkError) -> pb.BeatResult:
     if isinstance(result, BrikkError):
         return pb.BeatResult(agent=agent, status=to_status(result))
     return pb.BeatResult(agent=agent, state=STATES[result])
-
-
-def _duration(duration: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(duration)
-    return message

@@ -12,9 +12,9 @@ from brikk_shared.errors import Reason, invalid_field, not_found
 from brikk_shared.ids import new_id
 from brikk_shared.pagination import cut, page_of
 from brikk_shared.status import make_error, to_status
+from brikk_shared.times import to_timestamp
 from brikk_workflow.api.parts import Context, Methods
 from brikk_workflow.api.searching import to_search
-from brikk_workflow.api.times import to_timestamp
 from brikk_workflow.domain.batch import BatchStatus, BatchVerb
 from brikk_workflow.store import batches
 from brikk_workflow.store.batches import BatchRecord

@@ -10,7 +10,7 @@ from google.rpc import status_pb2
 from brikk.workflow.v1 import execution_pb2
 from brikk_shared.status import make_error, to_status
 from brikk_shared.structs import to_struct, to_value
-from brikk_workflow.api.times import to_timestamp
+from brikk_shared.times import to_timestamp
 from brikk_workflow.domain.attempt_progress import AttemptProgress
 from brikk_workflow.domain.compiled import CompiledCall, CompiledSeveral, CompiledWorkflow
 from brikk_workflow.domain.decision import HistoryEntry

@@ -20,6 +20,7 @@ from brikk_shared.errors import (
     not_found,
 )
 from brikk_shared.pagination import cut, page_of
+from brikk_shared.times import to_timestamp
 from brikk_workflow.api.definitions import (
     accept_source,
     read_source,
@@ -27,7 +28,6 @@ from brikk_workflow.api.definitions import (
     to_problem,
     workflow_id_of,
 )
-from brikk_workflow.api.times import to_timestamp
 from brikk_workflow.api.trials import TrialMethods
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.record import VersionRecord, WorkflowRecord

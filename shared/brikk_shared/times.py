@@ -1,4 +1,4 @@
-"""Times and durations between the domain and the messages."""
+"""Times and durations as the messages have them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from brikk_shared.types import to_microseconds
 
 
 def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
-    """Returns the message of a moment, None for none."""
+    """The message of a moment, None for none."""
     if moment is None:
         return None
     seconds, microseconds = divmod(to_microseconds(moment), 1_000_000)
@@ -18,7 +18,7 @@ def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
 
 
 def to_duration(duration: timedelta) -> duration_pb2.Duration:
-    """Returns the message of a duration."""
+    """The message of a duration."""
     message = duration_pb2.Duration()
     message.FromTimedelta(duration)
     return message
