@@ -68,6 +68,9 @@ CatchupOption = Annotated[
     ),
 ]
 MaxRunsOption = Annotated[int, typer.Option(min=0, help="Most runs in all; 0 for any number.")]
+PauseOnFailureOption = Annotated[
+    bool, typer.Option("--pause-on-failure", help="Pause it once a run has failed.")
+]
 DescriptionOption = Annotated[str, typer.Option(help="What it is for.")]
 
 
@@ -131,6 +134,8 @@ def terms(
     catchup: timedelta | None,
     max_runs: int,
     description: str,
+    *,
+    pause_on_failure: bool,
 ) -> None:
     """Fills in how it goes about its ticks, as far as that is given."""
     for field, duration in ((schedule.jitter, jitter), (schedule.catchup_window, catchup)):
@@ -140,6 +145,7 @@ def terms(
         name = f"OVERLAP_POLICY_{overlap.name}"
         schedule.overlap_policy = pb.Schedule.OverlapPolicy.Value(name)
     schedule.max_runs = max_runs
+    schedule.pause_on_failure = pause_on_failure
     schedule.description = description
 
 

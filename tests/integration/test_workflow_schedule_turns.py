@@ -116,6 +116,17 @@ class Scene:
             member.replica.poke(execution_id)
         await self.until_open(count - 1)
 
+    async def fail(self, execution_id: str) -> None:
+        """Has the agent refuse what an execution asks of it."""
+        count = len(await self.open())
+        async with asyncio.timeout(30):
+            while not self.agents.pending:
+                await self.stage.turns(1)
+        for call in self.agents.pending:
+            if call.work.execution == f"executions/{execution_id}":
+                call.refuse()
+        await self.until_open(count - 1)
+
 
 @pytest.fixture
 async def scene(database_url: str) -> AsyncIterator[Scene]:
@@ -237,6 +248,28 @@ async def test_a_run_that_cannot_start_fails_and_holds_up_no_other(scene: Scene)
         await change_schedule(
             connection, replace(schedule, plan=replace(schedule.plan, workflow="workflows/report"))
         )
+    await scene.pass_time(MINUTE)
+    await replica.turn()
+    assert len(await scene.open()) == 1
+
+
+async def test_it_is_paused_after_a_failure_and_resumed_it_goes_on(scene: Scene) -> None:
+    replica = scene.member()
+    await scene.keep(replace(PLAN, overlap=Overlap.BUFFER_ALL, pause_on_failure=True))
+    for _ in range(2):
+        await scene.pass_time(MINUTE)
+        await replica.turn()
+    [failing] = await scene.open()
+    await scene.fail(failing)
+    await scene.pass_time(MINUTE)
+    await replica.turn()
+    paused = await scene.schedule()
+    assert (paused.paused, paused.reason) == (True, f"executions/{failing} failed")
+    assert (paused.next_time, paused.counts) == (None, Counts(runs=1, skipped=1))
+    async with scene.stage.store.transaction() as connection:
+        now = scene.stage.store.now
+        resumed = replace(paused, paused=False, reason="", position=now).revised(now)
+        await change_schedule(connection, resumed)
     await scene.pass_time(MINUTE)
     await replica.turn()
     assert len(await scene.open()) == 1

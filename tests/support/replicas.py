@@ -173,6 +173,13 @@ class Pending:
         )
         self._end(Refused(failure=failure, usage=Usage(), latency=SECOND))
 
+    def refuse(self) -> None:
+        """Fails for good."""
+        failure = Failure(
+            code="INVALID_ARGUMENT", reason=Reason.AGENT_FAILED, message="as the test says"
+        )
+        self._end(Refused(failure=failure, usage=Usage(), latency=SECOND))
+
     def cancel(self) -> None:
         """Be `Ongoing.cancel`."""
         self.ended = True

@@ -56,6 +56,7 @@ def create(
     overlap: fields.OverlapOption = None,
     catchup: fields.CatchupOption = None,
     max_runs: fields.MaxRunsOption = 0,
+    pause_on_failure: fields.PauseOnFailureOption = False,
     description: fields.DescriptionOption = "",
     dry_run: DryOption = False,
     home: HomeOption = DEFAULT_HOME,
@@ -67,7 +68,15 @@ def create(
         schedule = schedule_pb2.Schedule()
         fields.timing(schedule, cron, zone, every, anchor, start, end)
         fields.action(schedule, workflow, input_file, input_json, tick_input, label, priority)
-        fields.terms(schedule, jitter, overlap, catchup, max_runs, description)
+        fields.terms(
+            schedule,
+            jitter,
+            overlap,
+            catchup,
+            max_runs,
+            description,
+            pause_on_failure=pause_on_failure,
+        )
         request = pb.CreateScheduleRequest(
             schedule_id=schedule_id, schedule=schedule, request_id=new_id(), validate_only=dry_run
         )
@@ -96,6 +105,7 @@ def update(
     overlap: fields.OverlapOption = None,
     catchup: fields.CatchupOption = None,
     max_runs: fields.MaxRunsOption = 0,
+    pause_on_failure: fields.PauseOnFailureOption = False,
     description: fields.DescriptionOption = "",
     clear: Annotated[
         list[str] | None,
@@ -112,7 +122,15 @@ def update(
         schedule = schedule_pb2.Schedule()
         fields.timing(schedule, cron, zone, every, anchor, start, end)
         fields.action(schedule, workflow, input_file, input_json, tick_input, label, priority)
-        fields.terms(schedule, jitter, overlap, catchup, max_runs, description)
+        fields.terms(
+            schedule,
+            jitter,
+            overlap,
+            catchup,
+            max_runs,
+            description,
+            pause_on_failure=pause_on_failure,
+        )
         request = pb.UpdateScheduleRequest(
             name=resource_name("schedules", name),
             schedule=schedule,

@@ -55,6 +55,7 @@ def read_plan(message: pb.Schedule) -> Plan:
             else DEFAULT_CATCHUP
         ),
         max_runs=message.max_runs,
+        pause_on_failure=message.pause_on_failure,
     )
 
 
@@ -80,6 +81,7 @@ def to_plan_message(plan: Plan, *, with_input: bool = True) -> pb.Schedule:
         overlap_policy=pb.Schedule.OverlapPolicy.Value(f"OVERLAP_POLICY_{plan.overlap.name}"),
         catchup_window=to_duration(plan.catchup),
         max_runs=plan.max_runs,
+        pause_on_failure=plan.pause_on_failure,
     )
     if with_input:
         message.input.CopyFrom(to_struct(plan.input))

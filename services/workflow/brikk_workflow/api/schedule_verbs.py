@@ -45,13 +45,8 @@ class ScheduleVerbs(ScheduleServiceServicer):
             current = await read_schedule(connection, request.name, lock=True)
             if not current.paused or current.reason != request.reason:
                 dropped = await schedule_runs.drop_waiting_ticks(connection, [current.uid])
-                counts = replace(
-                    current.counts,
-                    runs=current.counts.runs - dropped,
-                    skipped=current.counts.skipped + dropped,
-                )
-                paused = replace(current, paused=True, reason=request.reason, counts=counts)
-                current = revised(paused, await store_time(connection, self._database))
+                now = await store_time(connection, self._database)
+                current = current.halted(request.reason, dropped, now)
                 await schedules.change_schedule(connection, current)
             runs = await schedule_runs.list_runs(connection, current.uid)
         return to_schedule(current, runs)
@@ -64,7 +59,7 @@ class ScheduleVerbs(ScheduleServiceServicer):
             current = await read_schedule(connection, request.name, lock=True)
             if current.paused:
                 now = await store_time(connection, self._database)
-                current = revised(replace(current, paused=False, reason="", position=now), now)
+                current = replace(current, paused=False, reason="", position=now).revised(now)
                 await schedules.change_schedule(connection, current)
             runs = await schedule_runs.list_runs(connection, current.uid)
         return to_schedule(current, runs)
@@ -114,16 +109,6 @@ class ScheduleVerbs(ScheduleServiceServicer):
                 )
         self._running.hasten()
         return pb.BackfillScheduleResponse(ticks=len(ticks))
-
-
-def revised(schedule: Schedule, now: datetime) -> Schedule:
-    """Returns a schedule that somebody changed just now, with the tick that comes next."""
-    return replace(
-        schedule,
-        revision=schedule.revision + 1,
-        update_time=now,
-        next_time=schedule.first_due(schedule.position),
-    )
 
 
 async def read_schedule(connection: AsyncConnection, name: str, *, lock: bool = False) -> Schedule:

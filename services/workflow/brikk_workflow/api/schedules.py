@@ -27,7 +27,6 @@ from brikk_workflow.api.schedule_messages import (
 from brikk_workflow.api.schedule_verbs import (
     ScheduleVerbs,
     read_schedule,
-    revised,
     schedule_id_of,
 )
 from brikk_workflow.domain.schedule import Counts, Schedule
@@ -51,6 +50,7 @@ _WRITABLE = frozenset(
         "overlap_policy",
         "catchup_window",
         "max_runs",
+        "pause_on_failure",
     }
 )
 
@@ -130,7 +130,7 @@ class ScheduleServicer(ScheduleVerbs):
                 # Ticks that nobody was to decide are not made up for.
                 goes_on = current.next_time is not None and plan.same_ticks(current.plan)
                 position = current.position if goes_on else now
-                current = revised(replace(current, plan=plan, position=position), now)
+                current = replace(current, plan=plan, position=position).revised(now)
                 if not request.validate_only:
                     await schedules.change_schedule(connection, current)
             runs = await schedule_runs.list_runs(connection, current.uid)
@@ -163,7 +163,7 @@ def _new(request: pb.CreateScheduleRequest, now: datetime) -> Schedule:
         create_time=now,
         update_time=now,
     )
-    return revised(schedule, now)
+    return schedule.revised(now)
 
 
 def _merged(current: Schedule, request: pb.UpdateScheduleRequest) -> schedule_pb2.Schedule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
@@ -57,7 +57,8 @@ class Plan:
     """What people write: what starts, when, and what happens when runs overlap.
 
     `workflow` is the name of a workflow or of one of its versions. `start` and `end` bound the
-    ticks: none is before the one, each is before the other. `max_runs` is 0 for any number.
+    ticks: none is before the one, each is before the other. `max_runs` is 0 for any number. With
+    `pause_on_failure` the schedule is paused instead of starting anything after a run that failed.
     """
 
     description: str
@@ -73,6 +74,7 @@ class Plan:
     overlap: Overlap
     catchup: timedelta
     max_runs: int
+    pause_on_failure: bool = False
 
     def ticks(self, after: datetime) -> Iterator[datetime]:
         """Yield the ticks later than a moment, in order."""
@@ -154,6 +156,22 @@ class Schedule:
         if self.plan.max_runs:
             count = min(count, self.plan.max_runs - self.counts.runs)
         return list(islice(self.plan.ticks(self.position), count))
+
+    def revised(self, now: datetime) -> Schedule:
+        """Return it as changed just now, with the tick that comes next."""
+        return replace(
+            self,
+            revision=self.revision + 1,
+            update_time=now,
+            next_time=self.first_due(self.position),
+        )
+
+    def halted(self, reason: str, dropped: int, now: datetime) -> Schedule:
+        """Return it as paused just now, so many ticks left out that waited for their turn."""
+        counts = replace(
+            self.counts, runs=self.counts.runs - dropped, skipped=self.counts.skipped + dropped
+        )
+        return replace(self, paused=True, reason=reason, counts=counts).revised(now)
 
     def input_at(self, tick: datetime) -> Mapping[str, Json]:
         """Return what the run of a tick is started with."""

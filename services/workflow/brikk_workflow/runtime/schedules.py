@@ -31,6 +31,9 @@ from brikk_workflow.store.schedule_runs import (
     Settled,
     add_runs,
     begun_executions,
+    count_waiting,
+    drop_waiting_ticks,
+    failed_runs,
     settle,
     take_due_runs,
 )
@@ -42,7 +45,7 @@ from brikk_workflow.store.schedule_turns import (
     store_time,
     write_turns,
 )
-from brikk_workflow.store.schedules import get_schedule
+from brikk_workflow.store.schedules import change_schedule, get_schedule
 from brikk_workflow.store.wishes import record_wish
 
 log = structlog.get_logger()
@@ -157,6 +160,7 @@ class Schedules:
     async def _decide(
         self, connection: AsyncConnection, schedules: Sequence[Schedule]
     ) -> Sequence[Turn]:
+        schedules = await self._halt_failing(connection, schedules)
         uids = [each.uid for each in schedules]
         await promote(connection, self._database, uids)
         queues = await read_queues(connection, uids)
@@ -164,6 +168,25 @@ class Schedules:
         turns = [decide_ticks(each, queues[each.uid], now) for each in schedules]
         await write_turns(connection, self._database, turns)
         return turns
+
+    async def _halt_failing(
+        self, connection: AsyncConnection, schedules: Sequence[Schedule]
+    ) -> Sequence[Schedule]:
+        """Pauses those of which a run failed that are to be paused then; returns the others."""
+        wary = [each.uid for each in schedules if each.plan.pause_on_failure and not each.paused]
+        failures = await failed_runs(connection, wary) if wary else {}
+        if not failures:
+            return schedules
+        waiting = await count_waiting(connection, failures)
+        await drop_waiting_ticks(connection, failures)
+        now = await store_time(connection, self._database)
+        for each in schedules:
+            if each.uid in failures:
+                dropped = waiting.get((each.uid, Cause.TICK), 0)
+                halted = each.halted(failures[each.uid], dropped, now)
+                await change_schedule(connection, halted)
+                self._count("skipped", dropped)
+        return [each for each in schedules if each.uid not in failures]
 
     async def _cancel(self, connection: AsyncConnection, turns: Sequence[Turn]) -> Sequence[str]:
         """Asks for the end of what runs where a tick displaces it; returns the executions."""

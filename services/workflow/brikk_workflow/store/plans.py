@@ -41,6 +41,7 @@ class PlanJson(TypedDict):
     overlap: str
     catchup: int
     max_runs: int
+    pause_on_failure: NotRequired[bool]
 
 
 def plan_to_json(plan: Plan) -> PlanJson:
@@ -62,6 +63,8 @@ def plan_to_json(plan: Plan) -> PlanJson:
         written["start"] = to_microseconds(plan.start)
     if plan.end is not None:
         written["end"] = to_microseconds(plan.end)
+    if plan.pause_on_failure:
+        written["pause_on_failure"] = True
     return written
 
 
@@ -81,6 +84,7 @@ def plan_from_json(written: PlanJson) -> Plan:
         overlap=Overlap(written["overlap"]),
         catchup=written["catchup"] * _MICROSECOND,
         max_runs=written["max_runs"],
+        pause_on_failure=written.get("pause_on_failure", False),
     )
 
 

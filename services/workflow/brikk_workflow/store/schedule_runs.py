@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_workflow.domain.schedule import Cause, RunState, Schedule, ScheduleRun
+from brikk_workflow.domain.state import ExecutionStatus
 from brikk_workflow.store.schedules import to_schedule
 from brikk_workflow.store.tables import EXECUTION, SCHEDULE, SCHEDULE_RUN
 
@@ -94,6 +95,27 @@ async def add_runs(
         statement,
         batch_params(database.dialect, _RUN, rows) | {"after": attempt_after // _MICROSECOND},
     )
+
+
+async def failed_runs(connection: AsyncConnection, uids: Collection[str]) -> Mapping[str, str]:
+    """Return, by uid, what failed of schedules since they were last changed or resumed."""
+    since = SCHEDULE.c.update_time
+    query = (
+        select(SCHEDULE_RUN.c.uid, SCHEDULE_RUN.c.execution_id, SCHEDULE_RUN.c.error)
+        .select_from(WITH_EXECUTION.join(SCHEDULE, SCHEDULE.c.uid == SCHEDULE_RUN.c.uid))
+        .where(
+            SCHEDULE_RUN.c.uid.in_(uids),
+            or_(
+                and_(EXECUTION.c.status == ExecutionStatus.FAILED, EXECUTION.c.end_time >= since),
+                and_(SCHEDULE_RUN.c.state == RunState.FAILED, SCHEDULE_RUN.c.create_time >= since),
+            ),
+        )
+        .order_by(SCHEDULE_RUN.c.create_time.desc(), SCHEDULE_RUN.c.tick.desc())
+    )
+    return {
+        row.uid: f"executions/{row.execution_id} failed" if row.execution_id else row.error
+        for row in await connection.execute(query)
+    }
 
 
 async def count_waiting(

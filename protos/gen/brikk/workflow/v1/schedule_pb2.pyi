@@ -129,6 +129,7 @@ class Schedule(google.protobuf.message.Message):
     ETAG_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    PAUSE_ON_FAILURE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`schedules/{schedule}`."""
     description: builtins.str
@@ -146,9 +147,11 @@ class Schedule(google.protobuf.message.Message):
     state: Global___Schedule.State.ValueType
     """Whether it has ticks to come."""
     state_reason: builtins.str
-    """Why it is PAUSED, as PauseSchedule said."""
+    """Why it is PAUSED: as PauseSchedule said, or which run failed."""
     etag: builtins.str
     """Changes with each update, pause and resume."""
+    pause_on_failure: builtins.bool
+    """Whether it is paused instead of starting the next run when one has FAILED, or could not be started, since it was last changed or resumed."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input of each execution. At most 1 MiB and 32 levels deep; it must match the workflow's input schema. In lists it is left out."""
@@ -227,9 +230,10 @@ class Schedule(google.protobuf.message.Message):
         etag: builtins.str = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        pause_on_failure: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_priority", b"_priority", "catchup_window", b"catchup_window", "counts", b"counts", "create_time", b"create_time", "cron", b"cron", "end_time", b"end_time", "input", b"input", "interval", b"interval", "jitter", b"jitter", "priority", b"priority", "start_time", b"start_time", "timing", b"timing", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_priority", b"_priority", "catchup_window", b"catchup_window", "counts", b"counts", "create_time", b"create_time", "cron", b"cron", "description", b"description", "end_time", b"end_time", "etag", b"etag", "input", b"input", "interval", b"interval", "jitter", b"jitter", "labels", b"labels", "max_runs", b"max_runs", "name", b"name", "next_times", b"next_times", "overlap_policy", b"overlap_policy", "priority", b"priority", "recent_runs", b"recent_runs", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "tick_input", b"tick_input", "timing", b"timing", "update_time", b"update_time", "workflow", b"workflow"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_priority", b"_priority", "catchup_window", b"catchup_window", "counts", b"counts", "create_time", b"create_time", "cron", b"cron", "description", b"description", "end_time", b"end_time", "etag", b"etag", "input", b"input", "interval", b"interval", "jitter", b"jitter", "labels", b"labels", "max_runs", b"max_runs", "name", b"name", "next_times", b"next_times", "overlap_policy", b"overlap_policy", "pause_on_failure", b"pause_on_failure", "priority", b"priority", "recent_runs", b"recent_runs", "start_time", b"start_time", "state", b"state", "state_reason", b"state_reason", "tick_input", b"tick_input", "timing", b"timing", "update_time", b"update_time", "workflow", b"workflow"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_priority", b"_priority"]) -> typing.Literal["priority"] | None: ...
     @typing.overload
