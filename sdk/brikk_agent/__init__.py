@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brikk_agent.agent import Agent
+from brikk_agent.bids import Bid
 from brikk_agent.connection import Connection, NotConnected
 from brikk_agent.context import Context
 from brikk_agent.errors import (
@@ -26,6 +27,7 @@ from brikk_agent.webhooks import (
 __all__ = [
     "Agent",
     "AgentError",
+    "Bid",
     "BodyRefused",
     "CallCancelled",
     "CannotStart",

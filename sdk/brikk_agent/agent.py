@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
+from brikk_agent.bids import Bidder
 from brikk_agent.capability import Capability, Handler, Offer
 from brikk_agent.connection import Connection, NotConnected
 from brikk_agent.errors import CannotStart
@@ -93,6 +94,7 @@ class Agent:
         self._insecure = insecure
         self._connection = connection
         self._capabilities: dict[str, Capability] = {}
+        self._bidders: dict[str, Bidder] = {}
         self._ready = True
         self._serving: Serving | None = None
 
@@ -161,6 +163,23 @@ class Agent:
 
         return register
 
+    def bid(self, name: str) -> Callable[[_H], _H]:
+        """Registers the decorated function as the one that bids for work of a capability.
+
+        It takes the members of the input that it names, as the handler of the capability does, and
+        returns a `Bid`, or None for none. Workflows ask for bids with `select: bids`; without such
+        a function the agent bids what it registered: the `cost_micros` and `latency` of the
+        capability. Raises TypeError for a signature that JSON cannot express.
+        """
+
+        def register(handler: _H) -> _H:
+            if name in self._bidders:
+                raise ValueError(f"{name!r} has a function that bids already")
+            self._bidders[name] = Bidder.of(name, handler)
+            return handler
+
+        return register
+
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT, drains, and returns; for `if __name__ == "__main__"`.
 
@@ -197,9 +216,12 @@ class Agent:
             raise RuntimeError("the agent runs already")
         if not self._capabilities:
             raise CannotStart("it has no capability; decorate a function with @agent.capability")
+        if unknown := self._bidders.keys() - self._capabilities:
+            raise CannotStart(f"it bids for {min(unknown)!r}, which it has no capability for")
         runtime = Runtime(
             domain=self._display_name,
             capabilities=self._capabilities,
+            bidders=self._bidders,
             capacity=self._capacity,
             tokens=self._tokens(self._connect()),
         )

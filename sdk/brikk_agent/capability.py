@@ -64,19 +64,7 @@ class Capability:
         if not _NAME.fullmatch(name) or len(name) > 128:
             raise ValueError(f"{name!r} is no capability; write it like 'text.summarize'")
         hints = get_type_hints(handler)
-        members: dict[str, Field] = {}
-        context_parameter = None
-        for parameter in inspect.signature(handler).parameters.values():
-            where = f"{name}: parameter {parameter.name!r}"
-            if parameter.kind not in _BY_NAME:
-                raise TypeError(f"{where} cannot be passed by name")
-            hint = hints.get(parameter.name, inspect.Parameter.empty)
-            if _is_context(hint):
-                context_parameter = parameter.name
-                continue
-            members[parameter.name] = Field(
-                shape=_shape(hint, where), required=parameter.default is inspect.Parameter.empty
-            )
+        members, context_parameter = members_of(handler, name)
         return cls(
             name=name,
             offer=offer if offer.description else replace(offer, description=_summary(handler)),
@@ -114,6 +102,28 @@ class Capability:
         if answered:
             message.output_schema.CopyFrom(to_struct(answered, name="output_schema"))
         return message
+
+
+def members_of(handler: Handler, name: str) -> tuple[dict[str, Field], str | None]:
+    """Derives the members of an input from a handler's parameters, and which one takes the call.
+
+    `name` stands in the text of a TypeError, for a signature that JSON cannot express.
+    """
+    hints = get_type_hints(handler)
+    members: dict[str, Field] = {}
+    context_parameter = None
+    for parameter in inspect.signature(handler).parameters.values():
+        where = f"{name}: parameter {parameter.name!r}"
+        if parameter.kind not in _BY_NAME:
+            raise TypeError(f"{where} cannot be passed by name")
+        hint = hints.get(parameter.name, inspect.Parameter.empty)
+        if _is_context(hint):
+            context_parameter = parameter.name
+            continue
+        members[parameter.name] = Field(
+            shape=_shape(hint, where), required=parameter.default is inspect.Parameter.empty
+        )
+    return members, context_parameter
 
 
 def _summary(handler: Handler) -> str:

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceServicer
+from brikk_agent.bids import Bidder
 from brikk_agent.capability import Capability
 from brikk_agent.context import Context
 from brikk_agent.errors import AgentError, clean, status_of
@@ -54,11 +55,13 @@ class Runtime(AgentRuntimeServiceServicer):
         *,
         domain: str,
         capabilities: Mapping[str, Capability],
+        bidders: Mapping[str, Bidder],
         capacity: int,
         tokens: CallTokens | None,
     ) -> None:
         self._domain = domain
         self._capabilities = capabilities
+        self._bidders = bidders
         self._capacity = capacity
         self._tokens = tokens
         self._threads = ThreadPoolExecutor(capacity, thread_name_prefix=domain)
@@ -89,6 +92,23 @@ class Runtime(AgentRuntimeServiceServicer):
         if isinstance(outcome, pb.ExecuteResponse):
             return outcome
         return await context.abort_with_status(rpc_status.to_status(outcome))
+
+    async def Bid(self, request: pb.BidRequest, context: Call) -> pb.BidResponse:
+        """Says what a unit of work would cost; what goes wrong there is no bid."""
+        await self._admit(context)
+        bidder = self._bidders.get(request.capability)
+        if bidder is None:
+            return await context.abort(grpc.StatusCode.UNIMPLEMENTED, "it bids what it registered")
+        try:
+            free = max(0, self._capacity - self.in_flight)
+            return await bidder.bid(from_struct(request.input), free)
+        except AgentError as error:
+            failure = error
+        except Exception as error:  # of a foreign function, which may raise anything
+            log.exception("no bid for %s", request.capability)
+            failure = _raised(request.capability, error)
+        status = status_of(failure, domain=self._domain)
+        return await context.abort_with_status(rpc_status.to_status(status))
 
     async def Session(  # type: ignore[override]  # a coroutine may write instead of yielding
         self, _requests: object, context: Call
@@ -129,7 +149,7 @@ class Runtime(AgentRuntimeServiceServicer):
                 line.cancelled = True
                 raise
             log.exception("%s waited for what was cancelled", request.capability)
-            refusal = _failed(request, error)
+            refusal = _raised(request.capability, error)
         except AgentError as error:
             refusal = error
         except Unrepresentable as error:
@@ -139,7 +159,7 @@ class Runtime(AgentRuntimeServiceServicer):
             )
         except Exception as error:
             log.exception("%s failed", request.capability)
-            refusal = _failed(request, error)
+            refusal = _raised(request.capability, error)
         return status_of(refusal, domain=self._domain, usage=_usage(line))
 
     async def _execute(
@@ -211,11 +231,11 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _failed(request: pb.ExecuteRequest, error: BaseException) -> AgentError:
+def _raised(capability: str, error: BaseException) -> AgentError:
     # The text of a foreign exception may hold anything; it stays in the agent's log.
     return AgentError(
         "HANDLER_FAILED",
-        f"{request.capability} raised {type(error).__name__}; see the agent's log",
+        f"{capability} raised {type(error).__name__}; see the agent's log",
         retryable=True,
         metadata={"exception": type(error).__name__},
         code=grpc.StatusCode.INTERNAL,

@@ -12,7 +12,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from brikk_agent import Agent, AgentError, CannotStart, Context, NotRetryable, Retryable
+from brikk.agent.v1 import agent_runtime_service_pb2 as pb
+from brikk.agent.v1.agent_runtime_service_pb2_grpc import AgentRuntimeServiceStub
+from brikk_agent import Agent, AgentError, Bid, CannotStart, Context, NotRetryable, Retryable
 from support.agents import (
     CallKeys,
     ScriptedRegistry,
@@ -328,3 +330,54 @@ async def test_stopping_what_does_not_run_is_fine(registry: str) -> None:
     assert await agent.stop()
     with pytest.raises(RuntimeError, match="does not run"):
         _ = agent.endpoint
+
+
+async def test_it_bids_as_it_says_or_what_it_registered(registry: str) -> None:
+    agent = open_agent(registry, capacity=3)
+
+    @agent.capability("text.count")
+    def count(text: str, words: bool = False) -> dict[str, int]:
+        return {"count": len(text.split() if words else text)}
+
+    @agent.bid("text.count")
+    def bid(text: str) -> Bid | None:
+        if not text:
+            return None
+        return Bid(cost_micros=2 * len(text), time=timedelta(seconds=len(text)), confidence=0.5)
+
+    @agent.capability("text.echo")
+    def repeat(text: str) -> dict[str, str]:
+        return {"text": text}
+
+    async def ask(endpoint: str, capability: str, text: str | int) -> pb.BidResponse:
+        request = pb.BidRequest(capability=capability)
+        request.input.update({"text": text, "words": True})
+        async with grpc.aio.insecure_channel(endpoint) as channel:
+            return await AgentRuntimeServiceStub(channel).Bid(request, timeout=20)
+
+    async with running(agent) as endpoint:
+        made = await ask(endpoint, "text.count", "four")
+        assert (made.cost_micros, made.confidence, made.capacity) == (8, 0.5, 3)
+        assert made.estimated_time.ToTimedelta() == timedelta(seconds=4)
+        code, reason, _ = await failure(ask(endpoint, "text.count", ""))
+        assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_BID")
+        code, _, _ = await failure(ask(endpoint, "text.count", 1))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(endpoint, "text.echo", "x")
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_it_bids_for_its_own_work_only(registry: str) -> None:
+    agent = open_agent(registry)
+
+    @agent.capability("text.echo")
+    def repeat(text: str) -> dict[str, str]:
+        return {"text": text}
+
+    @agent.bid("text.ecco")
+    def bid() -> Bid:
+        return Bid()
+
+    with pytest.raises(CannotStart, match="ecco"):
+        await agent.start()

@@ -7,13 +7,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import cast
 
+import grpc
 import pytest
 
+from brikk.agent.v1.agent_runtime_service_pb2 import BidResponse, ExecuteRequest
 from brikk.workflow.v1 import execution_pb2
-from brikk_shared.structs import Json, from_value
+from brikk_shared.structs import Json, from_struct, from_value
 from support.gates import Gate
+from support.scripted_discovery import candidate
 from support.verbs import Execution, until_it
-from support.workflows import ScriptedAgent, State, World, echo
+from support.workflows import AgentError, ScriptedAgent, State, World, echo
 
 JURY = """
 name: jury
@@ -31,6 +34,18 @@ steps:
     call: {capability: t.judge, select: race, input: {claim: x}}
     catch: [{steps: [{id: none, fail: {reason: NOBODY_WON}}]}]
 output: "${steps.first.output}"
+"""
+MARKET = """
+name: market
+steps:
+  - id: job
+    call:
+      capability: t.job
+      select: bids
+      bids: {score: bid.confidence - bid.price}
+      input: {n: 1}
+    retry: {max_attempts: 1}
+output: "${steps.job.output}"
 """
 
 
@@ -127,3 +142,40 @@ async def test_one_that_matches_is_waited_for_out_of_memory_as_well(world: World
         entries = await service.client.history(name)
         # Neither the one that does not match nor the first of two woke it for nothing.
         assert [each.type for each in entries].count("step.waiting") == 1
+
+
+async def test_the_best_bid_is_called_and_after_a_kill_still_it_and_then_the_next(
+    world: World,
+) -> None:
+    gate, best = Gate(), BidResponse(cost_micros=100_000, confidence=0.9)
+    absurd = BidResponse(cost_micros=0, confidence=2.0)
+
+    async def fail(request: ExecuteRequest) -> dict[str, Json]:
+        await gate.open.wait()
+        raise AgentError(grpc.StatusCode.INVALID_ARGUMENT)
+
+    async with (
+        world.agent("agents/dear", t__job=echo(by="dear"), bid=BidResponse(cost_micros=500_000)),
+        world.agent("agents/best", t__job=fail, bid=best) as winner,
+        world.agent("agents/absurd", t__job=echo(by="absurd"), bid=absurd),
+        world.agent("agents/plain", t__job=echo(by="plain")) as plain,
+    ):
+        # Without a bid of its own it bids what it registered: the price of its capability.
+        await world.discovery.offer(
+            candidate("plain", "t.job", endpoint=plain.endpoint, cost_micros=300_000)
+        )
+        async with world.process(replica_lease="1s") as first:
+            await first.client.create(MARKET)
+            name = await first.client.start("market")
+            await winner.until(lambda agent: agent.calls["t.job"] == 1)
+            await first.process.kill()
+        async with world.process(replica_lease="1s") as second:
+            await winner.until(lambda agent: agent.calls["t.job"] == 2)
+            gate.open.set()
+            ended = await second.client.wait(name)
+            assert ended.state == State.STATE_SUCCEEDED
+            entries = await second.client.history(name)
+        assert from_value(ended.output) == {"n": 1.0, "by": "plain"}
+        (ranked,) = (each for each in entries if each.type == "step.bids_ranked")
+        bids = cast("list[dict[str, Json]]", from_struct(ranked.attributes)["bids"])
+        assert [each["agent"] for each in bids] == ["agents/best", "agents/plain", "agents/dear"]

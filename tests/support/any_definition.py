@@ -22,6 +22,7 @@ from brikk_workflow.domain.definition import (
 )
 from brikk_workflow.domain.duration import format_duration
 from brikk_workflow.domain.kinds import (
+    Bidding,
     CallStep,
     Case,
     EmitStep,
@@ -95,6 +96,7 @@ _CALLS = st.builds(
     | st.builds(Quorum, share=st.integers(1, 100).map(lambda percent: percent / 100)),
     max_agents=st.integers(1, 100),
     selector=_TEXTS,
+    bids=st.none() | st.builds(Bidding, timeout=_durations(0.001, 300), score=_SOME_TEXTS),
 )
 _TOLERANCES = st.builds(Tolerance, items=st.integers(0, 10_000)) | st.builds(
     Tolerance, share=st.integers(1, 100).map(lambda percent: percent / 100)

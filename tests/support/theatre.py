@@ -217,7 +217,14 @@ class Theatre:
             self._reload(part)
             told = {each.token for each in events if isinstance(each, Answer)}
             flying = calls_in_flight(play.workflow, play.state, play.values)
-            self._send(part, [each for each in flying if each.token not in told])
+            self._send(
+                part,
+                [
+                    each
+                    for each in flying
+                    if isinstance(each, Call | StartChild) and each.token not in told
+                ],
+            )
             events = (*events, Continue())
             if play.status().terminal:
                 return

@@ -55,6 +55,8 @@ class ScriptedAgent(AgentRuntimeServiceServicer):
         self.work = work
         self.requests: list[agent_pb.ExecuteRequest] = []
         self.endpoint = ""
+        self.bid: agent_pb.BidResponse | None = None
+        """What it bids; None for what it registered."""
         self._arrived = asyncio.Condition()
 
     @property
@@ -77,6 +79,11 @@ class ScriptedAgent(AgentRuntimeServiceServicer):
         except AgentError as error:
             await context.abort(error.code, str(error))
         return agent_pb.ExecuteResponse(output=to_struct(output))
+
+    async def Bid(self, request: agent_pb.BidRequest, context: Context) -> agent_pb.BidResponse:
+        if self.bid is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "it bids what it registered")
+        return self.bid
 
 
 class Registry:
@@ -161,12 +168,14 @@ class World:
         *,
         capacity: int = 0,
         labels: Mapping[str, str] | None = None,
+        bid: agent_pb.BidResponse | None = None,
         **work: Work,
     ) -> AsyncIterator[ScriptedAgent]:
         """Serves an agent and registers it; in names of capabilities `__` stands for a dot."""
         # To the type checker it is abstract: it offers no sessions.
         kind: type[Any] = ScriptedAgent
         agent = kind(name, {key.replace("__", "."): each for key, each in work.items()})
+        agent.bid = bid
         server = grpc.aio.server()
         add_AgentRuntimeServiceServicer_to_server(agent, server)
         agent.endpoint = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -109,6 +109,23 @@ B = "{id: b, after: [], call: {capability: t.b}}"
             "select: has no meaning here: one agent undoes a step",
         ),
         (
+            "{id: a, call: {capability: t.a, select: all, bids: {}}}",
+            "bids: has no meaning with `select: all`: it is for `bids`",
+        ),
+        (
+            "{id: a, call: {capability: t.a, select: bids, bids: {score: \"'x'\"}}}",
+            "bids.score: `'x'`: expected a number, found string",
+        ),
+        (
+            "{id: a, call: {capability: t.a, select: bids, input: {x: '${bid.price}'}}}",
+            "`bid.price`",
+        ),
+        (
+            "{id: a, call: {capability: t.a, select: all}, at_most_once: suspend,"
+            " timeout: {schedule_to_close: 1s}}",
+            "has no meaning beside `schedule_to_close` with `select: all`",
+        ),
+        (
             "{id: a, wait: {duration: 1s}, retry: {}}",
             "retry: has no meaning for `wait`: only calls are repeated",
         ),
@@ -170,6 +187,7 @@ def test_what_does_not_go_together(steps: str, problem: str) -> None:
         "{id: a, call: {capability: t.a},"
         " compensate: {call: {capability: t.b, input: {x: '${steps.a.output}'}}}}",
         "{id: a, call: {capability: t.a, select: all, quorum: 10}, at_most_once: suspend}",
+        "{id: a, call: {capability: t.a, select: bids, bids: {score: bid.confidence / bid.price}}}",
         "{id: a, call: {capability: t.a, selector: 'a in (b, ${input.c}), !d'},"
         " compensate: {call: {capability: t.a, selector: d}}}",
         "{id: a, fail: {reason: A}, on_error: continue}, {id: b, emit: {type: x, data:"

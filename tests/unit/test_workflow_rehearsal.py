@@ -53,6 +53,14 @@ RUNS: Mapping[str, tuple[Mapping[str, Json], str, Json]] = {
         """,
         {"votes": [True, False, True], "summary": "first"},
     ),
+    "auction": (
+        {"wall": "north", "most": 5.0},
+        """
+        bids: {paint: [{price: 9}, {price: 3, confidence: 0.5}, {price: 4}]}
+        answers: {paint/0: {$fails: {code: ABORTED}}, paint/1: {by: second}}
+        """,
+        {"by": "second"},
+    ),
     "survey-all": (
         {"people": [{"name": f"{number}"} for number in range(5)]},
         """
@@ -213,6 +221,8 @@ def test_there_are_as_many_agents_as_answers() -> None:
         ("answers: {a: {$fails: {cod: X}}}", "answers.a.$fails.cod: there is no key `cod` here"),
         ("answers: {a: {$fails: {code: x}}}", "answers.a.$fails.code: 'x' is not accepted"),
         ("answrs: {}", "answrs: there is no key `answrs` here; did you mean `answers`?"),
+        ("bids: {a: [{prise: 1}]}", "bids.a[0].prise: there is no key `prise` here; did you"),
+        ("bids: {a: {price: 1}}", "bids.a: expected a list, found an object"),
         ("- 1", ": expected an object, found a list"),
     ],
 )

@@ -12,14 +12,17 @@ from brikk.agent.v1 import agent_runtime_service_pb2 as pb
 from brikk_shared.clock import Clock
 from brikk_shared.egress import Egress
 from brikk_shared.errors import BrikkError
+from brikk_shared.selection import Option
 from brikk_shared.signing import TokenSigner
 from brikk_shared.status import status_of
 from brikk_workflow.clients.answers import outcome_of_error, outcome_of_response, outcome_of_status
+from brikk_workflow.clients.bids import ask_bid
 from brikk_workflow.clients.connections import Connection, Connections
 from brikk_workflow.clients.contracts import input_mismatch
 from brikk_workflow.clients.requests import fill_request
 from brikk_workflow.clients.session import NoSessions, Session
 from brikk_workflow.clients.work import Outcome, Progress, Refused, Work
+from brikk_workflow.domain.decision import AskBids, Bid
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.usage import NO_USAGE
 
@@ -48,6 +51,14 @@ class AgentCaller:
         call = Ongoing(self._connections, self._clock, agent, work, done, told)
         call.begin(endpoint)
         return call
+
+    async def bid(
+        self, option: Option, order: AskBids, *, execution: str, traceparent: str
+    ) -> Bid | None:
+        """Asks one agent for its bid; None when it makes none in time."""
+        return await ask_bid(
+            self._connections, option, order, execution=execution, traceparent=traceparent
+        )
 
     async def aclose(self) -> None:
         """Closes every connection."""

@@ -5,14 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 from brikk_shared.errors import Reason
-from brikk_workflow.domain.compiled import CompiledCall, CompiledChild
-from brikk_workflow.domain.decision import AgentGone, Answer, AttemptFailed, AttemptSucceeded
+from brikk_workflow.domain.compiled import CompiledCall, CompiledChild, CompiledSeveral
+from brikk_workflow.domain.decision import (
+    AgentGone,
+    Answer,
+    AttemptFailed,
+    AttemptSucceeded,
+    BidsReceived,
+)
 from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.failure import agent_gone
 from brikk_workflow.domain.retry import backoff, may_retry
 from brikk_workflow.domain.state import StepState, StepStatus
-from brikk_workflow.domain.steps import fail, go_on, order, proceed, run_child, succeed, wait
+from brikk_workflow.domain.steps import (
+    fail,
+    go_on,
+    muster,
+    order,
+    proceed,
+    run_child,
+    succeed,
+    take_bids,
+    wait,
+)
 
 # Of a failed attempt the agent told; of these nobody knows what it did.
 _SILENT = frozenset({Reason.STEP_TIMEOUT, Reason.AGENT_UNAVAILABLE})
@@ -29,6 +45,8 @@ def take_answer(draft: Draft, event: Answer) -> None:
         succeed(draft, event.step_id, event.output, event.agent, event.latency, event.usage)
     elif isinstance(event, AttemptFailed):
         _retry_or_fail(draft, step, event)
+    elif isinstance(event, BidsReceived):
+        take_bids(draft, event)
     else:
         draft.forget(event.token)
         compiled = draft.workflow.at(event.step_id)
@@ -51,9 +69,13 @@ def lose_calls(draft: Draft) -> None:
         if not step.token or step.token in draft.orders:
             continue
         draft.journal.attempt_lost(step_id, step)
-        if draft.workflow.at(step_id).step.at_most_once is not None:
+        compiled = draft.workflow.at(step_id)
+        work = compiled.work
+        if isinstance(work, CompiledSeveral) and draft.running:
+            muster(draft, step_id, work)  # a bid binds nobody: they are asked for again
+        elif isinstance(work, CompiledCall) and compiled.step.at_most_once is not None:
             leave_unknown(draft, step_id, replace(step, token=""), "the engine stopped meanwhile")
-        elif isinstance(draft.workflow.at(step_id).work, CompiledChild):
+        elif isinstance(work, CompiledChild):
             run_child(draft, step_id, step)  # it runs on, whether this one is held or not
         elif draft.running:
             order(draft, step_id, step, step.attempt, draft.now)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from brikk_shared.errors import Reason
 from brikk_shared.path import Path
+from brikk_workflow.domain.amounts import Money
+from brikk_workflow.domain.decision import Bid
 from brikk_workflow.domain.failure import Failure
 from brikk_workflow.domain.objects import Key, Object
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Problem, Report
-from brikk_workflow.domain.shapes import UNREAD, Form, Payload, Text
+from brikk_workflow.domain.shapes import UNREAD, Form, Items, Number, Payload, Text, Whole
 from brikk_workflow.domain.yaml_text import load_yaml
 
 FAILS = "$fails"
@@ -22,14 +24,25 @@ _CODE = Text(longest=63, form=Form("[A-Z][A-Z0-9_]*", "codes and reasons are in 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CannedBid:
+    """What one of the agents bids."""
+
+    cost_micros: int = 0
+    seconds: float | None = None
+    confidence: float = 1.0
+    capacity: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Canned:
-    """Answers by the path of a step, its id, or what it calls; signals by name.
+    """Answers and bids by the path of a step, its id, or what it calls; signals by name.
 
     Several answers are given in turn, and the last of them for ever.
     """
 
     answers: Mapping[str, Sequence[Mapping[str, Json] | Failure]] = field(default_factory=dict)
     signals: Mapping[str, Json] = field(default_factory=dict)
+    bids: Mapping[str, Sequence[CannedBid]] = field(default_factory=dict)
 
     def answer(
         self, path: str, step_id: str, called: str, turn: int
@@ -51,11 +64,29 @@ class Canned:
 
     def agents(self, path: str, step_id: str, called: str) -> int:
         """Return for how many agents there are answers, of a step that calls several."""
+        names = [each for each in (path, step_id, called) if each in self.bids]
+        if names:
+            return len(self.bids[names[0]])
         named = (self.answers[each] for each in (step_id, called) if each in self.answers)
         count = len(next(named, ()))
         while f"{path}/{count}" in self.answers:
             count += 1
         return count
+
+    def bid(self, path: str, step_id: str, called: str, agents: Sequence[str]) -> tuple[Bid, ...]:
+        """Return what agents bid; those of whom nothing is said do it for nothing."""
+        named = (self.bids[each] for each in (path, step_id, called) if each in self.bids)
+        said = [*next(named, ()), *(CannedBid() for _ in agents)]
+        return tuple(
+            Bid(
+                agent=agent,
+                cost_micros=bid.cost_micros,
+                seconds=bid.seconds,
+                confidence=bid.confidence,
+                capacity=bid.capacity,
+            )
+            for agent, bid in zip(agents, said, strict=False)
+        )
 
 
 def read_canned(text: str) -> Canned | list[Problem]:
@@ -69,9 +100,13 @@ def read_canned(text: str) -> Canned | list[Problem]:
         name: _answers(value, ("answers", name), report)
         for name, value in members.get("answers", {}).items()
     }
+    bids = {
+        name: Items(_BID, 100, 1).read(value, ("bids", name), report)
+        for name, value in members.get("bids", {}).items()
+    }
     if report.problems:
         return report.in_order()
-    return Canned(answers=answers, signals=members.get("signals", {}))
+    return Canned(answers=answers, signals=members.get("signals", {}), bids=bids)
 
 
 def _answers(raw: Json, path: Path, report: Report) -> Sequence[Mapping[str, Json] | Failure]:
@@ -104,8 +139,16 @@ _FAILURE = Object(
     Key("reason", _CODE, "The agent's own reason."),
     Key("message", Text(longest=1000), "What happened."),
 )
+_BID = Object(
+    CannedBid,
+    Key("price", Money(10**6), "What it asks for.", "cost_micros"),
+    Key("seconds", Number(0, 31_536_000), "How long it would take."),
+    Key("confidence", Number(0, 1), "How sure it is."),
+    Key("capacity", Whole(0, 100_000), "How many it could take at once."),
+)
 _CANNED = Object(
     Canned,
     Key("answers", _MEMBERS, "What agents answer, by the path or the id of a step or capability."),
     Key("signals", _MEMBERS, "What signals carry, by their names."),
+    Key("bids", _MEMBERS, "What agents bid, by the path or the id of a step or capability."),
 )

@@ -6,7 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from brikk_workflow.domain.compensation import close
-from brikk_workflow.domain.compiled import CompiledSeveral, CompiledSignal, CompiledWait
+from brikk_workflow.domain.compiled import (
+    CompiledCall,
+    CompiledSeveral,
+    CompiledSignal,
+    CompiledWait,
+)
 from brikk_workflow.domain.doubt import leave_unknown
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import end
@@ -56,11 +61,13 @@ def _take_time_of_steps(draft: Draft) -> None:
 
 def _close_step(draft: Draft, path: str, step: StepState) -> None:
     """A step ran into its schedule_to_close."""
-    definition = draft.workflow.at(path).step
+    compiled = draft.workflow.at(path)
+    definition = compiled.step
     limit = definition.timeout.schedule_to_close
     assert limit is not None and step.close_by is not None  # it set the other
     failure = step_timeout("schedule_to_close", limit)
-    if step.token and definition.at_most_once is not None:
+    called = isinstance(compiled.work, CompiledCall) and step.token
+    if called and definition.at_most_once is not None:
         silent = replace(step, failure=failure)
         draft.journal.attempt_failed(path, silent, timedelta(), None, NO_USAGE)
         leave_unknown(draft, path, silent, failure.message)

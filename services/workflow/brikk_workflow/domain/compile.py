@@ -221,7 +221,10 @@ def _several(step: Step, call: CompiledCall, around: Body) -> CompiledSeveral:
         compensate=None,
         bodies=False,
     )
-    return CompiledSeveral(call=call, leg=leg)
+    score = None
+    if call.kind.select is Select.BIDS:
+        score = compile_expression(call.kind.bidding.score, (*around.variables, "bid"))
+    return CompiledSeveral(call=call, leg=leg, score=score)
 
 
 def _compensation(compensation: Compensation, body: Body) -> CompiledStep:

@@ -88,10 +88,14 @@ class CompiledCall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompiledSeveral:
-    """A call of several agents. Each is a `leg`: a step whose path ends with its number."""
+    """A call of several agents. Each is a `leg`: a step whose path ends with its number.
+
+    `score` judges their bids, where they are called one after the other, the best first.
+    """
 
     call: CompiledCall
     leg: CompiledStep
+    score: Expression | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,14 +8,15 @@ from datetime import datetime
 
 from brikk_workflow.domain.adoption import adoptable, adoptable_undo
 from brikk_workflow.domain.children import bequeath, make_child
-from brikk_workflow.domain.compiled import CompiledChild, CompiledWorkflow
-from brikk_workflow.domain.decision import Call, Decision, Event, StartChild, Values
+from brikk_workflow.domain.compiled import CompiledChild, CompiledSeveral, CompiledWorkflow
+from brikk_workflow.domain.decision import AskBids, Call, Decision, Event, StartChild, Values
 from brikk_workflow.domain.definition import WorkflowDefinition
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.fold import apply
 from brikk_workflow.domain.holding import queue
 from brikk_workflow.domain.orders import make_call, render, undo_of
 from brikk_workflow.domain.reading import STATE, Reading
+from brikk_workflow.domain.several import ask_bids
 from brikk_workflow.domain.state import ExecutionState, Inherited
 from brikk_workflow.domain.steps import enter
 
@@ -106,10 +107,10 @@ def decide(
 
 def calls_in_flight(
     workflow: CompiledWorkflow, state: ExecutionState, values: Values
-) -> tuple[Call | StartChild, ...]:
+) -> tuple[Call | AskBids | StartChild, ...]:
     """Return the orders of all RUNNING steps, to send what was recorded and perhaps never sent."""
     reading = Reading(workflow, values, {}, state.steps, state.state_version)
-    orders: list[Call | StartChild] = []
+    orders: list[Call | AskBids | StartChild] = []
     for path, step in state.steps.items():
         if not step.token:
             continue
@@ -117,6 +118,8 @@ def calls_in_flight(
         if isinstance(compiled.work, CompiledChild):
             inherited = bequeath(workflow, state)
             orders.append(make_child(reading, path, compiled, step.token, inherited))
+        elif isinstance(compiled.work, CompiledSeveral):
+            orders.append(ask_bids(reading, path, compiled, step.token))
         else:
             rendered = render(reading, path, compiled, state.undo)
             orders.append(make_call(path, compiled, step, rendered))

@@ -97,6 +97,26 @@ class AgentsFound:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bid:
+    """What an agent would do a unit of work for; `seconds` is None where it does not know."""
+
+    agent: str
+    cost_micros: int
+    seconds: float | None
+    confidence: float
+    capacity: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BidsReceived:
+    """What was bid in time, in any order."""
+
+    step_id: str
+    token: str
+    bids: tuple[Bid, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AgentAvailable:
     """Agents came up: the steps that wait for them are called again.
 
@@ -182,7 +202,7 @@ class Suspended:
     failure: Failure
 
 
-Answer: TypeAlias = AttemptSucceeded | AttemptFailed | AgentMissing | AgentGone
+Answer: TypeAlias = AttemptSucceeded | AttemptFailed | AgentMissing | AgentGone | BidsReceived
 """What became of an ordered call."""
 Event: TypeAlias = (
     Answer
@@ -242,6 +262,18 @@ class Muster:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AskBids:
+    """Order to ask agents for bids until `timeout`, or until all of them have answered."""
+
+    step_id: str
+    token: str
+    capability: str
+    agents: tuple[str, ...]
+    input: Mapping[str, Json]
+    timeout: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StartChild:
     """Order to run another workflow, or to find the run that an earlier order began.
 
@@ -264,7 +296,7 @@ class CancelCall:
     token: str
 
 
-Command: TypeAlias = Call | Muster | StartChild | CancelCall
+Command: TypeAlias = Call | Muster | AskBids | StartChild | CancelCall
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from brikk_workflow.domain.compiled import Body, CompiledStep, CompiledWorkflow
 from brikk_workflow.domain.decision import (
+    AskBids,
     Call,
     CancelCall,
     Decision,
@@ -70,7 +71,7 @@ class Draft:
         self.steps = dict(state.steps)
         self.outputs: dict[str, Json] = {}
         self.output: Json = None
-        self.orders: dict[str, Call | Muster | StartChild] = {}
+        self.orders: dict[str, Call | Muster | AskBids | StartChild] = {}
         self.cancels: list[CancelCall] = []
         self.ready: deque[str] = deque()
         self.turns = 0

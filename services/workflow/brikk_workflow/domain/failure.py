@@ -197,6 +197,16 @@ def agent_gone(agent: str, capability: str) -> Failure:
     )
 
 
+def no_bids(capability: str, limit: timedelta) -> Failure:
+    """Nobody who was asked for a bid made one."""
+    return Failure(
+        code="UNAVAILABLE",
+        reason=Reason.NO_AGENT,
+        message=f"No agent bid for {capability} within {format_duration(limit)}",
+        metadata={"capability": capability},
+    )
+
+
 def execution_timeout(limit: timedelta) -> Failure:
     """An execution ran into its workflow's timeout."""
     return Failure(

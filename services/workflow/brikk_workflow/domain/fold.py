@@ -14,6 +14,7 @@ from brikk_workflow.domain.decision import (
     AgentsFound,
     AttemptFailed,
     AttemptSucceeded,
+    BidsReceived,
     CallsLost,
     CancelRequested,
     ChildStarted,
@@ -43,7 +44,7 @@ def apply(draft: Draft, event: Event) -> None:
     if draft.status.terminal:
         return
     match event:
-        case AttemptSucceeded() | AttemptFailed() | AgentMissing() | AgentGone():
+        case AttemptSucceeded() | AttemptFailed() | AgentMissing() | AgentGone() | BidsReceived():
             take_answer(draft, event)
         case AgentsFound():
             found(draft, event)

@@ -16,6 +16,7 @@ from brikk_workflow.domain.kinds import (
     LoopStep,
     MapStep,
     ReturnStep,
+    Select,
     SetStep,
     SwitchStep,
     WaitStep,
@@ -108,3 +109,6 @@ def _of_call(call: CallStep, at: Path, *, own: bool = False) -> Iterator[Formula
     yield Formula(at=(*at, "input"), value=call.input, own=own)
     yield Formula(at=(*at, "affinity"), value=call.affinity, own=own)
     yield Formula(at=(*at, "selector"), value=call.selector, own=own)
+    if call.select is Select.BIDS:
+        place: Path = (*at, "bids", "score")
+        yield Formula(at=place, value=call.bidding.score, gives=Gives.NUMBER, variables=("bid",))

@@ -94,6 +94,10 @@ class Journal:
         """Record whom a step calls, in the order of its legs."""
         self._record("step.agents_found", step_id, {"agents": list(agents)})
 
+    def bids_ranked(self, step_id: str, bids: Sequence[Mapping[str, Json]]) -> None:
+        """Record what was bid, the best first, with the scores."""
+        self._record("step.bids_ranked", step_id, {"bids": list(bids)})
+
     def child_started(self, step_id: str, execution: str) -> None:
         """Record which execution a step runs."""
         self._record("step.child_started", step_id, {"execution": execution})

@@ -21,6 +21,7 @@ class Select(StrEnum):
     ONE = "one"
     ALL = "all"
     RACE = "race"
+    BIDS = "bids"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +33,24 @@ class Quorum:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bidding:
+    """How `select: bids` finds its agent: bids come until the timeout, the best score wins.
+
+    `score` is a CEL expression over `bid` {agent, price, seconds, confidence, capacity} and what
+    else the step may read.
+    """
+
+    timeout: timedelta = timedelta(seconds=2)
+    score: str = "-bid.price"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CallStep:
     """Calls live agents that have the capability; strings of `input` may hold expressions.
 
     `capability`, `selector` and `affinity` are templates too. `quorum` is how many calls must
-    succeed with `select: all`, None for all of them, and `max_agents` how many are made at most.
+    succeed with `select: all`, None for all of them, and `max_agents` how many are made, or bids
+    asked for, at most.
     """
 
     capability: str
@@ -47,6 +61,12 @@ class CallStep:
     quorum: Quorum | None = None
     max_agents: int = 10
     selector: str = ""
+    bids: Bidding | None = None
+
+    @property
+    def bidding(self) -> Bidding:
+        """How bids are asked for and judged, be it as nobody says."""
+        return self.bids or Bidding()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

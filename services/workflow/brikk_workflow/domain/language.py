@@ -21,6 +21,7 @@ from brikk_workflow.domain.definition import (
     WorkflowDefinition,
 )
 from brikk_workflow.domain.kinds import (
+    Bidding,
     CallStep,
     Case,
     EmitStep,
@@ -61,6 +62,7 @@ MAX_AGENTS = 100
 _INSTANT = timedelta()
 _TICK = timedelta(milliseconds=1)
 _PULSE = timedelta(milliseconds=100)
+_MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _YEAR = timedelta(days=365)
@@ -152,6 +154,11 @@ BUDGET = Object(
     Key("tokens", Whole(1, 10**12), "Most tokens of language models, as the agents report them."),
     Key("cost", Money(10**9), "Most money, as the agents report it.", "cost_micros"),
 )
+BIDDING = Object(
+    Bidding,
+    Key("timeout", Duration(_TICK, 5 * _MINUTE), "How long bids are waited for."),
+    Key("score", _NEEDED_EXPRESSION, "CEL over `bid`; the highest wins."),
+)
 CALL = Object(
     CallStep,
     Key("capability", _CAPABILITY, "What the agent must be able to do.", required=True),
@@ -160,8 +167,9 @@ CALL = Object(
     Key("affinity", _SHORT_TEMPLATE, "Calls with the same key go to the same agent."),
     Key("select", Word(Select), "Which of the live agents are called."),
     Key("quorum", QUORUM, "With `select: all`, how many must succeed: a number, or as 60%."),
-    Key("max_agents", Whole(1, MAX_AGENTS), "With `select: all` or `race`, most that are called."),
+    Key("max_agents", Whole(1, MAX_AGENTS), "Unless `select: one`, most that are called."),
     Key("selector", _SHORT_TEMPLATE, "Only agents whose labels match, as in region=eu,tier!=free."),
+    Key("bids", BIDDING, "With `select: bids`, how bids are asked for and judged."),
 )
 
 STEPS = Steps(lambda: STEP, most=MAX_STEPS, deepest=MAX_NESTING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brikk_shared.label_selector import MalformedSelector, parse_selector
 from brikk_shared.path import Path
-from brikk_workflow.domain.definition import Step
+from brikk_workflow.domain.definition import AtMostOnce, Step
 from brikk_workflow.domain.kinds import CallStep, LoopStep, Select, WaitStep
 from brikk_workflow.domain.problems import Report
 
@@ -15,6 +15,14 @@ def check_meaning(step: Step, at: Path, report: Report) -> None:
     match kind:
         case CallStep():
             _check_call(kind, (*at, "call"), report)
+            limited = step.timeout.schedule_to_close is not None
+            if (
+                kind.select is not Select.ONE
+                and step.at_most_once is AtMostOnce.SUSPEND
+                and limited
+            ):
+                problem = f"has no meaning beside `schedule_to_close` with `select: {kind.select}`"
+                report.value((*at, "at_most_once"), problem)
             if step.at_most_once is not None and kind.select is Select.RACE:
                 problem = "has no meaning with `select: race`: several agents do the same"
                 report.value((*at, "at_most_once"), problem)
@@ -43,7 +51,9 @@ def _check_call(call: CallStep, at: Path, report: Report) -> None:
         problem = f"is {call.quorum.items}, and at most {call.max_agents} agents are called"
         report.value((*at, "quorum"), f"{problem}: raise `max_agents`")
     if call.max_agents != CallStep(capability="").max_agents and call.select is Select.ONE:
-        report.value((*at, "max_agents"), f"{without}: it is for `all` and `race`")
+        report.value((*at, "max_agents"), f"{without}: it is for several agents")
+    if call.bids is not None and call.select is not Select.BIDS:
+        report.value((*at, "bids"), f"{without}: it is for `bids`")
     if call.affinity and call.select is not Select.ONE:
         report.value((*at, "affinity"), f"{without}: several agents are called")
     if "${" not in call.selector:

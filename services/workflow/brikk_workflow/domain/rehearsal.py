@@ -11,8 +11,10 @@ from brikk_workflow.domain.compiled import CompiledSignal, CompiledWorkflow
 from brikk_workflow.domain.decider import decide, start
 from brikk_workflow.domain.decision import (
     AgentsFound,
+    AskBids,
     AttemptFailed,
     AttemptSucceeded,
+    BidsReceived,
     Call,
     CancelCall,
     Continue,
@@ -75,7 +77,7 @@ class Rehearsal:
         self._canned = canned
         self._now = _BEGINNING
         self._outputs: dict[str, Json] = {}
-        self._calls: dict[str, Call | Muster | StartChild] = {}
+        self._calls: dict[str, Call | Muster | AskBids | StartChild] = {}
         self._turns: dict[str, int] = {}
         self._inputs = 0
         self._unfinished = False
@@ -118,7 +120,7 @@ class Rehearsal:
         self._now = max(self._now, next_wake(self.state) or self._now)
         return TimerFired()
 
-    def _answer(self, call: Call | Muster | StartChild) -> Event:
+    def _answer(self, call: Call | Muster | AskBids | StartChild) -> Event:
         compiled = self._workflow.at(call.step_id)
         place = compiled.step.id or compiled.body.owner
         if isinstance(call, Muster):
@@ -126,6 +128,9 @@ class Rehearsal:
             count = min(call.most, max(call.least, live))
             agents = tuple(f"{_AGENT}-{number}" for number in range(count))
             return AgentsFound(step_id=call.step_id, token=call.token, agents=agents)
+        if isinstance(call, AskBids):
+            bids = self._canned.bid(call.step_id, place, call.capability, call.agents)
+            return BidsReceived(step_id=call.step_id, token=call.token, bids=bids)
         turn = self._turns.get(place, 0)
         self._turns[place] = turn + 1
         name = call.capability if isinstance(call, Call) else call.workflow

@@ -1,20 +1,25 @@
-"""Calls of several agents at once: each is a leg, and enough of them are enough."""
+"""Calls of several agents: each is a leg, and enough of them are enough."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
+from typing import cast
 
+from brikk_shared.errors import Reason
 from brikk_workflow.domain.compiled import CompiledSeveral, CompiledStep
-from brikk_workflow.domain.decision import AgentsFound, Muster
+from brikk_workflow.domain.decision import AgentsFound, AskBids, Bid, BidsReceived, Muster
 from brikk_workflow.domain.draft import Draft
-from brikk_workflow.domain.failure import Failure
+from brikk_workflow.domain.expression import ExpressionFailed
+from brikk_workflow.domain.failure import Failure, no_bids
 from brikk_workflow.domain.kinds import CallStep, Select
 from brikk_workflow.domain.orders import render_call
 from brikk_workflow.domain.outcome import Done, Failed, Outcome
 from brikk_workflow.domain.payload import Json, check
-from brikk_workflow.domain.reading import agents_of
+from brikk_workflow.domain.reading import Reading, agents_of
+from brikk_workflow.domain.scope import Scope, kind_of
 from brikk_workflow.domain.state import Progress, StepStatus
 
 
@@ -51,16 +56,97 @@ def least_of(kind: CallStep) -> int:
 
 
 def found(draft: Draft, event: AgentsFound) -> None:
-    """Call those who are there, each on a leg of its own."""
+    """Call those who are there, each on a leg of its own, or ask them for their bids."""
     path = event.step_id
     draft.forget(event.token)
-    draft.accept(agents_of(path), list(event.agents))
-    count = len(event.agents)
-    draft.steps[path] = replace(
-        draft.steps[path], token="", progress=Progress(total=count, begun=count)
-    )
     draft.journal.agents_found(path, event.agents)
+    draft.accept(agents_of(path), list(event.agents))
+    step = draft.steps[path] = replace(draft.steps[path], token="")
+    compiled = draft.workflow.at(path)
+    if compiled.call.kind.select is not Select.BIDS:
+        count = len(event.agents)
+        draft.steps[path] = replace(step, progress=Progress(total=count, begun=count))
+        go_on(draft, path)
+    elif draft.running:  # or they are asked once it goes on
+        draft.dispatches += 1
+        token = f"{path}-bids-{draft.dispatches}"
+        draft.steps[path] = replace(step, token=token)
+        draft.orders[token] = ask_bids(draft.reading, path, compiled, token)
+
+
+def ask_bids(reading: Reading, path: str, compiled: CompiledStep, token: str) -> AskBids:
+    """Return the order for the bids of those who were found.
+
+    Raises ExpressionFailed and PayloadRefused.
+    """
+    rendered = render_call(compiled, reading.scope(compiled.prefix(path), compiled.body))
+    return AskBids(
+        step_id=path,
+        token=token,
+        capability=rendered.capability,
+        agents=tuple(cast("list[str]", reading.output(agents_of(path)))),
+        input=rendered.input,
+        timeout=compiled.call.kind.bidding.timeout,
+    )
+
+
+def award(
+    draft: Draft, compiled: CompiledStep, work: CompiledSeveral, event: BidsReceived
+) -> Outcome:
+    """Call whose bid scores best; the others are called in their order while those before fail.
+
+    Raises ExpressionFailed and PayloadRefused.
+    """
+    path = event.step_id
+    step = draft.steps[path] = replace(draft.steps[path], token="")
+    if not event.bids:
+        kind = work.call.kind
+        return Failed(no_bids(step.capability or kind.capability, kind.bidding.timeout))
+    ranked = _ranked(draft.scope(path, compiled), work, event.bids)
+    draft.journal.bids_ranked(path, ranked)
+    draft.accept(agents_of(path), [each["agent"] for each in ranked])
+    draft.steps[path] = replace(step, progress=Progress(total=len(ranked), begun=1))
     go_on(draft, path)
+    return None
+
+
+def _ranked(
+    scope: Scope, work: CompiledSeveral, bids: Sequence[Bid]
+) -> Sequence[Mapping[str, Json]]:
+    """Return the bids with their scores, the best first, without those that cannot be judged.
+
+    Raises ExpressionFailed when that is all of them.
+    """
+    ranked: list[tuple[float, float, dict[str, Json]]] = []
+    problem: ExpressionFailed | None = None
+    for bid in bids:
+        told: dict[str, Json] = {
+            "agent": bid.agent,
+            "price": bid.cost_micros / 1_000_000,
+            "seconds": bid.seconds,
+            "confidence": bid.confidence,
+            "capacity": float(bid.capacity),
+        }
+        variables = {**scope.variables, "bid": told}
+        try:
+            score = _score(work, replace(scope, variables=variables))
+        except ExpressionFailed as error:
+            problem = error
+            continue
+        seconds = inf if bid.seconds is None else bid.seconds
+        ranked.append((-score, seconds, {**told, "score": score}))
+    if problem is not None and not ranked:
+        raise problem
+    return [told for _, _, told in sorted(ranked, key=lambda each: each[:2])]
+
+
+def _score(work: CompiledSeveral, scope: Scope) -> float:
+    assert work.score is not None  # bids were asked for
+    score = work.score.evaluate(scope)
+    if isinstance(score, bool) or not isinstance(score, float | int):
+        text = work.call.kind.bidding.score
+        raise ExpressionFailed(text, f"the result is {kind_of(score)}, not a number")
+    return score
 
 
 def go_on(draft: Draft, path: str) -> None:
@@ -80,7 +166,7 @@ def ended(draft: Draft, path: str, work: CompiledSeveral, number: int, output: J
     if progress.done < _needed(work.call.kind, progress.total):
         return None
     draft.cancel_inside(f"{path}/")
-    if work.call.kind.select is Select.RACE:
+    if work.call.kind.select is not Select.ALL:
         draft.steps[path] = replace(step, agent=draft.steps[f"{path}/{number}"].agent)
         return Done(output)
     agents = draft.reading.output(agents_of(path))
@@ -97,9 +183,18 @@ def failed(draft: Draft, path: str, work: CompiledSeveral, failure: Failure) -> 
     """Go on without a leg while enough of the others may succeed."""
     progress = _progress(draft, path)
     progress = replace(progress, failed=progress.failed + 1)
+    bids = work.call.kind.select is Select.BIDS
+    if bids:
+        progress = replace(progress, begun=min(progress.begun + 1, progress.total))
     draft.steps[path] = replace(draft.steps[path], progress=progress)
     left = progress.total - progress.failed
-    return Failed(failure) if left < _needed(work.call.kind, progress.total) else None
+    if left < _needed(work.call.kind, progress.total):
+        return Failed(failure)
+    if bids:
+        if failure.reason is Reason.OUTCOME_UNKNOWN:
+            return Failed(failure)  # or two might do it
+        go_on(draft, path)
+    return None
 
 
 def clear(draft: Draft, path: str) -> None:
@@ -110,7 +205,7 @@ def clear(draft: Draft, path: str) -> None:
 
 def _needed(kind: CallStep, total: int) -> int:
     """Return how many legs must succeed."""
-    if kind.select is Select.RACE:
+    if kind.select is not Select.ALL:
         return 1
     if kind.quorum is None:
         return total

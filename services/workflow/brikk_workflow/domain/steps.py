@@ -30,6 +30,7 @@ from brikk_workflow.domain.compiled import (
     CompiledWait,
     Role,
 )
+from brikk_workflow.domain.decision import BidsReceived
 from brikk_workflow.domain.definition import OnError
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.endings import finish
@@ -100,6 +101,14 @@ def muster(draft: Draft, path: str, work: CompiledSeveral) -> None:
     draft.journal.step_started(path)
     compiled = draft.workflow.at(path)
     _try(draft, path, partial(several.begin, draft, path, compiled, work))
+
+
+def take_bids(draft: Draft, event: BidsReceived) -> None:
+    """Award the work of a step to whom bid best."""
+    compiled = draft.workflow.at(event.step_id)
+    work = compiled.work
+    assert isinstance(work, CompiledSeveral)  # it asked for them
+    _try(draft, event.step_id, partial(several.award, draft, compiled, work, event))
 
 
 def run_child(draft: Draft, path: str, step: StepState) -> None:
@@ -248,8 +257,10 @@ def go_on(draft: Draft) -> None:
                 conclude(draft, path, maps.go_on(draft, path, work))
             elif isinstance(work, CompiledLoop):
                 _try(draft, path, partial(loops.go_on, draft, path, work))
-            elif isinstance(work, CompiledSeveral):
+            elif isinstance(work, CompiledSeveral) and step.progress is not None:
                 several.go_on(draft, path)
+            elif isinstance(work, CompiledSeveral) and not step.token:
+                muster(draft, path, work)
     if draft.closing is not None:
         close(draft, draft.closing.status, draft.closing.failure)
         proceed(draft)

@@ -18,6 +18,7 @@ from brikk_workflow.domain.decision import (
     AgentAvailable,
     AgentMissing,
     Answer,
+    AskBids,
     Call,
     CancelCall,
     Command,
@@ -34,6 +35,7 @@ from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.domain.state import ExecutionState, ExecutionStatus, next_wake
 from brikk_workflow.domain.waiting import awaited
 from brikk_workflow.domain.wish import Wish
+from brikk_workflow.runtime.bidding import Bidding
 from brikk_workflow.runtime.calls import Calls
 from brikk_workflow.runtime.children import Children
 from brikk_workflow.runtime.doubts import Doubts, defect
@@ -76,6 +78,14 @@ class Run:
         self._events: list[Event | Wish] = []
         self._woken = asyncio.Event()
         self._calls = Calls(
+            engine,
+            organization=record.organization,
+            execution=f"executions/{record.execution_id}",
+            traceparent=record.traceparent,
+            post=self.post,
+            settled=self._woken.set,
+        )
+        self._bidding = Bidding(
             engine,
             organization=record.organization,
             execution=f"executions/{record.execution_id}",
@@ -146,7 +156,8 @@ class Run:
         try:
             self._carry_out(commands, candidates)
             while not (self._lost or self._state.status.terminal):
-                waits = not self._calls and not self._children and not self._events
+                under_way = self._calls or self._bidding or self._children
+                waits = not under_way and not self._events
                 if waits and await self._leave():
                     break
                 await self._woken.wait()
@@ -155,6 +166,7 @@ class Run:
                     await self._take_events()
         finally:
             self._calls.cancel_all()
+            self._bidding.cancel_all()
             self._children.let_go()
             self._engine.timers.drop(self.execution_id)
             self._engine.waiting.leave(self.execution_id)
@@ -318,12 +330,13 @@ class Run:
             each
             for each in orders
             if each.token not in self._calls
+            and each.token not in self._bidding
             and each.token not in self._children
             and each.token not in known
         ]
         candidates: dict[str, Option] = {}
         for order in unsent:
-            if isinstance(order, StartChild):
+            if not isinstance(order, Call):
                 continue
             # The agent that the history names, or none: the step then waits for another.
             candidate = self._engine.directory.find(
@@ -334,7 +347,7 @@ class Run:
             else:
                 candidates[order.token] = candidate
         self._carry_out(
-            [each for each in unsent if isinstance(each, StartChild) or each.token in candidates],
+            [each for each in unsent if not isinstance(each, Call) or each.token in candidates],
             candidates,
         )
 
@@ -344,6 +357,8 @@ class Run:
             match command:
                 case Call():
                     self._calls.send(command, candidates[command.token])
+                case AskBids():
+                    self._bidding.ask(command)
                 case StartChild() if not self._draining:
                     self._children.run(command)
                 case CancelCall(step_id=path, token=token):
@@ -351,6 +366,7 @@ class Run:
                         self._children.cancel(token, path)
                     else:
                         self._calls.cancel(token)
+                        self._bidding.cancel(token)
         if self._draining:
             return
         for capability in awaited(self._workflow, self._state):

@@ -30,13 +30,31 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brikk/agent/v1/agent_runtime_service.proto\x12\x0e\x62rikk.agent.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\x97\x02\n\x0e\x45xecuteRequest\x12\x1f\n\ncapability\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x1a\n\texecution\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x15\n\x04step\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1e\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12 \n\x0fidempotency_key\x18\x06 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1e\n\rattempt_token\x18\x07 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1b\n\x0btraceparent\x18\x08 \x01(\tB\x06\xca\xda\x18\x02\x08@\"l\n\x0f\x45xecuteResponse\x12\x33\n\x06output\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.brikk.agent.v1.Usage\"t\n\x05Usage\x12&\n\x06tokens\x18\x01 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12+\n\x0b\x63ost_micros\x18\x02 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12\x16\n\x05model\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\"c\n\x0eSessionRequest\x12\x35\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.brikk.agent.v1.SessionOrderB\x07\xca\xda\x18\x03\x18\x80\x02\x12\x1a\n\tcancelled\x18\x02 \x03(\x03\x42\x07\xca\xda\x18\x03\x18\x80\x02\"\xee\x01\n\x0cSessionOrder\x12#\n\x08order_id\x18\x01 \x01(\x03\x42\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\xf0?\x12\x35\n\x07request\x18\x02 \x01(\x0b\x32\x1e.brikk.agent.v1.ExecuteRequestB\x04\xe2\x41\x01\x02\x12=\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x43\n\x11heartbeat_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\"\xb5\x01\n\x0fSessionResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.brikk.agent.v1.SessionResult\x12\x12\n\nheartbeats\x18\x02 \x03(\x03\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08progress\x18\x04 \x03(\x0b\x32\x1f.brikk.agent.v1.SessionProgress\"F\n\x0fSessionProgress\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x87\x01\n\rSessionResult\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x33\n\x08response\x18\x02 \x01(\x0b\x32\x1f.brikk.agent.v1.ExecuteResponseH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\x85\x02\n\x13\x41gentRuntimeService\x12t\n\x07\x45xecute\x12\x1e.brikk.agent.v1.ExecuteRequest\x1a\x1f.brikk.agent.v1.ExecuteResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:execute:\x01*\x12x\n\x07Session\x12\x1e.brikk.agent.v1.SessionRequest\x1a\x1f.brikk.agent.v1.SessionResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:session:\x01*(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brikk/agent/v1/agent_runtime_service.proto\x12\x0e\x62rikk.agent.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17google/rpc/status.proto\"\xb1\x01\n\nBidRequest\x12\x1f\n\ncapability\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x1a\n\texecution\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x15\n\x04step\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1b\n\x0btraceparent\x18\x05 \x01(\tB\x06\xca\xda\x18\x02\x08@\"\xef\x01\n\x0b\x42idResponse\x12+\n\x0b\x63ost_micros\x18\x01 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12I\n\x0e\x65stimated_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x38\x13~A\x12/\n\nconfidence\x18\x03 \x01(\x01\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x12(\n\x08\x63\x61pacity\x18\x04 \x01(\x05\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00j\xf8@B\r\n\x0b_confidence\"\x97\x02\n\x0e\x45xecuteRequest\x12\x1f\n\ncapability\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12\x32\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12\x1a\n\texecution\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\x12\x15\n\x04step\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1e\n\x07\x61ttempt\x18\x05 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12 \n\x0fidempotency_key\x18\x06 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1e\n\rattempt_token\x18\x07 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x1b\n\x0btraceparent\x18\x08 \x01(\tB\x06\xca\xda\x18\x02\x08@\"l\n\x0f\x45xecuteResponse\x12\x33\n\x06output\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructB\n\xca\xda\x18\x06\x10\x80\x80@@ \x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.brikk.agent.v1.Usage\"t\n\x05Usage\x12&\n\x06tokens\x18\x01 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12+\n\x0b\x63ost_micros\x18\x02 \x01(\x03\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\xa2\x94\x1amB\x12\x16\n\x05model\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x01\"c\n\x0eSessionRequest\x12\x35\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.brikk.agent.v1.SessionOrderB\x07\xca\xda\x18\x03\x18\x80\x02\x12\x1a\n\tcancelled\x18\x02 \x03(\x03\x42\x07\xca\xda\x18\x03\x18\x80\x02\"\xee\x01\n\x0cSessionOrder\x12#\n\x08order_id\x18\x01 \x01(\x03\x42\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\xf0?\x12\x35\n\x07request\x18\x02 \x01(\x0b\x32\x1e.brikk.agent.v1.ExecuteRequestB\x04\xe2\x41\x01\x02\x12=\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xe2\x41\x01\x02\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x43\n\x11heartbeat_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\"\xb5\x01\n\x0fSessionResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.brikk.agent.v1.SessionResult\x12\x12\n\nheartbeats\x18\x02 \x03(\x03\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08progress\x18\x04 \x03(\x0b\x32\x1f.brikk.agent.v1.SessionProgress\"F\n\x0fSessionProgress\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66raction\x18\x02 \x01(\x01\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x87\x01\n\rSessionResult\x12\x10\n\x08order_id\x18\x01 \x01(\x03\x12\x33\n\x08response\x18\x02 \x01(\x0b\x32\x1f.brikk.agent.v1.ExecuteResponseH\x00\x12$\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\xeb\x02\n\x13\x41gentRuntimeService\x12t\n\x07\x45xecute\x12\x1e.brikk.agent.v1.ExecuteRequest\x1a\x1f.brikk.agent.v1.ExecuteResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:execute:\x01*\x12\x64\n\x03\x42id\x12\x1a.brikk.agent.v1.BidRequest\x1a\x1b.brikk.agent.v1.BidResponse\"$\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x12\"\r/v1/agent:bid:\x01*\x12x\n\x07Session\x12\x1e.brikk.agent.v1.SessionRequest\x1a\x1f.brikk.agent.v1.SessionResponse\"(\xca\xda\x18\x04\x63\x61ll\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/agent:session:\x01*(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brikk.agent.v1.agent_runtime_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BIDREQUEST'].fields_by_name['capability']._loaded_options = None
+  _globals['_BIDREQUEST'].fields_by_name['capability']._serialized_options = b'\342A\001\002\312\332\030\003\010\200\001'
+  _globals['_BIDREQUEST'].fields_by_name['input']._loaded_options = None
+  _globals['_BIDREQUEST'].fields_by_name['input']._serialized_options = b'\312\332\030\006\020\200\200@@ '
+  _globals['_BIDREQUEST'].fields_by_name['execution']._loaded_options = None
+  _globals['_BIDREQUEST'].fields_by_name['execution']._serialized_options = b'\312\332\030\003\010\200\001'
+  _globals['_BIDREQUEST'].fields_by_name['step']._loaded_options = None
+  _globals['_BIDREQUEST'].fields_by_name['step']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_BIDREQUEST'].fields_by_name['traceparent']._loaded_options = None
+  _globals['_BIDREQUEST'].fields_by_name['traceparent']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_BIDRESPONSE'].fields_by_name['cost_micros']._loaded_options = None
+  _globals['_BIDRESPONSE'].fields_by_name['cost_micros']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\242\224\032mB'
+  _globals['_BIDRESPONSE'].fields_by_name['estimated_time']._loaded_options = None
+  _globals['_BIDRESPONSE'].fields_by_name['estimated_time']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\0008\023~A'
+  _globals['_BIDRESPONSE'].fields_by_name['confidence']._loaded_options = None
+  _globals['_BIDRESPONSE'].fields_by_name['confidence']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\000\000\000\360?'
+  _globals['_BIDRESPONSE'].fields_by_name['capacity']._loaded_options = None
+  _globals['_BIDRESPONSE'].fields_by_name['capacity']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\000\000j\370@'
   _globals['_EXECUTEREQUEST'].fields_by_name['capability']._loaded_options = None
   _globals['_EXECUTEREQUEST'].fields_by_name['capability']._serialized_options = b'\342A\001\002\312\332\030\003\010\200\001'
   _globals['_EXECUTEREQUEST'].fields_by_name['input']._loaded_options = None
@@ -75,24 +93,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONORDER'].fields_by_name['heartbeat_timeout']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Execute']._loaded_options = None
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Execute']._serialized_options = b'\312\332\030\004call\320\332\030\001\202\323\344\223\002\026\"\021/v1/agent:execute:\001*'
+  _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Bid']._loaded_options = None
+  _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Bid']._serialized_options = b'\312\332\030\004call\320\332\030\001\202\323\344\223\002\022\"\r/v1/agent:bid:\001*'
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Session']._loaded_options = None
   _globals['_AGENTRUNTIMESERVICE'].methods_by_name['Session']._serialized_options = b'\312\332\030\004call\320\332\030\001\202\323\344\223\002\026\"\021/v1/agent:session:\001*'
-  _globals['_EXECUTEREQUEST']._serialized_start=245
-  _globals['_EXECUTEREQUEST']._serialized_end=524
-  _globals['_EXECUTERESPONSE']._serialized_start=526
-  _globals['_EXECUTERESPONSE']._serialized_end=634
-  _globals['_USAGE']._serialized_start=636
-  _globals['_USAGE']._serialized_end=752
-  _globals['_SESSIONREQUEST']._serialized_start=754
-  _globals['_SESSIONREQUEST']._serialized_end=853
-  _globals['_SESSIONORDER']._serialized_start=856
-  _globals['_SESSIONORDER']._serialized_end=1094
-  _globals['_SESSIONRESPONSE']._serialized_start=1097
-  _globals['_SESSIONRESPONSE']._serialized_end=1278
-  _globals['_SESSIONPROGRESS']._serialized_start=1280
-  _globals['_SESSIONPROGRESS']._serialized_end=1350
-  _globals['_SESSIONRESULT']._serialized_start=1353
-  _globals['_SESSIONRESULT']._serialized_end=1488
-  _globals['_AGENTRUNTIMESERVICE']._serialized_start=1491
-  _globals['_AGENTRUNTIMESERVICE']._serialized_end=1752
+  _globals['_BIDREQUEST']._serialized_start=245
+  _globals['_BIDREQUEST']._serialized_end=422
+  _globals['_BIDRESPONSE']._serialized_start=425
+  _globals['_BIDRESPONSE']._serialized_end=664
+  _globals['_EXECUTEREQUEST']._serialized_start=667
+  _globals['_EXECUTEREQUEST']._serialized_end=946
+  _globals['_EXECUTERESPONSE']._serialized_start=948
+  _globals['_EXECUTERESPONSE']._serialized_end=1056
+  _globals['_USAGE']._serialized_start=1058
+  _globals['_USAGE']._serialized_end=1174
+  _globals['_SESSIONREQUEST']._serialized_start=1176
+  _globals['_SESSIONREQUEST']._serialized_end=1275
+  _globals['_SESSIONORDER']._serialized_start=1278
+  _globals['_SESSIONORDER']._serialized_end=1516
+  _globals['_SESSIONRESPONSE']._serialized_start=1519
+  _globals['_SESSIONRESPONSE']._serialized_end=1700
+  _globals['_SESSIONPROGRESS']._serialized_start=1702
+  _globals['_SESSIONPROGRESS']._serialized_end=1772
+  _globals['_SESSIONRESULT']._serialized_start=1775
+  _globals['_SESSIONRESULT']._serialized_end=1910
+  _globals['_AGENTRUNTIMESERVICE']._serialized_start=1913
+  _globals['_AGENTRUNTIMESERVICE']._serialized_end=2276
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,77 @@ else:
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
+class BidRequest(google.protobuf.message.Message):
+    """Asks for a bid."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CAPABILITY_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    EXECUTION_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
+    capability: builtins.str
+    """The capability to exercise, as the agent registered it."""
+    execution: builtins.str
+    """The execution it belongs to: `executions/{execution}`."""
+    step: builtins.str
+    """The step it belongs to, by its path."""
+    traceparent: builtins.str
+    """W3C trace context of the execution; empty when there is none."""
+    @property
+    def input(self) -> google.protobuf.struct_pb2.Struct:
+        """The input that the work would have. At most 1 MiB and 32 levels deep."""
+
+    def __init__(
+        self,
+        *,
+        capability: builtins.str = ...,
+        input: google.protobuf.struct_pb2.Struct | None = ...,
+        execution: builtins.str = ...,
+        step: builtins.str = ...,
+        traceparent: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["capability", b"capability", "execution", b"execution", "input", b"input", "step", b"step", "traceparent", b"traceparent"]) -> None: ...
+
+Global___BidRequest: typing_extensions.TypeAlias = BidRequest
+
+@typing.final
+class BidResponse(google.protobuf.message.Message):
+    """What an agent would do a unit of work for. Nobody else is told."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    ESTIMATED_TIME_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    CAPACITY_FIELD_NUMBER: builtins.int
+    cost_micros: builtins.int
+    """Price in millionths of the currency that the organisation counts in, at most 10^12."""
+    confidence: builtins.float
+    """How sure it is to succeed, 0 to 1; 1 when unset."""
+    capacity: builtins.int
+    """How many units it could take at once now; 0 when it does not say."""
+    @property
+    def estimated_time(self) -> google.protobuf.duration_pb2.Duration:
+        """How long it would take; absent when the agent does not know."""
+
+    def __init__(
+        self,
+        *,
+        cost_micros: builtins.int = ...,
+        estimated_time: google.protobuf.duration_pb2.Duration | None = ...,
+        confidence: builtins.float | None = ...,
+        capacity: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "estimated_time", b"estimated_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_confidence", b"_confidence", "capacity", b"capacity", "confidence", b"confidence", "cost_micros", b"cost_micros", "estimated_time", b"estimated_time"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_confidence", b"_confidence"]) -> typing.Literal["confidence"] | None: ...
+
+Global___BidResponse: typing_extensions.TypeAlias = BidResponse
+
+@typing.final
 class ExecuteRequest(google.protobuf.message.Message):
     """One unit of work."""
 

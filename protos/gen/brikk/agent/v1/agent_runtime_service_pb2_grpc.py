@@ -40,6 +40,11 @@ class AgentRuntimeServiceStub(object):
                 request_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteRequest.SerializeToString,
                 response_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteResponse.FromString,
                 _registered_method=True)
+        self.Bid = channel.unary_unary(
+                '/brikk.agent.v1.AgentRuntimeService/Bid',
+                request_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.BidRequest.SerializeToString,
+                response_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.BidResponse.FromString,
+                _registered_method=True)
         self.Session = channel.stream_stream(
                 '/brikk.agent.v1.AgentRuntimeService/Session',
                 request_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.SessionRequest.SerializeToString,
@@ -54,6 +59,14 @@ class AgentRuntimeServiceServicer(object):
     def Execute(self, request, context):
         """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
         another attempt may help, and its details may hold the Usage up to then. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Bid(self, request, context):
+        """Says what a unit of work would cost, which it may then be given or not. Optional: agents that answer UNIMPLEMENTED bid what they registered. One that fails in any other way, or
+        is late, does not bid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,6 +88,11 @@ def add_AgentRuntimeServiceServicer_to_server(servicer, server):
                     servicer.Execute,
                     request_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteRequest.FromString,
                     response_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteResponse.SerializeToString,
+            ),
+            'Bid': grpc.unary_unary_rpc_method_handler(
+                    servicer.Bid,
+                    request_deserializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.BidRequest.FromString,
+                    response_serializer=brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.BidResponse.SerializeToString,
             ),
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
@@ -110,6 +128,33 @@ class AgentRuntimeService(object):
             '/brikk.agent.v1.AgentRuntimeService/Execute',
             brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteRequest.SerializeToString,
             brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.ExecuteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Bid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.agent.v1.AgentRuntimeService/Bid',
+            brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.BidRequest.SerializeToString,
+            brikk_dot_agent_dot_v1_dot_agent__runtime__service__pb2.BidResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,22 @@ _AgentRuntimeServiceExecuteType = typing_extensions.TypeVar(
     ],
 )
 
+_AgentRuntimeServiceBidType = typing_extensions.TypeVar(
+    '_AgentRuntimeServiceBidType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.BidResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.BidResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.BidResponse,
+    ],
+)
+
 _AgentRuntimeServiceSessionType = typing_extensions.TypeVar(
     '_AgentRuntimeServiceSessionType',
     grpc.StreamStreamMultiCallable[
@@ -57,7 +73,7 @@ _AgentRuntimeServiceSessionType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _AgentRuntimeServiceSessionType]):
+class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _AgentRuntimeServiceBidType, _AgentRuntimeServiceSessionType]):
     """The work an agent does. Health is `grpc.health.v1` on the same endpoint; cancellation is gRPC cancellation."""
 
     @typing.overload
@@ -65,6 +81,10 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _A
         grpc.UnaryUnaryMultiCallable[
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteRequest,
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+            brikk.agent.v1.agent_runtime_service_pb2.BidResponse,
         ],
         grpc.StreamStreamMultiCallable[
             brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
@@ -78,6 +98,10 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _A
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteRequest,
             brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+            brikk.agent.v1.agent_runtime_service_pb2.BidResponse,
+        ],
         grpc.aio.StreamStreamMultiCallable[
             brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
             brikk.agent.v1.agent_runtime_service_pb2.SessionResponse,
@@ -87,6 +111,11 @@ class AgentRuntimeServiceStub(typing.Generic[_AgentRuntimeServiceExecuteType, _A
     Execute: _AgentRuntimeServiceExecuteType
     """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
     another attempt may help, and its details may hold the Usage up to then. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+    """
+
+    Bid: _AgentRuntimeServiceBidType
+    """Says what a unit of work would cost, which it may then be given or not. Optional: agents that answer UNIMPLEMENTED bid what they registered. One that fails in any other way, or
+    is late, does not bid.
     """
 
     Session: _AgentRuntimeServiceSessionType
@@ -99,6 +128,10 @@ AgentRuntimeServiceAsyncStub: typing_extensions.TypeAlias = AgentRuntimeServiceS
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.agent.v1.agent_runtime_service_pb2.ExecuteRequest,
         brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+        brikk.agent.v1.agent_runtime_service_pb2.BidResponse,
     ],
     grpc.aio.StreamStreamMultiCallable[
         brikk.agent.v1.agent_runtime_service_pb2.SessionRequest,
@@ -117,6 +150,16 @@ class AgentRuntimeServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse, collections.abc.Awaitable[brikk.agent.v1.agent_runtime_service_pb2.ExecuteResponse]]:
         """Does one unit of work for one capability. A failure is a gRPC status with ErrorInfo; its metadata key `retryable` ("true" or "false") says whether
         another attempt may help, and its details may hold the Usage up to then. The call may be repeated with the same idempotency_key after a crash: an agent with side effects deduplicates by it.
+        """
+
+    @abc.abstractmethod
+    def Bid(
+        self,
+        request: brikk.agent.v1.agent_runtime_service_pb2.BidRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.agent.v1.agent_runtime_service_pb2.BidResponse, collections.abc.Awaitable[brikk.agent.v1.agent_runtime_service_pb2.BidResponse]]:
+        """Says what a unit of work would cost, which it may then be given or not. Optional: agents that answer UNIMPLEMENTED bid what they registered. One that fails in any other way, or
+        is late, does not bid.
         """
 
     @abc.abstractmethod

@@ -475,6 +475,8 @@ class CallStep(google.protobuf.message.Message):
         """Each of them, at once. The output is a list of `{agent, output}`, one for each that was called; `output` is null where a call failed or was not waited for."""
         SELECT_RACE: CallStep._Select.ValueType  # 3
         """Each of them, at once. The output is the first that comes; the other calls are cancelled."""
+        SELECT_BIDS: CallStep._Select.ValueType  # 4
+        """Each is asked for a bid, and the one whose bid scores best is called. When it fails the next best is, until none is left. The output is what the last answers."""
 
     class Select(_Select, metaclass=_SelectEnumTypeWrapper):
         """Which of the live agents are called."""
@@ -487,6 +489,8 @@ class CallStep(google.protobuf.message.Message):
     """Each of them, at once. The output is a list of `{agent, output}`, one for each that was called; `output` is null where a call failed or was not waited for."""
     SELECT_RACE: CallStep.Select.ValueType  # 3
     """Each of them, at once. The output is the first that comes; the other calls are cancelled."""
+    SELECT_BIDS: CallStep.Select.ValueType  # 4
+    """Each is asked for a bid, and the one whose bid scores best is called. When it fails the next best is, until none is left. The output is what the last answers."""
 
     class _Policy:
         ValueType = typing.NewType("ValueType", builtins.int)
@@ -527,6 +531,7 @@ class CallStep(google.protobuf.message.Message):
     QUORUM_FIELD_NUMBER: builtins.int
     MAX_AGENTS_FIELD_NUMBER: builtins.int
     SELECTOR_FIELD_NUMBER: builtins.int
+    BIDS_FIELD_NUMBER: builtins.int
     capability: builtins.str
     """The capability, for instance `text.summarize`; may hold `${expressions}`."""
     policy: Global___CallStep.Policy.ValueType
@@ -540,12 +545,16 @@ class CallStep(google.protobuf.message.Message):
     cancels the other calls, and fails as soon as so many cannot any more. It waits until a number of agents are live.
     """
     max_agents: builtins.int
-    """With SELECT_ALL and SELECT_RACE, most agents that are called: 10 when unset, 100 at most. Of more, the `policy` chooses."""
+    """With SELECT_ALL and SELECT_RACE, most agents that are called, with SELECT_BIDS asked: 10 when unset, 100 at most. Of more, the `policy` chooses."""
     selector: builtins.str
     """Only agents whose labels match are called, for instance `region in (eu, us), tier != free`; may hold `${expressions}`."""
     @property
     def input(self) -> google.protobuf.struct_pb2.Struct:
         """The input: an object whose strings may hold `${expressions}`."""
+
+    @property
+    def bids(self) -> Global___Bidding:
+        """With SELECT_BIDS, how bids are asked for and judged."""
 
     def __init__(
         self,
@@ -558,11 +567,39 @@ class CallStep(google.protobuf.message.Message):
         quorum: builtins.str = ...,
         max_agents: builtins.int = ...,
         selector: builtins.str = ...,
+        bids: Global___Bidding | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "capability", b"capability", "input", b"input", "max_agents", b"max_agents", "policy", b"policy", "quorum", b"quorum", "select", b"select", "selector", b"selector"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["bids", b"bids", "input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["affinity", b"affinity", "bids", b"bids", "capability", b"capability", "input", b"input", "max_agents", b"max_agents", "policy", b"policy", "quorum", b"quorum", "select", b"select", "selector", b"selector"]) -> None: ...
 
 Global___CallStep: typing_extensions.TypeAlias = CallStep
+
+@typing.final
+class Bidding(google.protobuf.message.Message):
+    """How bids are asked for and judged."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    score: builtins.str
+    """CEL that gives a number, the highest of which wins: it reads what a step may read, and `bid` {agent, price, seconds, confidence, capacity}. `-bid.price` when unset. Of equals the
+    faster wins.
+    """
+    @property
+    def timeout(self) -> google.protobuf.duration_pb2.Duration:
+        """How long bids are waited for: 2 s when unset, 5 minutes at most. When all have answered nothing is waited for."""
+
+    def __init__(
+        self,
+        *,
+        timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        score: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["score", b"score", "timeout", b"timeout"]) -> None: ...
+
+Global___Bidding: typing_extensions.TypeAlias = Bidding
 
 @typing.final
 class MapStep(google.protobuf.message.Message):
