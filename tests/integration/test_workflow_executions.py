@@ -300,6 +300,23 @@ async def test_a_watch_shows_every_entry_once_and_ends(world: World) -> None:
         assert resumed == seen[3:]
 
 
+async def test_a_watch_of_what_stands_still_says_that_it_lives(world: World) -> None:
+    async with world.service(watch_heartbeat="1s") as client:
+        await client.create(CHAIN)
+        name = await client.start("chain", {"text": "hello"})
+        seen = 0
+        async for update in client.executions.WatchExecution(
+            execution_service_pb2.WatchExecutionRequest(name=name),
+            metadata=client.metadata,
+            timeout=30,
+        ):
+            if not update.entries:
+                break
+            seen = update.execution.sequence
+        assert (update.execution.name, update.execution.sequence) == (name, seen)
+        assert update.execution.state == State.STATE_RUNNING
+
+
 async def test_many_at_once_end_once_each(world: World) -> None:
     async with (
         world.agent(text__one=echo(), text__two=echo(by="two")) as agent,

@@ -203,6 +203,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
                 finished=finished,
                 beginner=beginner,
                 batches=batches,
+                heartbeat=settings.watch_heartbeat,
             )
         ),
         execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"],

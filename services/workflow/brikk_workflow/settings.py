@@ -64,6 +64,10 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
         timedelta(milliseconds=250),
         description="How often a replica looks for wishes that other replicas recorded.",
     )
+    watch_heartbeat: Duration = Field(
+        timedelta(seconds=15),
+        description="Longest silence of a watch, so that nothing between takes it for dead.",
+    )
     waiting_interval: Duration = Field(
         timedelta(seconds=5),
         description="How often steps without an agent look for one, should they not be told.",

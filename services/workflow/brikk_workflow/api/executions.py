@@ -25,8 +25,6 @@ from brikk_workflow.domain.record import ExecutionRecord
 from brikk_workflow.store import executions
 from brikk_workflow.store.progress import Told, get_progress
 
-HEARTBEAT = timedelta(seconds=15)
-"""Longest silence of a watch."""
 DEFAULT_WAIT = timedelta(seconds=30)
 WATCH_BATCH = 500
 
@@ -55,7 +53,7 @@ class ExecutionServicer(StartMethods, VerbMethods, SearchMethods, BatchMethods, 
                 seen = entries[-1].sequence if entries else seen
                 behind = seen < record.state.sequence
                 ended = record.state.status.terminal and not behind
-                if entries or ended or progress != told or silent >= HEARTBEAT:
+                if entries or ended or progress != told or silent >= self._parts.heartbeat:
                     yield execution_service_pb2.WatchExecutionResponse(
                         execution=await self._read_full(request.name, with_input=False),
                         entries=[to_history_entry(entry) for entry in entries],

@@ -30,7 +30,10 @@ POLL = timedelta(seconds=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
-    """The running parts of the service that answer its methods."""
+    """The running parts of the service that answer its methods.
+
+    `heartbeat` is the longest silence of a watch.
+    """
 
     database: Database
     clock: Clock
@@ -40,6 +43,7 @@ class Parts:
     finished: Finished
     beginner: Beginner
     batches: Batches
+    heartbeat: timedelta
 
 
 class Methods(ExecutionServiceServicer):

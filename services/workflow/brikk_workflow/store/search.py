@@ -57,8 +57,9 @@ class Search:
     ended: Span = Span()
 
 
-Lead: TypeAlias = Requirement | frozenset[ExecutionStatus] | None
-"""Along which index a search goes: that of a label, of states, or else of names or of time."""
+Lead: TypeAlias = Requirement | frozenset[ExecutionStatus] | Span | None
+"""Along which index a search goes: that of a label, of states, of the time of their ends, or else
+of names or of time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +133,8 @@ async def choose_lead(connection: AsyncConnection, organization: str, search: Se
         leads.append(search.statuses)
     if search.workflow_id or not leads:
         leads.append(None)
+    if search.ended.since is not None:
+        leads.append(search.ended)
     if len(leads) == 1:
         return leads[0]
     counts = [
@@ -178,8 +181,11 @@ def _having(organization: str, search: Search, lead: Lead) -> Select[Any]:
             EXECUTION_LABEL.c.value.in_(sorted(lead.values)),
         )
     having = select(EXECUTION.c.execution_id).where(EXECUTION.c.organization == organization)
+    if isinstance(lead, Span):
+        return having.where(*_in_ended(lead))
     if lead is None:
-        return having.where(EXECUTION.c.workflow_id == search.workflow_id)
+        named = EXECUTION.c.workflow_id == search.workflow_id
+        return having.where(named) if search.workflow_id else having
     return having.where(EXECUTION.c.status.in_(sorted(lead)), NOT_SUCCEEDED)
 
 
@@ -203,6 +209,11 @@ def _heads(
             *_in_span(row.create_time, row.execution_id, search, after),
             *rest,
         )
+        if isinstance(lead, Span):
+            # Sorted once they are all there, or the index that sorts them would be preferred.
+            ended = found.cte("ended").prefix_with("MATERIALIZED")
+            yield select(ended.c.create_time, ended.c.execution_id)
+            return
         if lead is None:
             yield found
         for status in sorted(lead or ()):
@@ -247,13 +258,17 @@ def _of_row(dialect: Dialect, search: Search, lead: Lead) -> Iterator[ColumnElem
         yield row.execution_id.in_(sorted(search.execution_ids))
     if search.workflow_id:
         yield row.workflow_id == search.workflow_id
-    if ended.since is not None:
-        yield row.end_time >= ended.since
-    if ended.until is not None:
-        yield row.end_time < ended.until
+    yield from _in_ended(ended)
     for requirement in search.labels:
         if requirement != lead:
             yield _of_labels(dialect, requirement)
+
+
+def _in_ended(ended: Span) -> Iterator[ColumnElement[bool]]:
+    if ended.since is not None:
+        yield EXECUTION.c.end_time >= ended.since
+    if ended.until is not None:
+        yield EXECUTION.c.end_time < ended.until
 
 
 def _of_labels(dialect: Dialect, requirement: Requirement) -> ColumnElement[bool]:
