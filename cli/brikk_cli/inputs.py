@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ def read_input(file: Path | None, text: str | None, *, what: str = "input") -> S
     if text is not None:
         return parse_input(os.fsencode(text), f"--{what}-json", what=what)
     return Struct()
+
+
+def read_labels(labels: Iterable[str] | None) -> dict[str, str]:
+    """Labels given as KEY=VALUE; CommandError for what is none."""
+    read = {}
+    for label in labels or ():
+        key, equals, value = label.partition("=")
+        if not equals:
+            raise _refused(f"--label {label}: write KEY=VALUE")
+        read[key] = value
+    return read
 
 
 def parse_input(content: bytes, where: str, *, what: str = "input") -> Struct:

@@ -24,6 +24,13 @@ ExecutionArgument = Annotated[str, typer.Argument(help="ID of the execution, or 
 ScheduleArgument = Annotated[str, typer.Argument(help="ID of the schedule, or schedules/ID.")]
 AgentArgument = Annotated[str, typer.Argument(help="ID of the agent, or agents/ID.")]
 
+LabelsOption = Annotated[
+    list[str] | None, typer.Option("--label", help="Label of the executions, team=ops; repeatable.")
+]
+PriorityOption = Annotated[
+    int | None, typer.Option(min=0, max=9, help="0 to 9; the highest goes first, 5 is usual.")
+]
+
 DatabaseOption = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ import typer
 
 from brikk.workflow.v1 import schedule_pb2 as pb
 from brikk_cli.failures import CommandError, ExitCode
-from brikk_cli.inputs import parse_duration, read_input, to_timestamp
+from brikk_cli.inputs import parse_duration, read_input, read_labels, to_timestamp
 from brikk_cli.options import resource_name
 
 
@@ -43,12 +43,6 @@ InputOption = Annotated[
 InputJsonOption = Annotated[str | None, typer.Option(help="The input itself, as JSON.")]
 TickInputOption = Annotated[
     str, typer.Option(help="Member of the input that is set to the tick's time.")
-]
-LabelsOption = Annotated[
-    list[str] | None, typer.Option("--label", help="Label of the executions, team=ops; repeatable.")
-]
-PriorityOption = Annotated[
-    int | None, typer.Option(min=0, max=9, help="0 to 9; the highest goes first, 5 is usual.")
 ]
 StartOption = Annotated[datetime | None, typer.Option(help="No tick is earlier.")]
 EndOption = Annotated[datetime | None, typer.Option(help="Every tick is earlier.")]
@@ -118,11 +112,7 @@ def action(
     if input_file is not None or input_json is not None:
         schedule.input.CopyFrom(read_input(input_file, input_json))
     schedule.tick_input = tick_input
-    for label in labels or ():
-        key, equals, value = label.partition("=")
-        if not equals:
-            raise _refused(f"--label {label}: write KEY=VALUE")
-        schedule.labels[key] = value
+    schedule.labels.update(read_labels(labels))
     if priority is not None:
         schedule.priority = priority
 

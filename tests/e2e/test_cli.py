@@ -213,9 +213,15 @@ def test_a_failed_execution_exits_with_one_and_says_why(home: Path) -> None:
 
 
 def test_the_same_request_id_starts_once(home: Path) -> None:
-    start = ("execution", "start", "lonely", "--request-id=once", "--json")
+    start = ("execution", "start", "lonely", "--request-id=once", "--label=team=ops", "--json")
     first, second = brikk(*start, home=home), brikk(*start, home=home)
     assert first.json["name"] == second.json["name"]
+    assert first.json["labels"] == {"team": "ops"}
+
+
+def test_a_label_without_a_value_is_refused(home: Path) -> None:
+    refused = brikk("execution", "start", "lonely", "--label=team", home=home)
+    assert (refused.code, "--label team: write KEY=VALUE" in refused.err) == (2, True)
 
 
 def test_an_execution_is_shown_and_watched_after_its_end(home: Path, greeted: str) -> None:

@@ -17,12 +17,14 @@ from brikk_cli.commands.execution_verbs import cancel, pause, resume, signal, sk
 from brikk_cli.execution_view import execution_view, history_table
 from brikk_cli.failures import ExitCode
 from brikk_cli.follow import follow
-from brikk_cli.inputs import read_input
+from brikk_cli.inputs import read_input, read_labels
 from brikk_cli.options import (
     DEFAULT_HOME,
     ExecutionArgument,
     HomeOption,
     JsonOption,
+    LabelsOption,
+    PriorityOption,
     resource_name,
 )
 from brikk_cli.render import as_json, console, plain, print_json, show
@@ -50,10 +52,8 @@ def start(
         Path | None, typer.Option("--input", metavar="FILE", help="JSON file; - is stdin.")
     ] = None,
     input_json: Annotated[str | None, typer.Option(help="The input itself, as JSON.")] = None,
-    priority: Annotated[
-        int | None,
-        typer.Option(min=0, max=9, help="0 to 9; the highest goes first, 5 is usual."),
-    ] = None,
+    label: LabelsOption = None,
+    priority: PriorityOption = None,
     request_id: RequestIdOption = "",
     wait: WaitOption = False,
     home: HomeOption = DEFAULT_HOME,
@@ -61,7 +61,7 @@ def start(
 ) -> None:
     """Start an execution of a workflow."""
     perform(
-        _start(workflow, input_file, input_json, priority, request_id, wait, home, json),
+        _start(workflow, input_file, input_json, label, priority, request_id, wait, home, json),
         as_json=json,
     )
 
@@ -128,6 +128,7 @@ async def _start(
     workflow: str,
     input_file: Path | None,
     input_json: str | None,
+    labels: list[str] | None,
     priority: int | None,
     request_id: str,
     wait: bool,
@@ -138,6 +139,7 @@ async def _start(
         workflow=resource_name("workflows", workflow),
         input=read_input(input_file, input_json),
         request_id=request_id or new_id(),
+        labels=read_labels(labels),
         priority=priority,
     )
     async with Services.at(home) as services:
