@@ -117,6 +117,11 @@ B = "{id: b, after: [], call: {capability: t.b}}"
             "bids.score: `'x'`: expected a number, found string",
         ),
         (
+            "{id: a, call: {capability: t.a, select: bids, bids: {score:"
+            " 'input.x.exists(y, y == bid.agent) ? 1.0 : 0.0'}}}",
+            "bids.score: has a list macro, for each of the bids: work it out in a step before",
+        ),
+        (
             "{id: a, call: {capability: t.a, select: bids, input: {x: '${bid.price}'}}}",
             "`bid.price`",
         ),

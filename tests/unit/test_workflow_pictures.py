@@ -118,3 +118,14 @@ def test_long_texts_are_cut() -> None:
     condition = " && ".join(["input.yes"] * 20)
     workflow = compiled(f"name: x\nsteps: [{{id: a, when: {condition!r}, wait: {{duration: 1s}}}}]")
     assert max(map(len, to_dot(draw(workflow.definition, {})).splitlines())) < 120
+
+
+def test_it_shows_how_many_are_called() -> None:
+    calls = ("select: all, quorum: 60%", "select: race, max_agents: 3", "select: bids")
+    steps = ", ".join(
+        f"{{id: a{number}, call: {{capability: t.a, {call}}}}}" for number, call in enumerate(calls)
+    )
+    text = to_mermaid(draw(compiled(f"name: x\nsteps: [{steps}]").definition, {}))
+    assert "call t.a<br/>all of at most 10 agents, quorum 60#37;" in text
+    assert "call t.a<br/>race of at most 3 agents" in text
+    assert "call t.a<br/>bids of at most 10 agents" in text

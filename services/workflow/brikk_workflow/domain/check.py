@@ -43,6 +43,10 @@ def check_definition(definition: WorkflowDefinition, report: Report) -> None:
                 f" {MAX_MACROS} list macros",
             )
             return
+        if path[-2:] == ("bids", "score") and expression.macros:
+            report.value(
+                path, "has a list macro, for each of the bids: work it out in a step before"
+            )
         for name, member in expression.members:
             check_read(name, member, sight, homes, path, report)
 
