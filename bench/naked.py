@@ -35,6 +35,14 @@ class NakedAgent(agent_runtime_service_pb2_grpc.AgentRuntimeServiceServicer):
         """Offers none: a naked call goes by itself."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED)
 
+    async def Bid(
+        self,
+        request: agent_runtime_service_pb2.BidRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> agent_runtime_service_pb2.BidResponse:
+        """Makes none."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
+
 
 class NakedCalls:
     """Calls the naked agent as the engine calls an agent."""
