@@ -140,6 +140,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         webhook_request(),
         webhooks.GetWebhookRequest(name=hook),
         webhooks.ListWebhooksRequest(),
+        webhooks.RotateWebhookSecretRequest(name=hook),
         webhooks.DeleteWebhookRequest(name=hook),
         webhooks.ListDeliveriesRequest(parent=hook),
         webhooks.ListAttemptsRequest(parent=delivery),

@@ -384,6 +384,19 @@ def test_a_webhook_shows_its_secret_once(home: Path, greeted: str) -> None:
     assert brikk("webhook", "deliveries", "webhooks/hook", *options, home=home).code == 0
 
 
+def test_the_keys_of_a_webhook_are_shown_and_replaced(home: Path) -> None:
+    options = ("--event=*", "--scheme=v1", "--scheme=v1a", "--id=signed", "--json")
+    created = brikk("webhook", "create", "http://127.0.0.1:9/", *options, home=home).json
+    rotated = brikk("webhook", "rotate", "signed", "--overlap=2h", "--json", home=home).json
+    assert rotated["secret"].startswith("whsec_")
+    assert rotated["secret"] != created["secret"]
+    shown = brikk("webhook", "show", "webhooks/signed", home=home).out
+    assert rotated["secret"] not in shown
+    for key in (created["signing_keys"][0], rotated["signing_keys"][0]):
+        assert key["public_key"].startswith("whpk_")
+        assert key["public_key"] in shown
+
+
 def test_a_token_says_who_for_whom_and_what(home: Path) -> None:
     own = brikk("token", "--scopes=workflow.read", home=home).out.strip()
     foreign = brikk("token", "--organization=other", "--json", home=home).json["token"]
@@ -411,11 +424,14 @@ def test_a_token_says_who_for_whom_and_what(home: Path) -> None:
         (("execution", "retry", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("execution", "start", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("webhook", "deliveries", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("webhook", "show", "no-such"), 3, "RESOURCE_NOT_FOUND"),
+        (("webhook", "rotate", "no-such"), 3, "RESOURCE_NOT_FOUND"),
         (("workflow", "show", "No Such"), 1, "INVALID_FIELD"),
         (("execution", "start", "greeting"), 1, "INVALID_INPUT"),
         (("webhook", "create", "ftp://x", "--event=*"), 1, "webhook.url"),
         (("webhook", "create", "http://x", "--event=No!"), 1, "webhook.event_types[0]"),
         (("webhook", "create", "http://x"), 2, "--event"),
+        (("webhook", "rotate", "x", "--overlap=soon"), 2, "'soon' is no duration"),
         (("execution", "start", "greeting", "--input-json={"), 2, "--input-json:1:2: not JSON"),
         (("execution", "start", "greeting", "--input=/no/such"), 2, "/no/such: No such file"),
         (("workflow", "validate", "/no/such"), 2, "/no/such: No such file"),

@@ -33,4 +33,6 @@ async def test_only_right_signatures_count_and_each_delivery_once() -> None:
         assert await post(receiver.secret, "d2") == 204
         assert await post(stranger.secret, "d3") == 400
     assert receiver.verified == {"d1", "d2"}
-    assert receiver.refused == ["no signature matches; is the secret that of this webhook?"]
+    assert receiver.refused == [
+        "no signature matches; are the secrets and keys those of this webhook?"
+    ]

@@ -265,7 +265,7 @@ async def test_what_is_not_there_or_not_http_is_a_failed_attempt(service: Webhoo
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
-        ("UPDATE webhook SET secret = :junk", "the signing secret cannot be opened"),
+        ("UPDATE signing_key SET sealed = :junk", "the signing secret cannot be opened"),
         ("UPDATE webhook SET organization = 'acme', id = 'moved'", "the signing secret .*"),
         ("UPDATE webhook SET url = 'http://'", "the URL cannot be used"),
         ("UPDATE webhook SET url = 'gopher://x/'", "the URL cannot be used"),

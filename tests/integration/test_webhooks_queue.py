@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from brikk_shared.migrations import compare
+from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.store.deliveries import list_attempts, list_deliveries
 from brikk_webhooks.store.queue import Lane
 from brikk_webhooks.store.tables import METADATA
@@ -43,10 +44,11 @@ async def test_a_claim_carries_all_that_an_attempt_needs(webhook_store: QueueSto
     assert claim.attempt == 1
     assert b'"executions/x1"' in claim.body
     assert claim.target.url == "http://127.0.0.1/"
-    assert claim.target.secret == b"sealed"
+    [key] = claim.target.keys
+    assert (key.scheme, key.sealed) == (Scheme.V1, b"\x01\x02k1sealed")
     assert claim.target.retry_schedule == (timedelta(milliseconds=1500),)
     assert abs(datetime.now(UTC) - claim.create_time) < timedelta(minutes=1)
-    place = claim.target.secret_place
+    place = key.place
     assert (place.organization, place.id, place.version) == ("acme", "hook", 1)
 
 

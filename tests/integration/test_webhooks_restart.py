@@ -227,7 +227,15 @@ async def test_no_row_file_or_log_holds_a_secret(
         logs = json.dumps(service.logs).encode()
         assert b"CreateWebhook" in logs
         assert not any(form in logs for form in forms)
-    tables = ("webhook", "event", "delivery", "attempt", "audit_entry", "dead_letter")
+    tables = (
+        "webhook",
+        "signing_key",
+        "event",
+        "delivery",
+        "attempt",
+        "audit_entry",
+        "dead_letter",
+    )
     async with store(database_url) as database, database.reading() as connection:
         for table in tables:
             for row in await connection.execute(text(f"SELECT * FROM {table}")):

@@ -12,10 +12,12 @@ from brikk_shared.ids import new_id
 from brikk_webhooks.domain.cloudevent import CloudEvent
 from brikk_webhooks.domain.delivery import Attempt, Outcome, Verdict
 from brikk_webhooks.domain.dispatch import Claim, Report
-from brikk_webhooks.domain.webhook import Webhook
+from brikk_webhooks.domain.signing import Scheme
+from brikk_webhooks.domain.webhook import SigningKey, Webhook
 from brikk_webhooks.store.attempts import AttemptLog
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
+from brikk_webhooks.store.signing_keys import NewKey
 from brikk_webhooks.store.webhooks import Registration, create_webhook
 
 LEASE: Final = timedelta(seconds=30)
@@ -64,6 +66,7 @@ class QueueStore:
 
     async def add_webhook(self, webhook_id: str, *event_types: str) -> str:
         """Adds a webhook and gives the uid of this life of it."""
+        key = SigningKey(version=1, scheme=Scheme.V1, public_key="")
         registration = Registration(
             uid=new_id(),
             webhook=Webhook(
@@ -73,9 +76,9 @@ class QueueStore:
                 description="",
                 retry_schedule=(timedelta(milliseconds=1500),),
                 create_time=NOW,
+                signing_keys=(key,),
             ),
-            secret=b"sealed",
-            secret_version=1,
+            keys=[NewKey(key=key, sealed=b"\x01\x02k1sealed")],
             request_id="",
             request_digest=b"",
         )

@@ -53,18 +53,40 @@ class Webhooks:
         secret: str = "",
         webhook_id: str = "",
         request_id: str = "",
+        schemes: Sequence[webhook_pb2.Webhook.SignatureScheme.ValueType] = (),
     ) -> webhook_pb2.Webhook:
         """Create a webhook, for all events unless told."""
         webhook = webhook_pb2.Webhook(
             url=url,
             event_types=event_types or ["*"],
             secret=secret,
+            signature_schemes=schemes,
             retry_schedule=[_duration(wait) for wait in schedule],
         )
         request = pb.CreateWebhookRequest(
             webhook_id=webhook_id, webhook=webhook, request_id=request_id
         )
         return await self.stub.CreateWebhook(
+            request, metadata=self.user(organization), timeout=DEADLINE
+        )
+
+    async def rotate(
+        self,
+        name: str,
+        *,
+        overlap: timedelta | None = None,
+        secret: str = "",
+        request_id: str = "",
+        organization: str = "acme",
+    ) -> webhook_pb2.Webhook:
+        """Replace the keys of a webhook."""
+        request = pb.RotateWebhookSecretRequest(
+            name=name,
+            secret=secret,
+            request_id=request_id,
+            overlap=None if overlap is None else _duration(overlap),
+        )
+        return await self.stub.RotateWebhookSecret(
             request, metadata=self.user(organization), timeout=DEADLINE
         )
 

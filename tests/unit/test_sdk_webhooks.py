@@ -7,6 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
 from brikk_agent import (
@@ -30,6 +33,9 @@ HEADERS = {
 }
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 32).decode()
 
+PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC_KEY = "whpk_" + base64.b64encode(PRIVATE_KEY.public_key().public_bytes_raw()).decode()
+
 
 def clock(offset: timedelta = timedelta(0)) -> Callable[[], datetime]:
     return lambda: SIGNED_AT + offset
@@ -43,6 +49,15 @@ def sign(secret: str, body: bytes) -> str:
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{MESSAGE_ID}.1614265330.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+
+
+def sign_v1a(body: bytes) -> str:
+    content = f"{MESSAGE_ID}.1614265330.".encode() + body
+    return "v1a," + base64.b64encode(PRIVATE_KEY.sign(content)).decode()
+
+
+BOTH = verifier(SECRET, PUBLIC_KEY)
+SIGNED = HEADERS | {"webhook-signature": f"{sign(SECRET, BODY)} {sign_v1a(BODY)}"}
 
 
 def test_the_vector_of_the_specification_is_verified() -> None:
@@ -132,3 +147,71 @@ def test_a_malformed_secret_is_refused_and_not_repeated(secret: str) -> None:
 def test_a_verifier_without_a_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one secret"):
         WebhookVerifier([])
+
+
+def test_a_public_key_verifies_v1a() -> None:
+    headers = HEADERS | {"webhook-signature": f"v1,AAAA {sign_v1a(BODY)}"}
+    for keys in ((PUBLIC_KEY,), (OTHER_SECRET, PUBLIC_KEY), (PUBLIC_KEY, SECRET)):
+        assert verifier(*keys).verify(headers, BODY) == {"test": 2432232314}
+    with pytest.raises(SignatureRefused):
+        verifier(PUBLIC_KEY).verify(headers, BODY + b" ")
+
+
+def test_a_key_is_used_with_its_own_scheme_only() -> None:
+    """A public key is public: whoever has it must not pass for the service by another scheme."""
+    confused = "whsec_" + PUBLIC_KEY.removeprefix("whpk_")
+    headers = HEADERS | {"webhook-signature": sign(confused, BODY)}
+    with pytest.raises(SignatureRefused, match="no v1a signature"):
+        verifier(PUBLIC_KEY).verify(headers, BODY)
+    renamed = sign_v1a(BODY).replace("v1a", "v1")
+    with pytest.raises(SignatureRefused):
+        verifier(SECRET, PUBLIC_KEY).verify(HEADERS | {"webhook-signature": renamed}, BODY)
+
+
+def test_which_signature_is_missing_is_told() -> None:
+    headers = HEADERS | {"webhook-signature": sign_v1a(BODY)}
+    with pytest.raises(SignatureRefused, match="there is no v1 signature"):
+        verifier().verify(headers, BODY)
+
+
+@pytest.mark.parametrize("key", ["whpk_", "whpk_AAAA", "whpk_***", "whpk_é", PUBLIC_KEY + "AAAA"])
+def test_a_malformed_public_key_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        WebhookVerifier(key)
+
+
+@given(body=st.binary(max_size=60), at=st.integers(0), flip=st.integers(1, 255))
+def test_no_tampered_body_passes(body: bytes, at: int, flip: int) -> None:
+    altered = bytearray(BODY)
+    altered[at % len(BODY)] ^= flip
+    for changed in (bytes(altered), body + BODY, BODY + body, body):
+        if changed != BODY:
+            with pytest.raises(SignatureRefused):
+                BOTH.verify(SIGNED, changed)
+
+
+@given(
+    name=st.sampled_from(["webhook-id", "webhook-timestamp"]),
+    text=st.text(max_size=20),
+    at=st.integers(0),
+)
+def test_no_tampered_header_passes(name: str, text: str, at: int) -> None:
+    cut = at % (len(SIGNED[name]) + 1)
+    for value in (text, SIGNED[name][:cut] + text + SIGNED[name][cut + 1 :]):
+        if value != SIGNED[name]:
+            with pytest.raises(WebhookRefused):
+                BOTH.verify(SIGNED | {name: value}, BODY)
+
+
+@given(at=st.integers(0), flip=st.integers(1, 255), junk=st.text(max_size=20))
+def test_no_tampered_signature_passes(at: int, flip: int, junk: str) -> None:
+    tampered = [junk]
+    for each in SIGNED["webhook-signature"].split(" "):
+        scheme, _, encoded = each.partition(",")
+        signature = bytearray(base64.b64decode(encoded))
+        signature[at % len(signature)] ^= flip
+        tampered.append(f"{scheme},{base64.b64encode(signature).decode()}")
+    with pytest.raises(WebhookRefused):
+        BOTH.verify(SIGNED | {"webhook-signature": " ".join(tampered)}, BODY)
+    one_right = " ".join([*tampered, sign(SECRET, BODY)])
+    assert BOTH.verify(SIGNED | {"webhook-signature": one_right}, BODY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
 from brikk_cli.client import Services
+from brikk_cli.inputs import parse_duration
 from brikk_cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -32,6 +34,16 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
 
 
+class SignatureScheme(StrEnum):
+    """How deliveries are signed, as their header names it."""
+
+    V1 = "v1"
+    V1A = "v1a"
+
+
+WebhookArgument = Annotated[str, typer.Argument(help="ID of the webhook, or webhooks/ID.")]
+
+
 @app.command()
 def create(
     url: Annotated[str, typer.Argument(help="Where events are posted: http or https.")],
@@ -43,11 +55,23 @@ def create(
         str, typer.Option("--id", help="ID of the webhook; made by the service when not given.")
     ] = "",
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
+    schemes: Annotated[
+        list[SignatureScheme] | None,
+        typer.Option("--scheme", help="How deliveries are signed; repeatable; v1 if not given."),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Create a webhook. Its signing secret is shown this one time."""
-    webhook = webhook_pb2.Webhook(url=url, event_types=events, description=description)
+    webhook = webhook_pb2.Webhook(
+        url=url,
+        event_types=events,
+        description=description,
+        signature_schemes=[
+            webhook_pb2.Webhook.SignatureScheme.Value(f"SIGNATURE_SCHEME_{each.name}")
+            for each in schemes or ()
+        ],
+    )
     perform(_create(webhook_id, webhook, home, json), as_json=json)
 
 
@@ -59,9 +83,33 @@ def list_(
     perform(_list(limit, home, json), as_json=json)
 
 
+@app.command("show")
+def show_(name: WebhookArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Show a webhook with the public keys that verify its deliveries."""
+    perform(_show(name, home, json), as_json=json)
+
+
+@app.command()
+def rotate(
+    name: WebhookArgument,
+    overlap: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="How long the replaced keys sign too, 7d at most; 24h if not given.",
+        ),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Replace the keys of a webhook. The new signing secret is shown this one time."""
+    perform(_rotate(name, overlap, home, json), as_json=json)
+
+
 @app.command()
 def deliveries(
-    name: Annotated[str, typer.Argument(help="ID of the webhook, or webhooks/ID.")],
+    name: WebhookArgument,
     only: Annotated[
         DeliveryState | None, typer.Option("--state", help="Only deliveries in this state.")
     ] = None,
@@ -79,11 +127,42 @@ async def _create(webhook_id: str, webhook: webhook_pb2.Webhook, home: Path, jso
     )
     async with Services.at(home) as services:
         created = await services.call(services.webhooks.CreateWebhook, request)
+    _print(created, json)
+
+
+async def _show(name: str, home: Path, json: bool) -> None:
+    request = webhook_service_pb2.GetWebhookRequest(name=resource_name("webhooks", name))
+    async with Services.at(home) as services:
+        _print(await services.call(services.webhooks.GetWebhook, request), json)
+
+
+async def _rotate(name: str, overlap: timedelta | None, home: Path, json: bool) -> None:
+    request = webhook_service_pb2.RotateWebhookSecretRequest(
+        name=resource_name("webhooks", name), request_id=new_id()
+    )
+    if overlap is not None:
+        request.overlap.FromTimedelta(overlap)
+    async with Services.at(home) as services:
+        _print(await services.call(services.webhooks.RotateWebhookSecret, request), json)
+
+
+def _print(webhook: webhook_pb2.Webhook, json: bool) -> None:
     if json:
-        print_json(as_json(created))
+        print_json(as_json(webhook))
         return
-    show(plain(f"{created.name}: {', '.join(created.event_types)} to {created.url}"))
-    show(plain(f"secret: {created.secret} (keep it: it is not shown again)"))
+    show(plain(f"{webhook.name}: {', '.join(webhook.event_types)} to {webhook.url}"))
+    if webhook.secret:
+        show(plain(f"secret: {webhook.secret} (keep it: it is not shown again)"))
+    rows = (
+        (
+            each.version,
+            webhook_pb2.Webhook.SignatureScheme.Name(each.scheme).rpartition("_")[2].lower(),
+            each.public_key,
+            moment(each.expire_time) if each.HasField("expire_time") else "",
+        )
+        for each in webhook.signing_keys
+    )
+    show(table(("key", "signs", "public key", "until"), rows))
 
 
 async def _list(limit: int, home: Path, json: bool) -> None:

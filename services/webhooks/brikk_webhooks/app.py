@@ -8,6 +8,7 @@ from brikk.webhooks.v1 import webhook_service_pb2
 from brikk.webhooks.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
+from brikk_shared.crypto import KeyRing, SealingError
 from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.errors import StartError
@@ -17,14 +18,15 @@ from brikk_webhooks.api.events import EventServicer
 from brikk_webhooks.api.webhooks import WebhookServicer
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.dispatch import Report
-from brikk_webhooks.domain.sealing import KeyRing, SealingError
 from brikk_webhooks.runtime.dispatcher import Dispatcher
 from brikk_webhooks.runtime.metrics import DeliveryMetrics, QueueGauge
 from brikk_webhooks.runtime.sender import Sender
+from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.settings import WebhooksSettings
 from brikk_webhooks.store.attempts import AttemptLog
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
+from brikk_webhooks.store.signing_keys import count_by_ring_key
 
 
 async def build(settings: WebhooksSettings, app: Application) -> None:
@@ -34,6 +36,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         Database(settings.database_url, migrations="brikk_webhooks.store.migrations")
     )
     app.audit(AuditLog(database))
+    await _check_ring(key_ring, database)
     queue = Queue(database)
     await queue.recover()
 
@@ -78,6 +81,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     app.loop("attempt-log", log.run)
     app.loop("first-attempts", first_attempts.run)
     app.loop("retries", retries.run)
+    app.loop("signing-keys", KeyUpkeep(database, key_ring, app.clock).run)
     app.loop("queue-gauge", QueueGauge(queue, metrics, app.clock).run)
     app.on_drain(first_attempts.drain)
     app.on_drain(retries.drain)
@@ -115,6 +119,17 @@ def _read_key_ring(settings: WebhooksSettings) -> KeyRing:
         return KeyRing.parse(settings.key_ring.read_text())
     except (OSError, ValueError, SealingError) as error:
         raise StartError(f"cannot use key_ring: {error}") from error
+
+
+async def _check_ring(key_ring: KeyRing, database: Database) -> None:
+    async with database.reading() as connection:
+        counts = await count_by_ring_key(connection)
+    missing = [f"{name!r} ({counts[name]})" for name in sorted(counts.keys() - key_ring.keys)]
+    if missing:
+        raise StartError(
+            "cannot use key_ring: it lacks keys that signing keys of webhooks are sealed under:"
+            f" {', '.join(missing)}"
+        )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from brikk.webhooks.v1 import webhook_pb2
+from brikk_shared.errors import invalid_field
 from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
+from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import Webhook
 
 _STATES = {
@@ -11,6 +13,11 @@ _STATES = {
     DeliveryState.DELIVERED: webhook_pb2.Delivery.STATE_DELIVERED,
     DeliveryState.FAILED: webhook_pb2.Delivery.STATE_FAILED,
 }
+_SCHEMES = {
+    Scheme.V1: webhook_pb2.Webhook.SIGNATURE_SCHEME_V1,
+    Scheme.V1A: webhook_pb2.Webhook.SIGNATURE_SCHEME_V1A,
+}
+_SCHEMES_ASKED = {message: scheme for scheme, message in _SCHEMES.items()}
 _ASKED = {message: state for state, message in _STATES.items()}
 
 
@@ -30,6 +37,19 @@ def state_asked(state: webhook_pb2.Delivery.State.ValueType) -> DeliveryState | 
     return _ASKED.get(state)
 
 
+def schemes_asked(webhook: webhook_pb2.Webhook) -> tuple[Scheme, ...]:
+    """Read the schemes that a webhook is to be signed by: each once, `v1` when none is named.
+
+    Raises:
+        InvalidArgument: one of them is unspecified.
+    """
+    for index, scheme in enumerate(webhook.signature_schemes):
+        if scheme not in _SCHEMES_ASKED:
+            raise invalid_field(f"webhook.signature_schemes[{index}]", "must be specified")
+    asked = (_SCHEMES_ASKED[scheme] for scheme in webhook.signature_schemes)
+    return tuple(dict.fromkeys(asked)) or (Scheme.V1,)
+
+
 def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhook:
     """Write a webhook, with its secret in the one answer that shows it."""
     message = webhook_pb2.Webhook(
@@ -38,7 +58,14 @@ def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhoo
         event_types=webhook.event_types,
         description=webhook.description,
         secret=secret,
+        signature_schemes=(_SCHEMES[scheme] for scheme in webhook.schemes),
     )
+    for key in webhook.signing_keys:
+        shown = message.signing_keys.add(
+            version=key.version, scheme=_SCHEMES[key.scheme], public_key=key.public_key
+        )
+        if key.expire_time is not None:
+            shown.expire_time.FromDatetime(key.expire_time)
     for wait in webhook.retry_schedule:
         message.retry_schedule.add().FromTimedelta(wait)
     message.create_time.FromDatetime(webhook.create_time)

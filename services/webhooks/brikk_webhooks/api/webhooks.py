@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from brikk.webhooks.v1 import webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk_shared.call import organization
 from brikk_shared.clock import Clock
+from brikk_shared.crypto import KeyRing
 from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.errors import invalid_field, not_found
 from brikk_shared.ids import new_id
 from brikk_shared.pagination import cut, page_of
 from brikk_webhooks.api.deliveries import DeliveryMethods
-from brikk_webhooks.api.messages import webhook_id_of, webhook_message
-from brikk_webhooks.domain.dispatch import secret_place
+from brikk_webhooks.api.messages import schemes_asked, webhook_id_of, webhook_message
+from brikk_webhooks.domain.dispatch import key_place
 from brikk_webhooks.domain.endpoint import host_of, url_problem
-from brikk_webhooks.domain.sealing import KeyRing
-from brikk_webhooks.domain.signing import format_secret, parse_secret
-from brikk_webhooks.domain.webhook import Webhook
+from brikk_webhooks.domain.signing import (
+    NEW_KEY_BYTES,
+    Scheme,
+    format_secret,
+    parse_secret,
+    public_key,
+)
+from brikk_webhooks.domain.webhook import SigningKey, Webhook, check_room
 from brikk_webhooks.store import webhooks
+from brikk_webhooks.store.signing_keys import NewKey, SigningKeys
 
-_NEW_KEY_BYTES = 32
-_FIRST_VERSION = 1
+_OVERLAP = timedelta(hours=24)
+"""For how long replaced keys sign, unless told."""
 
 
 class WebhookServicer(DeliveryMethods):
@@ -42,21 +52,23 @@ class WebhookServicer(DeliveryMethods):
         self._key_ring = key_ring
         self._quota = quota
         self._clock = clock
+        self._signing_keys = SigningKeys(database)
 
     async def CreateWebhook(
         self, request: pb.CreateWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> webhook_pb2.Webhook:
         """Create a webhook, or give the one that the same request created before."""
-        key = _signing_key(request.webhook.secret)
-        webhook = self._draft(request)
-        place = secret_place(organization(), webhook.id, _FIRST_VERSION)
+        schemes = schemes_asked(request.webhook)
+        secret = _secret(request.webhook.secret, schemes, field="webhook.secret")
+        webhook_id = request.webhook_id or new_id()
+        keys = self._make_keys(webhook_id, schemes, secret, first=1)
+        webhook = self._draft(request, webhook_id, keys)
         registration = webhooks.Registration(
             uid=new_id(),
             webhook=webhook,
-            secret=self._key_ring.seal(key, place),
-            secret_version=_FIRST_VERSION,
+            keys=keys,
             request_id=request.request_id,
-            request_digest=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+            request_digest=_digest(request),
         )
         async with self._database.transaction() as connection:
             before = await webhooks.create_webhook(
@@ -64,7 +76,38 @@ class WebhookServicer(DeliveryMethods):
             )
         if before is not None:
             return webhook_message(before)
-        return webhook_message(webhook, secret=format_secret(key))
+        return webhook_message(webhook, secret=_shown(secret, schemes))
+
+    async def RotateWebhookSecret(
+        self, request: pb.RotateWebhookSecretRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> webhook_pb2.Webhook:
+        """Replace the keys of a webhook, unless the same request replaced them before."""
+        webhook_id, digest = webhook_id_of(request.name), _digest(request)
+        overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else _OVERLAP
+        async with self._database.transaction() as connection:
+            locked = await webhooks.lock_webhook(connection, organization(), webhook_id)
+            if locked is None:
+                raise not_found(request.name)
+            uid, webhook = locked
+            if await self._signing_keys.replaced_before(
+                connection, uid, request_id=request.request_id, digest=digest
+            ):
+                return webhook_message(webhook)
+            secret = _secret(request.secret, webhook.schemes, field="secret")
+            check_room(webhook)
+            first = webhook.signing_keys[0].version + 1
+            await self._signing_keys.replace(
+                connection,
+                uid,
+                self._make_keys(webhook_id, webhook.schemes, secret, first=first),
+                overlap=overlap,
+                request_id=request.request_id,
+                digest=digest,
+            )
+            rotated = await webhooks.get_webhook(connection, organization(), webhook_id)
+        if rotated is None:
+            raise not_found(request.name)
+        return webhook_message(rotated, secret=_shown(secret, rotated.schemes))
 
     async def GetWebhook(
         self, request: pb.GetWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -103,25 +146,51 @@ class WebhookServicer(DeliveryMethods):
                 raise not_found(request.name)
         return Empty()
 
-    def _draft(self, request: pb.CreateWebhookRequest) -> Webhook:
+    def _draft(
+        self, request: pb.CreateWebhookRequest, webhook_id: str, keys: Sequence[NewKey]
+    ) -> Webhook:
         problem = url_problem(request.webhook.url)
         if problem is not None:
             raise invalid_field("webhook.url", problem)
         self._egress.check_literal(host_of(request.webhook.url), field="webhook.url")
         return Webhook(
-            id=request.webhook_id or new_id(),
+            id=webhook_id,
             url=request.webhook.url,
             event_types=tuple(request.webhook.event_types),
             description=request.webhook.description,
             retry_schedule=tuple(wait.ToTimedelta() for wait in request.webhook.retry_schedule),
             create_time=self._clock.now(),
+            signing_keys=tuple(each.key for each in reversed(keys)),
         )
 
+    def _make_keys(
+        self, webhook_id: str, schemes: Sequence[Scheme], secret: bytes, *, first: int
+    ) -> list[NewKey]:
+        """Make a key for each scheme, with versions from `first`; that of `v1` is the secret."""
+        keys = []
+        for version, scheme in enumerate(schemes, first):
+            plain = secret if scheme is Scheme.V1 else secrets.token_bytes(NEW_KEY_BYTES)
+            place = key_place(organization(), webhook_id, version)
+            public = public_key(scheme, plain)
+            key = SigningKey(version=version, scheme=scheme, public_key=public)
+            keys.append(NewKey(key=key, sealed=self._key_ring.seal(plain, place)))
+        return keys
 
-def _signing_key(secret: str) -> bytes:
-    if not secret:
-        return secrets.token_bytes(_NEW_KEY_BYTES)
-    key = parse_secret(secret)
+
+def _secret(given: str, schemes: Sequence[Scheme], *, field: str) -> bytes:
+    if not given:
+        return secrets.token_bytes(NEW_KEY_BYTES)
+    if Scheme.V1 not in schemes:
+        raise invalid_field(field, "is for v1, by which the webhook is not signed")
+    key = parse_secret(given)
     if key is None:
-        raise invalid_field("webhook.secret", "must be whsec_ and 24 to 64 bytes in base64")
+        raise invalid_field(field, "must be whsec_ and 24 to 64 bytes in base64")
     return key
+
+
+def _shown(secret: bytes, schemes: Sequence[Scheme]) -> str:
+    return format_secret(secret) if Scheme.V1 in schemes else ""
+
+
+def _digest(request: Message) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

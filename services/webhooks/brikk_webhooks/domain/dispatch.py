@@ -5,19 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from brikk_shared.crypto import Place
 from brikk_webhooks.domain.delivery import Attempt, Verdict
-from brikk_webhooks.domain.sealing import Place
+from brikk_webhooks.domain.signing import Scheme
 
 _KIND = "webhook"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SealedKey:
+    """A signing key as it rests."""
+
+    scheme: Scheme
+    sealed: bytes
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """An endpoint that deliveries go to, with its secret as it rests."""
+    """An endpoint that deliveries go to, with the keys that sign them, the newest first."""
 
     url: str
-    secret: bytes
-    secret_place: Place
+    keys: tuple[SealedKey, ...]
     retry_schedule: tuple[timedelta, ...]
 
 
@@ -45,6 +54,6 @@ class Report:
     verdict: Verdict
 
 
-def secret_place(organization: str, webhook_id: str, version: int) -> Place:
-    """Say where a webhook's secret belongs."""
+def key_place(organization: str, webhook_id: str, version: int) -> Place:
+    """Say where a signing key of a webhook belongs."""
     return Place(organization=organization, kind=_KIND, id=webhook_id, version=version)

@@ -1,12 +1,28 @@
-"""How a delivery is signed: Standard Webhooks v1, so that any of its libraries verifies it."""
+"""How a delivery is signed: Standard Webhooks, so that any of its libraries verifies it."""
 
 from __future__ import annotations
 
 import base64
 import hmac
+from enum import StrEnum
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PREFIX = "whsec_"
 KEY_BYTES = range(24, 65)
+NEW_KEY_BYTES = 32
+"""Bytes of a key made here, by chance, whatever its scheme."""
+
+_PUBLIC_PREFIX = "whpk_"
+
+
+class Scheme(StrEnum):
+    """How a signature is made; the name stands before it in the header."""
+
+    V1 = "v1"
+    """HMAC-SHA256."""
+    V1A = "v1a"
+    """Ed25519."""
 
 
 def format_secret(key: bytes) -> str:
@@ -29,10 +45,26 @@ def parse_secret(secret: str) -> bytes | None:
     return key if len(key) in KEY_BYTES else None
 
 
-def sign(key: bytes, *, message_id: str, timestamp: int, body: bytes) -> str:
-    """Make the `webhook-signature` of a body; the timestamp is in whole seconds.
+def public_key(scheme: Scheme, key: bytes) -> str:
+    """Write what verifies the signatures of a key: `whpk_` and base64; nothing for `v1`."""
+    if scheme is Scheme.V1:
+        return ""
+    public = Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+    return _PUBLIC_PREFIX + base64.b64encode(public).decode("ascii")
 
-    Signed is `{id}.{timestamp}.{body}` with HMAC-SHA256 (standardwebhooks.com, "Signature scheme").
+
+def signed_content(*, message_id: str, timestamp: int, body: bytes) -> bytes:
+    """Give what is signed: `{id}.{timestamp}.{body}`, with the timestamp in whole seconds."""
+    return b"%b.%d.%b" % (message_id.encode("ascii"), timestamp, body)
+
+
+def sign(scheme: Scheme, key: bytes, content: bytes) -> str:
+    """Make one of the signatures that stand in `webhook-signature`, separated by spaces.
+
+    See standardwebhooks.com, "Signature scheme".
     """
-    signed = b"%b.%d.%b" % (message_id.encode("ascii"), timestamp, body)
-    return "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode("ascii")
+    if scheme is Scheme.V1:
+        signature = hmac.digest(key, content, "sha256")
+    else:
+        signature = Ed25519PrivateKey.from_private_bytes(key).sign(content)
+    return f"{scheme},{base64.b64encode(signature).decode('ascii')}"

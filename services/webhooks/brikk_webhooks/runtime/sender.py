@@ -10,14 +10,14 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from brikk_shared.clock import Clock
+from brikk_shared.crypto import KeyRing, SealingError
 from brikk_shared.errors import Unavailable
 from brikk_shared.group_commit import GroupCommit
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.cloudevent import CONTENT_TYPE
 from brikk_webhooks.domain.delivery import Answer, Attempt, judge
 from brikk_webhooks.domain.dispatch import Claim, Report
-from brikk_webhooks.domain.sealing import KeyRing, SealingError
-from brikk_webhooks.domain.signing import sign
+from brikk_webhooks.domain.signing import sign, signed_content
 from brikk_webhooks.runtime.metrics import DeliveryMetrics
 
 _random = random.SystemRandom()
@@ -94,17 +94,19 @@ class Sender:
 
     async def _post(self, claim: Claim, timestamp: int) -> Answer:
         target = claim.target
+        content = signed_content(message_id=claim.delivery_id, timestamp=timestamp, body=claim.body)
         try:
-            key = self._key_ring.open(target.secret, target.secret_place)
+            signatures = [
+                sign(key.scheme, self._key_ring.open(key.sealed, key.place), content)
+                for key in target.keys
+            ]
         except SealingError as error:
-            _logger.warning("secret_not_opened", place=str(target.secret_place), error=str(error))
+            _logger.warning("signing_key_not_opened", webhook=claim.webhook_uid, error=str(error))
             return Answer(error="the signing secret cannot be opened", final=True)
         headers = {
             "Content-Type": CONTENT_TYPE,
             "webhook-id": claim.delivery_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(
-                key, message_id=claim.delivery_id, timestamp=timestamp, body=claim.body
-            ),
+            "webhook-signature": " ".join(signatures),
         }
         return await self._poster.post(target.url, headers=headers, body=claim.body)

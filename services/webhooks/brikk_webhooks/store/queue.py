@@ -6,7 +6,8 @@ It serves the dispatcher, which works for all organisations alike; nothing here 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,11 +18,13 @@ from sqlalchemy import Row, text
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.types import from_microseconds
-from brikk_webhooks.domain.dispatch import Claim, Target, secret_place
+from brikk_webhooks.domain.dispatch import Claim, SealedKey, Target, key_place
+from brikk_webhooks.domain.signing import Scheme
 
 _MICROSECOND = timedelta(microseconds=1)
 
 _SHARE = {"webhook_uid": "text", "most": "bigint"}
+_UID = {"webhook_uid": "text"}
 _CONTENT = {"webhook_uid": "text", "event_uid": "text"}
 _CLAIM = {"webhook_uid": "text", "id": "text", "claim": "text"}
 
@@ -68,9 +71,15 @@ class Queue:
         self._waiting = {lane: text(_waiting(lane, now)) for lane in Lane}
         self._claim = {lane: text(_claim(lane, database)) for lane in Lane}
         self._contents = text(
-            "SELECT b.webhook_uid, b.event_uid, e.body, w.organization, w.id, w.url, w.secret,"
-            f" w.secret_version, w.retry_schedule FROM {batch_source(dialect, _CONTENT)}"
+            "SELECT b.webhook_uid, b.event_uid, e.body, w.url, w.retry_schedule"
+            f" FROM {batch_source(dialect, _CONTENT)}"
             " JOIN event e ON e.uid = b.event_uid JOIN webhook w ON w.uid = b.webhook_uid"
+        )
+        self._keys = text(
+            "SELECT k.webhook_uid, k.version, k.scheme, k.sealed, w.organization, w.id"
+            f" FROM {batch_source(dialect, _UID)} JOIN webhook w ON w.uid = b.webhook_uid"
+            " JOIN signing_key k ON k.webhook_uid = b.webhook_uid"
+            f" WHERE k.expire_time IS NULL OR k.expire_time > {now} ORDER BY k.version DESC"
         )
         self._release = text(
             f"UPDATE delivery SET claim = NULL, due_at = {now} FROM {batch_source(dialect, _CLAIM)}"
@@ -130,13 +139,16 @@ class Queue:
             claimed = (await connection.execute(self._claim[lane], params)).all()
             rows = [{"webhook_uid": row.webhook_uid, "event_uid": row.event_uid} for row in claimed]
             params = batch_params(self._dialect, _CONTENT, rows)
-            contents = await connection.execute(self._contents, params)
+            contents = (await connection.execute(self._contents, params)).all()
+            rows = [{"webhook_uid": uid} for uid in {row.webhook_uid for row in claimed}]
+            params = batch_params(self._dialect, _UID, rows)
+            keys = _by_webhook(await connection.execute(self._keys, params))
             bodies: dict[str, bytes] = {}
             targets: dict[str, Target] = {}
             for row in contents:
                 bodies[row.event_uid] = row.body
                 if row.webhook_uid not in targets:
-                    targets[row.webhook_uid] = _target(row)
+                    targets[row.webhook_uid] = _target(row, keys[row.webhook_uid])
         claims = [
             Claim(
                 webhook_uid=row.webhook_uid,
@@ -214,10 +226,19 @@ def _claim(lane: Lane, database: Database) -> str:
     )
 
 
-def _target(row: Row[Any]) -> Target:
+def _by_webhook(rows: Iterable[Row[Any]]) -> Mapping[str, Sequence[SealedKey]]:
+    keys: defaultdict[str, list[SealedKey]] = defaultdict(list)
+    for row in rows:
+        place = key_place(row.organization, row.id, row.version)
+        keys[row.webhook_uid].append(
+            SealedKey(scheme=Scheme(row.scheme), sealed=row.sealed, place=place)
+        )
+    return keys
+
+
+def _target(row: Row[Any], keys: Sequence[SealedKey]) -> Target:
     return Target(
         url=row.url,
-        secret=row.secret,
-        secret_place=secret_place(row.organization, row.id, row.secret_version),
+        keys=tuple(keys),
         retry_schedule=tuple(wait * _MICROSECOND for wait in json.loads(row.retry_schedule)),
     )

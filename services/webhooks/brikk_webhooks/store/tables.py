@@ -30,13 +30,25 @@ WEBHOOK = Table(
     Column("event_types", JsonText, nullable=False),
     Column("description", Text, nullable=False),
     Column("retry_schedule", JsonText, nullable=False),  # microseconds
-    Column("secret", LargeBinary, nullable=False),  # sealed
-    Column("secret_version", Integer, nullable=False),
     Column("request_id", Text),
     Column("request_digest", LargeBinary, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     UniqueConstraint("organization", "id", name="webhook_by_organization"),
     UniqueConstraint("organization", "request_id", name="webhook_by_request"),
+)
+
+SIGNING_KEY = Table(
+    "signing_key",
+    METADATA,
+    Column("webhook_uid", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("scheme", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed_under", Text, nullable=False),  # key of the ring, as `sealed` names it too
+    Column("request_id", Text),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("expire_time", UtcDateTime),
 )
 
 EVENT = Table(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any, cast
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.errors import AlreadyExists, InvalidArgument, Reason, ResourceExhausted
 from brikk_shared.turns import take_turn
-from brikk_webhooks.domain.webhook import Webhook
-from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, WEBHOOK
+from brikk_webhooks.domain.signing import Scheme
+from brikk_webhooks.domain.webhook import SigningKey, Webhook
+from brikk_webhooks.store.signing_keys import NewKey, add_keys
+from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, SIGNING_KEY, WEBHOOK
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -23,9 +27,7 @@ class Registration:
 
     uid: str
     webhook: Webhook
-    secret: bytes
-    """Sealed."""
-    secret_version: int
+    keys: Sequence[NewKey]
     request_id: str
     """Empty when the caller gave none."""
     request_digest: bytes
@@ -50,7 +52,7 @@ async def create_webhook(
         )
         before = (await connection.execute(select(WEBHOOK).where(mine))).one_or_none()
         if before is not None and before.request_digest == registration.request_digest:
-            return _webhook(before)
+            return await get_webhook(connection, organization, before.id)
         if before is not None:
             raise InvalidArgument(
                 Reason.REQUEST_ID_REUSED,
@@ -78,22 +80,39 @@ async def create_webhook(
             event_types=webhook.event_types,
             description=webhook.description,
             retry_schedule=[wait // _MICROSECOND for wait in webhook.retry_schedule],
-            secret=registration.secret,
-            secret_version=registration.secret_version,
             request_id=registration.request_id or None,
             request_digest=registration.request_digest,
             create_time=webhook.create_time,
         )
     )
+    await add_keys(connection, registration.uid, registration.keys)
     return None
+
+
+async def lock_webhook(
+    connection: AsyncConnection, organization: str, webhook_id: str
+) -> tuple[str, Webhook] | None:
+    """Return a webhook with the uid of this life of it, and keep others from changing it."""
+    lock = (
+        select(WEBHOOK.c.uid)
+        .where(WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id)
+        .with_for_update(key_share=True)  # deliveries may be added to it meanwhile
+    )
+    uid = (await connection.execute(lock)).scalar_one_or_none()
+    if uid is None:
+        return None
+    webhook = await get_webhook(connection, organization, webhook_id)
+    return None if webhook is None else (uid, webhook)
 
 
 async def get_webhook(
     connection: AsyncConnection, organization: str, webhook_id: str
 ) -> Webhook | None:
     """Return a webhook."""
-    row = (await connection.execute(_webhooks(organization, webhook_id))).one_or_none()
-    return None if row is None else _webhook(row)
+    query = select(WEBHOOK).where(
+        WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id
+    )
+    return next(iter(await _read(connection, query)), None)
 
 
 async def list_webhooks(
@@ -106,7 +125,7 @@ async def list_webhooks(
         .order_by(WEBHOOK.c.id)
         .limit(limit)
     )
-    return [_webhook(row) for row in await connection.execute(query)]
+    return await _read(connection, query)
 
 
 async def delete_webhook(connection: AsyncConnection, organization: str, webhook_id: str) -> bool:
@@ -120,16 +139,26 @@ async def delete_webhook(connection: AsyncConnection, organization: str, webhook
     uid = (await connection.execute(gone)).scalar_one_or_none()
     if uid is None:
         return False
+    await connection.execute(delete(SIGNING_KEY).where(SIGNING_KEY.c.webhook_uid == uid))
     await connection.execute(delete(DELIVERY).where(DELIVERY.c.webhook_uid == uid))
     await connection.execute(delete(ATTEMPT).where(ATTEMPT.c.webhook_uid == uid))
     return True
 
 
-def _webhooks(organization: str, webhook_id: str) -> Any:
-    return select(WEBHOOK).where(WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id)
+async def _read(connection: AsyncConnection, query: Select[Any]) -> list[Webhook]:
+    """Read webhooks with their keys, by id."""
+    found = query.subquery()
+    key = SIGNING_KEY.c
+    rows = await connection.execute(
+        select(found, key.version, key.scheme, key.public_key, key.expire_time)
+        .join(SIGNING_KEY, key.webhook_uid == found.c.uid)
+        .order_by(found.c.id, key.version.desc())
+    )
+    return [_webhook(list(each)) for _, each in groupby(rows, lambda row: row.uid)]
 
 
-def _webhook(row: Row[Any]) -> Webhook:
+def _webhook(rows: Sequence[Row[Any]]) -> Webhook:
+    row = rows[0]
     return Webhook(
         id=row.id,
         url=row.url,
@@ -137,4 +166,13 @@ def _webhook(row: Row[Any]) -> Webhook:
         description=row.description,
         retry_schedule=tuple(wait * _MICROSECOND for wait in cast("list[int]", row.retry_schedule)),
         create_time=row.create_time,
+        signing_keys=tuple(
+            SigningKey(
+                version=key.version,
+                scheme=Scheme(key.scheme),
+                public_key=key.public_key,
+                expire_time=key.expire_time,
+            )
+            for key in rows
+        ),
     )

@@ -27,6 +27,60 @@ class Webhook(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    class _SignatureScheme:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _SignatureSchemeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Webhook._SignatureScheme.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        SIGNATURE_SCHEME_UNSPECIFIED: Webhook._SignatureScheme.ValueType  # 0
+        """Never sent."""
+        SIGNATURE_SCHEME_V1: Webhook._SignatureScheme.ValueType  # 1
+        """`v1`: HMAC-SHA256 with a secret that both sides keep."""
+        SIGNATURE_SCHEME_V1A: Webhook._SignatureScheme.ValueType  # 2
+        """`v1a`: Ed25519. The service alone can sign; whoever has the public key can verify."""
+
+    class SignatureScheme(_SignatureScheme, metaclass=_SignatureSchemeEnumTypeWrapper):
+        """How a request is signed, by the Standard Webhooks specification."""
+
+    SIGNATURE_SCHEME_UNSPECIFIED: Webhook.SignatureScheme.ValueType  # 0
+    """Never sent."""
+    SIGNATURE_SCHEME_V1: Webhook.SignatureScheme.ValueType  # 1
+    """`v1`: HMAC-SHA256 with a secret that both sides keep."""
+    SIGNATURE_SCHEME_V1A: Webhook.SignatureScheme.ValueType  # 2
+    """`v1a`: Ed25519. The service alone can sign; whoever has the public key can verify."""
+
+    @typing.final
+    class SigningKey(google.protobuf.message.Message):
+        """A key that signs. Its secret half is never shown here."""
+
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        VERSION_FIELD_NUMBER: builtins.int
+        SCHEME_FIELD_NUMBER: builtins.int
+        PUBLIC_KEY_FIELD_NUMBER: builtins.int
+        EXPIRE_TIME_FIELD_NUMBER: builtins.int
+        version: builtins.int
+        """Counts the keys of the webhook, from 1."""
+        scheme: Global___Webhook.SignatureScheme.ValueType
+        """What it signs with."""
+        public_key: builtins.str
+        """Verifies what it signs: `whpk_` and the base64 of 32 bytes. Empty for `v1`."""
+        @property
+        def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+            """Until when it signs beside the one that replaced it; absent for one that nothing replaced."""
+
+        def __init__(
+            self,
+            *,
+            version: builtins.int = ...,
+            scheme: Global___Webhook.SignatureScheme.ValueType = ...,
+            public_key: builtins.str = ...,
+            expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "public_key", b"public_key", "scheme", b"scheme", "version", b"version"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     URL_FIELD_NUMBER: builtins.int
     EVENT_TYPES_FIELD_NUMBER: builtins.int
@@ -34,6 +88,8 @@ class Webhook(google.protobuf.message.Message):
     SECRET_FIELD_NUMBER: builtins.int
     RETRY_SCHEDULE_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
+    SIGNATURE_SCHEMES_FIELD_NUMBER: builtins.int
+    SIGNING_KEYS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`webhooks/{webhook}`."""
     url: builtins.str
@@ -41,7 +97,7 @@ class Webhook(google.protobuf.message.Message):
     description: builtins.str
     """What it is for."""
     secret: builtins.str
-    """Signing secret, `whsec_` and 24 to 64 bytes in base64. Made by the service when not given. Returned by CreateWebhook only; sealed at rest."""
+    """Secret of scheme `v1`, `whsec_` and 24 to 64 bytes in base64. Made by the service when not given. Returned by CreateWebhook and RotateWebhookSecret only; sealed at rest."""
     @property
     def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Event types it wants: exact, or ending in `.*`; `*` alone means all. At least one, at most 50."""
@@ -54,6 +110,14 @@ class Webhook(google.protobuf.message.Message):
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was created."""
 
+    @property
+    def signature_schemes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___Webhook.SignatureScheme.ValueType]:
+        """Schemes that every request is signed by; `v1` when empty."""
+
+    @property
+    def signing_keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Webhook.SigningKey]:
+        """Keys that sign, the newest first; of each scheme one that nothing replaced and at most 9 that still sign beside it."""
+
     def __init__(
         self,
         *,
@@ -64,9 +128,11 @@ class Webhook(google.protobuf.message.Message):
         secret: builtins.str = ...,
         retry_schedule: collections.abc.Iterable[google.protobuf.duration_pb2.Duration] | None = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        signature_schemes: collections.abc.Iterable[Global___Webhook.SignatureScheme.ValueType] | None = ...,
+        signing_keys: collections.abc.Iterable[Global___Webhook.SigningKey] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "event_types", b"event_types", "name", b"name", "retry_schedule", b"retry_schedule", "secret", b"secret", "url", b"url"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "event_types", b"event_types", "name", b"name", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "url", b"url"]) -> None: ...
 
 Global___Webhook: typing_extensions.TypeAlias = Webhook
 

@@ -7,6 +7,7 @@ import brikk.webhooks.v1.webhook_pb2
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import sys
@@ -111,6 +112,39 @@ class ListWebhooksResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "webhooks", b"webhooks"]) -> None: ...
 
 Global___ListWebhooksResponse: typing_extensions.TypeAlias = ListWebhooksResponse
+
+@typing.final
+class RotateWebhookSecretRequest(google.protobuf.message.Message):
+    """Replaces the keys of a webhook."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SECRET_FIELD_NUMBER: builtins.int
+    OVERLAP_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    secret: builtins.str
+    """New secret of scheme `v1`, `whsec_` and 24 to 64 bytes in base64. Made by the service when not given."""
+    request_id: builtins.str
+    """The same id gives the same answer as long as a key that it made signs; the secret is shown by the first answer only."""
+    @property
+    def overlap(self) -> google.protobuf.duration_pb2.Duration:
+        """For how long the replaced keys sign too: 24 hours when unset, 7 days at most; with 0 they are erased at once."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        secret: builtins.str = ...,
+        overlap: google.protobuf.duration_pb2.Duration | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["overlap", b"overlap"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "overlap", b"overlap", "request_id", b"request_id", "secret", b"secret"]) -> None: ...
+
+Global___RotateWebhookSecretRequest: typing_extensions.TypeAlias = RotateWebhookSecretRequest
 
 @typing.final
 class DeleteWebhookRequest(google.protobuf.message.Message):

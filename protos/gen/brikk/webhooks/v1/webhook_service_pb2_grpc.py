@@ -52,6 +52,11 @@ class WebhookServiceStub(object):
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksRequest.SerializeToString,
                 response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksResponse.FromString,
                 _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/RotateWebhookSecret',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
         self.DeleteWebhook = channel.unary_unary(
                 '/brikk.webhooks.v1.WebhookService/DeleteWebhook',
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.DeleteWebhookRequest.SerializeToString,
@@ -74,7 +79,7 @@ class WebhookServiceServicer(object):
     """
 
     def CreateWebhook(self, request, context):
-        """Creates a webhook. From then on each matching event of the organisation is delivered. The answer is the only one that shows the secret.
+        """Creates a webhook. From then on each matching event of the organisation is delivered. The answer shows the secret; no later one does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +94,15 @@ class WebhookServiceServicer(object):
 
     def ListWebhooks(self, request, context):
         """Lists webhooks by name, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Replaces the secret, and the key of each other scheme. The replaced ones sign beside the new ones for as long as `overlap` says, and are erased then. The answer shows the new secret; no later one does.
+
+        RESOURCE_EXHAUSTED when 10 keys of a scheme sign already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +146,11 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     servicer.ListWebhooks,
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksRequest.FromString,
                     response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
             ),
             'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteWebhook,
@@ -231,6 +250,33 @@ class WebhookService(object):
             '/brikk.webhooks.v1.WebhookService/ListWebhooks',
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksRequest.SerializeToString,
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/RotateWebhookSecret',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,22 @@ _WebhookServiceListWebhooksType = typing_extensions.TypeVar(
     ],
 )
 
+_WebhookServiceRotateWebhookSecretType = typing_extensions.TypeVar(
+    '_WebhookServiceRotateWebhookSecretType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+)
+
 _WebhookServiceDeleteWebhookType = typing_extensions.TypeVar(
     '_WebhookServiceDeleteWebhookType',
     grpc.UnaryUnaryMultiCallable[
@@ -123,7 +139,7 @@ _WebhookServiceListAttemptsType = typing_extensions.TypeVar(
     ],
 )
 
-class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceListAttemptsType]):
+class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceListAttemptsType]):
     """The webhooks of an organisation."""
 
     @typing.overload
@@ -139,6 +155,10 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
         grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListWebhooksRequest,
             brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.DeleteWebhookRequest,
@@ -169,6 +189,10 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
             brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.DeleteWebhookRequest,
             google.protobuf.empty_pb2.Empty,
         ],
@@ -183,13 +207,19 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateWebhook: _WebhookServiceCreateWebhookType
-    """Creates a webhook. From then on each matching event of the organisation is delivered. The answer is the only one that shows the secret."""
+    """Creates a webhook. From then on each matching event of the organisation is delivered. The answer shows the secret; no later one does."""
 
     GetWebhook: _WebhookServiceGetWebhookType
     """Returns a webhook, without its secret."""
 
     ListWebhooks: _WebhookServiceListWebhooksType
     """Lists webhooks by name, without their secrets."""
+
+    RotateWebhookSecret: _WebhookServiceRotateWebhookSecretType
+    """Replaces the secret, and the key of each other scheme. The replaced ones sign beside the new ones for as long as `overlap` says, and are erased then. The answer shows the new secret; no later one does.
+
+    RESOURCE_EXHAUSTED when 10 keys of a scheme sign already.
+    """
 
     DeleteWebhook: _WebhookServiceDeleteWebhookType
     """Deletes a webhook with its secret, its deliveries and their attempts."""
@@ -214,6 +244,10 @@ WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
         brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.DeleteWebhookRequest,
         google.protobuf.empty_pb2.Empty,
     ],
@@ -236,7 +270,7 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.webhooks.v1.webhook_service_pb2.CreateWebhookRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
-        """Creates a webhook. From then on each matching event of the organisation is delivered. The answer is the only one that shows the secret."""
+        """Creates a webhook. From then on each matching event of the organisation is delivered. The answer shows the secret; no later one does."""
 
     @abc.abstractmethod
     def GetWebhook(
@@ -253,6 +287,17 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse, collections.abc.Awaitable[brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse]]:
         """Lists webhooks by name, without their secrets."""
+
+    @abc.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
+        """Replaces the secret, and the key of each other scheme. The replaced ones sign beside the new ones for as long as `overlap` says, and are erased then. The answer shows the new secret; no later one does.
+
+        RESOURCE_EXHAUSTED when 10 keys of a scheme sign already.
+        """
 
     @abc.abstractmethod
     def DeleteWebhook(

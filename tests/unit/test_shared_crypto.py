@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brikk_webhooks.domain.sealing import KeyRing, Place, SealingError
+from brikk_shared.crypto import KeyRing, Place, SealingError, sealed_under
 
 RING = KeyRing(primary="k1", keys={"k1": bytes(range(32))})
 PLACE = Place(organization="acme", kind="webhook", id="hook", version=1)
@@ -61,6 +61,24 @@ def test_a_new_primary_key_leaves_the_old_one_opening() -> None:
         RING.open(rotated.seal(SECRET, PLACE), PLACE)
     with pytest.raises(SealingError):
         KeyRing(primary="k1", keys={"k1": bytes(32)}).open(sealed, PLACE)
+
+
+@given(plain=st.binary(max_size=200))
+def test_what_is_sealed_anew_opens_under_the_primary_key_alone(plain: bytes) -> None:
+    sealed = RING.seal(plain, PLACE)
+    assert sealed_under(sealed) == "k1"
+    both = KeyRing(primary="k2", keys={**RING.keys, "k2": bytes(32)})
+    renewed = both.renew(sealed, PLACE)
+    assert sealed_under(renewed) == "k2"
+    assert KeyRing(primary="k2", keys={"k2": bytes(32)}).open(renewed, PLACE) == plain
+
+
+def test_sealing_anew_fails_closed_as_opening_does() -> None:
+    sealed = RING.seal(SECRET, PLACE)
+    with pytest.raises(SealingError, match="do not belong here"):
+        RING.renew(sealed, replace(PLACE, organization="other"))
+    with pytest.raises(SealingError, match="'k1', which is not in the key ring"):
+        KeyRing(primary="k2", keys={"k2": bytes(32)}).renew(sealed, PLACE)
 
 
 def test_reads_its_file() -> None:

@@ -72,10 +72,7 @@ class KeyRing:
         bytes; both sealed with AES-256-GCM, nonce first.
         """
         data_key = AESGCM.generate_key(256)
-        name = self.primary.encode()
-        header = bytes((_FORMAT, len(name))) + name
-        wrapped = _encrypt(self.keys[self.primary], data_key, place.bound("key"))
-        return header + wrapped + _encrypt(data_key, plain, place.bound("data"))
+        return self._wrap(data_key, place) + _encrypt(data_key, plain, place.bound("data"))
 
     def open(self, sealed: bytes, place: Place) -> bytes:
         """Open what was sealed for this place.
@@ -83,14 +80,38 @@ class KeyRing:
         Raises:
             SealingError: the place or the key is another, or a byte was altered.
         """
+        data_key, data = self._unwrap(sealed, place)
+        return _decrypt(data_key, data, place.bound("data"))
+
+    def renew(self, sealed: bytes, place: Place) -> bytes:
+        """Seal the data key anew, under the primary key; what it seals is not opened.
+
+        Raises:
+            SealingError: the place or the key is another, or a byte of the data key was altered.
+        """
+        data_key, data = self._unwrap(sealed, place)
+        return self._wrap(data_key, place) + data
+
+    def _wrap(self, data_key: bytes, place: Place) -> bytes:
+        name = self.primary.encode()
+        header = bytes((_FORMAT, len(name))) + name
+        return header + _encrypt(self.keys[self.primary], data_key, place.bound("key"))
+
+    def _unwrap(self, sealed: bytes, place: Place) -> tuple[bytes, bytes]:
         if len(sealed) < 2 or sealed[0] != _FORMAT:
             raise SealingError("sealed bytes of an unknown format")
         start = 2 + sealed[1]
-        key = self.keys.get(sealed[2:start].decode(errors="replace"))
+        name = sealed[2:start].decode(errors="replace")
+        key = self.keys.get(name)
         if key is None:
-            raise SealingError("sealed under a key that is not in the ring")
+            raise SealingError(f"sealed under the key {name!r}, which is not in the key ring")
         data_key = _decrypt(key, sealed[start : start + _WRAPPED], place.bound("key"))
-        return _decrypt(data_key, sealed[start + _WRAPPED :], place.bound("data"))
+        return data_key, sealed[start + _WRAPPED :]
+
+
+def sealed_under(sealed: bytes) -> str:
+    """Tell the name of the ring's key that sealed bytes lie under."""
+    return sealed[2 : 2 + sealed[1]].decode()
 
 
 def _encrypt(key: bytes, plain: bytes, bound: bytes) -> bytes:

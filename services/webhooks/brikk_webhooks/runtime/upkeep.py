@@ -1,0 +1,72 @@
+"""Signing keys in order: those that expired are erased, all lie sealed under the primary key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from brikk_shared.clock import Clock
+from brikk_shared.crypto import KeyRing, SealingError
+from brikk_shared.database import Database
+from brikk_shared.errors import Unavailable
+from brikk_webhooks.store.signing_keys import Resting, SigningKeys, lock_outdated
+
+_INTERVAL = timedelta(minutes=1)
+_BATCH = 200
+
+_logger = structlog.stdlib.get_logger(__name__)
+
+
+class KeyUpkeep:
+    """Looks after the keys at the start and every minute; replicas may do so side by side."""
+
+    def __init__(self, database: Database, key_ring: KeyRing, clock: Clock) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._clock = clock
+        self._signing_keys = SigningKeys(database)
+
+    async def run(self) -> None:
+        """Look after them for ever."""
+        while True:
+            try:
+                await self.tidy()
+            except Unavailable as error:
+                _logger.warning("signing_keys_not_tidied", reason=error.message)
+            await self._clock.sleep(_INTERVAL)
+
+    async def tidy(self) -> None:
+        """Erase what expired, and seal anew what lies under another key than the primary one.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        async with self._database.transaction(audit=()) as connection:
+            await self._signing_keys.erase_expired(connection)
+        after: tuple[str, int] | None = ("", 0)
+        while after is not None:
+            after = await self._renew(after)
+
+    async def _renew(self, after: tuple[str, int]) -> tuple[str, int] | None:
+        """Seal a batch anew; give where the next begins, None when there is none."""
+        async with self._database.transaction(audit=()) as connection:
+            found = await lock_outdated(
+                connection, self._key_ring.primary, after=after, limit=_BATCH
+            )
+            renewed = [each for each in map(self._sealed_anew, found) if each is not None]
+            if renewed:
+                await self._signing_keys.renew(connection, renewed)
+                _logger.info("signing_keys_sealed_anew", n=len(renewed))
+        return (found[-1].webhook_uid, found[-1].version) if len(found) == _BATCH else None
+
+    def _sealed_anew(self, resting: Resting) -> Resting | None:
+        key = resting.key
+        try:
+            sealed = self._key_ring.renew(key.sealed, key.place)
+        except SealingError as error:
+            # It stays as it is: its deliveries say that it cannot be opened.
+            _logger.warning("signing_key_not_opened", webhook=resting.webhook_uid, error=str(error))
+            return None
+        return replace(resting, key=replace(key, sealed=sealed))
