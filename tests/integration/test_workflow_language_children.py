@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+from datetime import UTC, datetime
+
 import grpc
 
 from brikk.agent.v1 import agent_runtime_service_pb2 as agent_pb
 from brikk.workflow.v1 import execution_pb2
 from brikk.workflow.v1 import execution_service_pb2 as pb
+from brikk_shared.database import Database
 from brikk_shared.errors import Reason
 from brikk_shared.status import from_status
 from brikk_shared.structs import Json, from_value
+from brikk_workflow.domain.wish import WishKind
+from brikk_workflow.store.wishes import record_wish
+from support.behind import run
+from support.chaos import let_leases_end
 from support.gates import Gate
 from support.verbs import ask, kinds, until, until_it
 from support.workflows import AgentError, State, WorkflowClient, World, echo
@@ -74,6 +82,47 @@ async def test_a_step_runs_another_workflow_once_through_a_kill(world: World) ->
             below = await executions(second.client, "below")
             assert {each.name for each in below} == begun
             assert (await kinds(second.client, name)).count("step.child_started") == 3
+
+
+async def test_what_it_runs_does_not_outlive_it_by_a_crash(world: World) -> None:
+    gate = Gate()
+    async with world.agent(text__one=gate.work) as agent:
+        async with world.process() as first:
+            await first.client.create(BELOW)
+            await first.client.create(ABOVE)
+            name = await first.client.start("above", {"which": "below", "items": [1]})
+            await agent.until(lambda agent: agent.calls["text.one"] == 1)
+            await first.process.kill()
+        await let_leases_end(world.database_url)
+        above_id = name.removeprefix("executions/")
+        async with (
+            Database(world.database_url, migrations="brikk_workflow.store.migrations") as database,
+            database.transaction(audit=()) as connection,
+        ):
+            await record_wish(
+                connection,
+                database,
+                "acme",
+                above_id,
+                kind=WishKind.TERMINATE,
+                attributes={"reason": "enough"},
+                request_id="",
+                now=datetime.now(UTC),
+            )
+        # They die with each commit, the last with the end, before anything follows from it.
+        ended_above = f"SELECT 1 FROM execution WHERE execution_id = '{above_id}' AND end_time > 0"
+        while not await run(world.database_url, ended_above):
+            async with world.process(fault="commit.after") as dying:
+                assert await dying.process.process.wait() == -signal.SIGKILL
+            await let_leases_end(world.database_url)
+        async with world.process(reconcile_interval="100ms") as second:
+            above = await second.client.wait(name)
+            assert above.state == State.STATE_TERMINATED
+            [below] = await executions(second.client, "below")
+            ended = await second.client.wait(below.name)
+            assert ended.state == State.STATE_CANCELLED
+            assert ended.error.message == f"{name} cancelled it"
+        gate.open.set()
 
 
 async def test_what_is_used_below_counts_above(world: World) -> None:

@@ -124,7 +124,13 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
         departures=Departures(database, linger=settings.linger, clock=clock),
         changes=changes,
         progress=ProgressBoard(database, changes, clock),
-        subworkflows=Subworkflows(database, definitions, changes, app.clock),
+        subworkflows=Subworkflows(
+            database,
+            definitions,
+            changes,
+            app.clock,
+            reconcile_interval=settings.reconcile_interval,
+        ),
         metrics=metrics,
     )
     replica = Replica(

@@ -58,7 +58,8 @@ class WorkflowSettings(SqlSettings, EgressSettings, CommonSettings):
     )
     reconcile_interval: Duration = Field(
         timedelta(seconds=5),
-        description="How often a replica compares what it holds in memory with what it owns.",
+        description="How often a replica compares what it holds in memory with what it owns, and"
+        " cancels executions that outlived the one above them.",
     )
     inbox_interval: Duration = Field(
         timedelta(milliseconds=250),

@@ -79,6 +79,7 @@ class Replica:
             "departures": self._engine.departures.run,
             "rousing": self._engine.rousing.run,
             "looking for agents": self._engine.rousing.look,
+            "orphans": self._engine.subworkflows.reconcile,
         }
 
     async def start(self, order: Start) -> ExecutionRecord | None:

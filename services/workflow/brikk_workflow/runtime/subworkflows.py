@@ -2,6 +2,7 @@
 
 Whoever holds the execution above follows; a crash loses nothing, for an order given again finds
 the execution that the first one began, by a request id made of the execution above and the path.
+What a crash kept from being cancelled with the one above is looked for now and then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.runtime.changes import Changes
 from brikk_workflow.runtime.definitions import Definitions
 from brikk_workflow.runtime.starts import Start
+from brikk_workflow.store.children import Child, find_orphans
 from brikk_workflow.store.executions import get_execution, get_execution_by_request
 from brikk_workflow.store.wishes import record_wish
 
@@ -29,6 +31,9 @@ log = structlog.get_logger()
 
 POLL = timedelta(seconds=1)
 """How often an execution is looked at that another replica may hold, or a store that is silent."""
+
+ORPHANS = 100
+"""Most that are cancelled in one round because the one above has ended."""
 
 Begin = Callable[[Start], Awaitable[ExecutionRecord | None]]
 """Begins an execution durably; None when its request id began one, or a version came."""
@@ -38,12 +43,19 @@ class Subworkflows:
     """Runs workflows for executions that are held here."""
 
     def __init__(
-        self, database: Database, definitions: Definitions, changes: Changes, clock: Clock
+        self,
+        database: Database,
+        definitions: Definitions,
+        changes: Changes,
+        clock: Clock,
+        *,
+        reconcile_interval: timedelta,
     ) -> None:
         self._database = database
         self._definitions = definitions
         self._changes = changes
         self._clock = clock
+        self._reconcile_interval = reconcile_interval
         self._begin: Begin | None = None
         self._poke: Callable[[str], None] | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -88,9 +100,28 @@ class Subworkflows:
 
     def cancel(self, above: ExecutionRecord, path: str) -> None:
         """Has the execution cancelled that a step ran, if it has begun one."""
-        task = asyncio.create_task(self._cancel(above, path))
+        child = Child(
+            organization=above.organization,
+            above=above.execution_id,
+            request_id=_request_id(above, path),
+        )
+        task = asyncio.create_task(self._cancel(child))
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
+
+    async def reconcile(self) -> None:
+        """Cancels what goes on though the one above has ended, for ever."""
+        while True:
+            await self._clock.sleep(self._reconcile_interval)
+            try:
+                async with self._database.reading() as connection:
+                    orphans = await find_orphans(connection, limit=ORPHANS)
+            except Unavailable as error:
+                log.warning("store does not answer", reason=error.reason)
+                continue
+            for each in orphans:
+                log.warning("execution outlived the one above", request=each.request_id)
+                await self._cancel(each)
 
     async def _find(self, above: ExecutionRecord, order: StartChild) -> ExecutionRecord | None:
         async with self._database.reading() as connection:
@@ -122,31 +153,32 @@ class Subworkflows:
             )
         )
 
-    async def _cancel(self, above: ExecutionRecord, path: str) -> None:
-        request_id = _request_id(above, path)
+    async def _cancel(self, child: Child) -> None:
         while True:
             try:
                 async with self._database.transaction() as connection:
                     record = await get_execution_by_request(
-                        connection, above.organization, request_id
+                        connection, child.organization, child.request_id
                     )
                     if record is None:
                         return
                     await record_wish(
                         connection,
                         self._database,
-                        above.organization,
+                        child.organization,
                         record.execution_id,
                         kind=WishKind.CANCEL,
-                        attributes={"reason": f"executions/{above.execution_id} cancelled it"},
-                        request_id=request_id,
+                        attributes={"reason": f"executions/{child.above} cancelled it"},
+                        request_id=child.request_id,
                         now=self._clock.now(),
                     )
             except Unavailable as error:
                 log.warning("store does not answer", reason=error.reason)
                 await self._clock.sleep(POLL)
             except BrikkError as error:
-                log.warning("execution is not cancelled", request=request_id, reason=error.reason)
+                log.warning(
+                    "execution is not cancelled", request=child.request_id, reason=error.reason
+                )
                 return
             else:
                 if self._poke is not None:

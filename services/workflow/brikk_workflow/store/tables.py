@@ -20,6 +20,8 @@ from brikk_shared.types import JsonText, UtcDateTime
 METADATA = MetaData()
 NOT_SUCCEEDED = text("status <> 'succeeded'")
 """What people look for by state; a query must say it in these words for the index to be used."""
+OPEN_CHILD = text("end_time IS NULL AND substr(request_id, 1, 11) = 'executions/'")
+"""Those under way that another execution runs; in these words, too."""
 
 WORKFLOW = Table(
     "workflow",
@@ -132,6 +134,13 @@ EXECUTION = Table(
         "execution_id",
         postgresql_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
         sqlite_where=text("queue_rank IS NOT NULL AND end_time IS NULL"),
+    ),
+    # Those that a crash may have kept from being cancelled with the one above.
+    Index(
+        "execution_open_child",
+        "request_id",
+        postgresql_where=OPEN_CHILD,
+        sqlite_where=OPEN_CHILD,
     ),
     # What leaves next.
     Index(
