@@ -101,7 +101,13 @@ async def replica(
             departures=Departures(database, linger=timedelta(days=1), clock=clock),
             changes=changes,
             progress=ProgressBoard(database, changes, clock),
-            subworkflows=Subworkflows(database, definitions, changes, clock),
+            subworkflows=Subworkflows(
+                database,
+                definitions,
+                changes,
+                clock,
+                reconcile_interval=timedelta(hours=1),
+            ),
             metrics=Metrics(CollectorRegistry()),
         )
         moment = timedelta(milliseconds=50)

@@ -248,7 +248,9 @@ class Member:
             departures=Departures(self.wire, linger=SECOND, clock=clock),
             changes=changes,
             progress=ProgressBoard(self.wire, changes, clock),
-            subworkflows=Subworkflows(self.wire, definitions, changes, clock),
+            subworkflows=Subworkflows(
+                self.wire, definitions, changes, clock, reconcile_interval=SECOND
+            ),
             metrics=Metrics(CollectorRegistry()),
         )
         self.replica = Replica(
