@@ -22,6 +22,10 @@ class SealingError(Exception):
     """The key ring cannot be read, or sealed bytes cannot be opened where they lie."""
 
 
+class KeyMissing(SealingError):
+    """The key that bytes are sealed under is not in this ring; another replica's may have it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """Where a secret belongs: it is authenticated, so sealed bytes do not open in another row."""
@@ -78,7 +82,8 @@ class KeyRing:
         """Open what was sealed for this place.
 
         Raises:
-            SealingError: the place or the key is another, or a byte was altered.
+            KeyMissing: the ring lacks the key.
+            SealingError: the place is another, or a byte was altered.
         """
         data_key, data = self._unwrap(sealed, place)
         return _decrypt(data_key, data, place.bound("data"))
@@ -87,7 +92,8 @@ class KeyRing:
         """Seal the data key anew, under the primary key; what it seals is not opened.
 
         Raises:
-            SealingError: the place or the key is another, or a byte of the data key was altered.
+            KeyMissing: the ring lacks the key.
+            SealingError: the place is another, or a byte of the data key was altered.
         """
         data_key, data = self._unwrap(sealed, place)
         return self._wrap(data_key, place) + data
@@ -104,7 +110,7 @@ class KeyRing:
         name = sealed[2:start].decode(errors="replace")
         key = self.keys.get(name)
         if key is None:
-            raise SealingError(f"sealed under the key {name!r}, which is not in the key ring")
+            raise KeyMissing(f"sealed under the key {name!r}, which is not in the key ring")
         data_key = _decrypt(key, sealed[start : start + _WRAPPED], place.bound("key"))
         return data_key, sealed[start + _WRAPPED :]
 

@@ -27,6 +27,7 @@ from support.receiver import answering, hang, receiving
 from support.webhooks import Webhooks, event, settings, store, webhooks
 
 CANARY = b"canary-that-nobody-may-ever-see."
+NEXT_CANARY = b"canary-that-takes-its-place-then"
 
 
 class Service:
@@ -219,13 +220,19 @@ async def test_no_row_file_or_log_holds_a_secret(
             await client.ended(webhook)
             received = receiver.on("/hook")[0]
             received.verify(secret)
-            forms = [CANARY, secret.encode(), base64.b64encode(CANARY), CANARY.hex().encode()]
+            await client.rotate(webhook.name, secret=format_secret(NEXT_CANARY))
+            forms = [
+                form
+                for key in (CANARY, NEXT_CANARY)
+                for form in (key, base64.b64encode(key), key.hex().encode())
+            ]
             # While it runs: on SQLite the write-ahead log is a file of its own.
             for content in await asyncio.to_thread(_files, tmp_path):
                 assert not any(form in content for form in forms)
             assert await service.stop() == 0
         logs = json.dumps(service.logs).encode()
         assert b"CreateWebhook" in logs
+        assert b"RotateWebhookSecret" in logs
         assert not any(form in logs for form in forms)
     tables = (
         "webhook",

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
 
-from brikk.webhooks.v1.webhook_pb2 import Webhook
+from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from brikk_agent import SignatureRefused, WebhookVerifier
 from brikk_shared.clock import SystemClock
 from brikk_shared.crypto import KeyRing
@@ -232,6 +232,24 @@ async def test_keys_move_to_a_new_key_of_the_ring_and_the_old_one_may_go(
         [received] = await receiver.wait("/hook")
     assert verifies(received, webhook.secret)
     assert verifies(received, webhook.signing_keys[0].public_key)
+
+
+async def test_a_delivery_waits_for_a_key_that_the_ring_lacks_yet(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    async with webhooks(database_url, tmp_path) as (service, _):
+        webhook = await service.create(receiver.url + "/hook")
+    place = key_place("acme", webhook.name.removeprefix("webhooks/"), 1)
+    ahead = KeyRing(primary="k2", keys={"k2": bytes(32)}).seal(b"secret", place)
+    async with store(database_url) as database, database.transaction() as edit:
+        await edit.execute(text("UPDATE signing_key SET sealed = :ahead"), {"ahead": ahead})
+    async with webhooks(database_url, tmp_path) as (service, _):
+        await service.publish(event())
+        [delivery] = await service.until(webhook, lambda each: each.attempts == 1)
+        assert delivery.state == Delivery.STATE_PENDING
+        [attempt] = await service.attempts(delivery)
+        assert attempt.error == "the signing secret cannot be opened"
+    assert not receiver.received
 
 
 async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(database_url: str) -> None:

@@ -10,7 +10,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from brikk_shared.clock import Clock
-from brikk_shared.crypto import KeyRing, SealingError
+from brikk_shared.crypto import KeyMissing, KeyRing, SealingError
 from brikk_shared.errors import Unavailable
 from brikk_shared.group_commit import GroupCommit
 from brikk_webhooks.clients.http import HttpPoster
@@ -102,7 +102,8 @@ class Sender:
             ]
         except SealingError as error:
             _logger.warning("signing_key_not_opened", webhook=claim.webhook_uid, error=str(error))
-            return Answer(error="the signing secret cannot be opened", final=True)
+            final = not isinstance(error, KeyMissing)
+            return Answer(error="the signing secret cannot be opened", final=final)
         headers = {
             "Content-Type": CONTENT_TYPE,
             "webhook-id": claim.delivery_id,
