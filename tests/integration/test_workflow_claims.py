@@ -151,9 +151,10 @@ async def test_replicas_that_claim_at_once_share_what_is_due(postgres_url: str) 
     async with Database(postgres_url, migrations="brikk_workflow.store.migrations") as database:
         store = Store(database)
         await store.add(*(f"e{number:03}" for number in range(200)))
-        claims = await asyncio.gather(
-            *(store.claim(30, replica=f"replica/{number}") for number in range(6))
-        )
+        replicas = [f"replica/{number}" for number in range(6)]
+        for replica in replicas:
+            await store.lease(replica, FUTURE)
+        claims = await asyncio.gather(*(store.claim(30, replica=each) for each in replicas))
         taken = [each for claimed in claims for each in claimed]
         assert len(taken) == len(set(taken))
         assert max(map(len, claims)) <= 30
