@@ -8,26 +8,32 @@ import json
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import grpc
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from brikk_agent import SignatureRefused, WebhookVerifier
 from brikk_shared.clock import SystemClock
 from brikk_shared.crypto import KeyRing
+from brikk_shared.database import Database
 from brikk_shared.errors import Reason, StartError
 from brikk_shared.status import from_rpc_error
+from brikk_shared.testing import Tokens
 from brikk_webhooks.domain.dispatch import key_place
+from brikk_webhooks.domain.signing import parse_secret
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.store.signing_keys import count_by_ring_key
 from support.receiver import Received, Receiver, receiving
 from support.refusals import refused
 from support.webhook_queue import QueueStore
-from support.webhooks import Webhooks, event, store, webhooks
+from support.webhooks import Webhooks, event, settings, store, webhooks
 
 URL = "https://example.com/hook"
 BOTH = (Webhook.SIGNATURE_SCHEME_V1, Webhook.SIGNATURE_SCHEME_V1A)
@@ -273,22 +279,35 @@ async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(database_url
 async def test_secrets_of_before_are_keys_now(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
+    # A database as the first version left it, with one webhook.
+    ring = KeyRing.parse(settings(database_url, tmp_path, Tokens(tmp_path)).key_ring.read_text())
+    row = {
+        "url": receiver.url + "/hook",
+        "secret": ring.seal(parse_secret(SECRET) or b"", key_place("acme", "hook", 1)),
+        "digest": b"",
+    }
+
+    def migrate_once(connection: Connection) -> None:
+        with Operations.context(MigrationContext.configure(connection)):
+            import_module("brikk_webhooks.store.migrations.versions.webhooks_0001").upgrade()
+        connection.execute(text("INSERT INTO alembic_version VALUES ('webhooks_0001')"))
+        connection.execute(
+            text(
+                "INSERT INTO webhook VALUES ('u1', 'acme', 'hook', :url, '[\"*\"]', '', '[]',"
+                " :secret, 1, NULL, :digest, 1767225600000000)"
+            ),
+            row,
+        )
+
+    async with (
+        Database(database_url, migrations=None) as database,
+        database.transaction() as edit,
+    ):
+        await edit.run_sync(migrate_once)
     async with webhooks(database_url, tmp_path) as (service, _):
-        webhook = await service.create(receiver.url + "/hook", secret=SECRET)
-    kind = "BYTEA" if database_url.startswith("postgresql") else "BLOB"
-    async with store(database_url) as database, database.transaction() as edit:
-        for statement in (
-            f"ALTER TABLE webhook ADD COLUMN secret {kind}",
-            "ALTER TABLE webhook ADD COLUMN secret_version INTEGER",
-            "UPDATE webhook SET secret = (SELECT sealed FROM signing_key), secret_version = 1",
-            "DROP TABLE signing_key",
-            "UPDATE alembic_version SET version_num = 'webhooks_0001'"
-            " WHERE version_num = 'webhooks_0002'",
-        ):
-            await edit.execute(text(statement))
-    async with webhooks(database_url, tmp_path) as (service, _):
-        webhook.ClearField("secret")
-        assert await service.get(webhook.name) == webhook
+        webhook = await service.get("webhooks/hook")
+        assert webhook.create_time == webhook.update_time
+        assert [(key.version, key.scheme) for key in webhook.signing_keys] == [(1, BOTH[0])]
         await service.publish(event())
         [received] = await receiver.wait("/hook")
     assert verifies(received, SECRET)

@@ -13,7 +13,7 @@ from brikk_webhooks.domain.cloudevent import CloudEvent
 from brikk_webhooks.domain.delivery import Attempt, Outcome, Verdict
 from brikk_webhooks.domain.dispatch import Claim, Report
 from brikk_webhooks.domain.signing import Scheme
-from brikk_webhooks.domain.webhook import SigningKey, Webhook
+from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook
 from brikk_webhooks.store.attempts import AttemptLog
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
@@ -64,18 +64,21 @@ class QueueStore:
         self._intake = Intake(database)
         self._log = AttemptLog(database)
 
-    async def add_webhook(self, webhook_id: str, *event_types: str) -> str:
+    async def add_webhook(self, webhook_id: str, *event_types: str, ordering_key: str = "") -> str:
         """Adds a webhook and gives the uid of this life of it."""
         key = SigningKey(version=1, scheme=Scheme.V1, public_key="")
         registration = Registration(
             uid=new_id(),
             webhook=Webhook(
                 id=webhook_id,
-                url="http://127.0.0.1/",
-                event_types=event_types or ("*",),
-                description="",
-                retry_schedule=(timedelta(milliseconds=1500),),
+                subscription=Subscription(
+                    url="http://127.0.0.1/",
+                    event_types=event_types or ("*",),
+                    retry_schedule=(timedelta(milliseconds=1500),),
+                    ordering_key=ordering_key,
+                ),
                 create_time=NOW,
+                update_time=NOW,
                 signing_keys=(key,),
             ),
             keys=[NewKey(key=key, sealed=b"\x01\x02k1sealed")],

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishItem, PublishRequest, PublishResponse
@@ -94,6 +95,24 @@ class Webhooks:
         """Read a webhook."""
         request = pb.GetWebhookRequest(name=name)
         return await self.stub.GetWebhook(request, metadata=self.user("acme"), timeout=DEADLINE)
+
+    async def update(
+        self, name: str, *, mask: Sequence[str] = (), etag: str = "", **fields: Any
+    ) -> webhook_pb2.Webhook:
+        """Change fields of a webhook: those of the mask, or those that are given."""
+        request = pb.UpdateWebhookRequest(
+            name=name,
+            webhook=webhook_pb2.Webhook(**fields),
+            update_mask=FieldMask(paths=mask),
+            etag=etag,
+        )
+        return await self.stub.UpdateWebhook(request, metadata=self.user("acme"), timeout=DEADLINE)
+
+    async def ask(self, verb: str, name: str, **more: Any) -> Any:
+        """Call the RPC of a verb."""
+        request = getattr(pb, f"{verb}Request")(name=name, **more)
+        call: Callable[..., Awaitable[Any]] = getattr(self.stub, verb)
+        return await call(request, metadata=self.user("acme"), timeout=DEADLINE)
 
     async def webhooks(self) -> list[webhook_pb2.Webhook]:
         """List the webhooks, the first page."""

@@ -63,6 +63,10 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         clock=app.clock,
     )
 
+    def wake() -> None:
+        first_attempts.wake()
+        retries.wake()
+
     def dispatcher(lane: Lane, slots: int) -> Dispatcher:
         return Dispatcher(
             lane,
@@ -94,6 +98,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             key_ring=key_ring,
             quota=settings.webhook_quota,
             clock=app.clock,
+            wake=wake,
         ),
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
     )

@@ -5,13 +5,19 @@ from __future__ import annotations
 from brikk.webhooks.v1 import webhook_pb2
 from brikk_shared.errors import invalid_field
 from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
+from brikk_webhooks.domain.endpoint import url_problem
 from brikk_webhooks.domain.signing import Scheme
-from brikk_webhooks.domain.webhook import Webhook
+from brikk_webhooks.domain.webhook import Subscription, Webhook, WebhookState
 
 _STATES = {
     DeliveryState.PENDING: webhook_pb2.Delivery.STATE_PENDING,
     DeliveryState.DELIVERED: webhook_pb2.Delivery.STATE_DELIVERED,
     DeliveryState.FAILED: webhook_pb2.Delivery.STATE_FAILED,
+}
+_WEBHOOK_STATES = {
+    WebhookState.ACTIVE: webhook_pb2.Webhook.STATE_ACTIVE,
+    WebhookState.PAUSED: webhook_pb2.Webhook.STATE_PAUSED,
+    WebhookState.DISABLED: webhook_pb2.Webhook.STATE_DISABLED,
 }
 _SCHEMES = {
     Scheme.V1: webhook_pb2.Webhook.SIGNATURE_SCHEME_V1,
@@ -50,15 +56,57 @@ def schemes_asked(webhook: webhook_pb2.Webhook) -> tuple[Scheme, ...]:
     return tuple(dict.fromkeys(asked)) or (Scheme.V1,)
 
 
+def read_subscription(webhook: webhook_pb2.Webhook) -> Subscription:
+    """Read what people say of a webhook.
+
+    Raises:
+        InvalidArgument: the URL cannot be posted to.
+    """
+    problem = url_problem(webhook.url)
+    if problem is not None:
+        raise invalid_field("webhook.url", problem)
+    kept = webhook.HasField("payload_retention")
+    return Subscription(
+        url=webhook.url,
+        event_types=tuple(webhook.event_types),
+        description=webhook.description,
+        retry_schedule=tuple(wait.ToTimedelta() for wait in webhook.retry_schedule),
+        max_rate=webhook.max_rate,
+        max_in_flight=webhook.max_in_flight,
+        ordering_key=webhook.ordering_key,
+        payload_retention=webhook.payload_retention.ToTimedelta() if kept else None,
+    )
+
+
+def subscription_message(subscription: Subscription) -> webhook_pb2.Webhook:
+    """Write what people say of a webhook."""
+    message = webhook_pb2.Webhook(
+        url=subscription.url,
+        event_types=subscription.event_types,
+        description=subscription.description,
+        max_rate=subscription.max_rate,
+        max_in_flight=subscription.max_in_flight,
+        ordering_key=subscription.ordering_key,
+    )
+    for wait in subscription.retry_schedule:
+        message.retry_schedule.add().FromTimedelta(wait)
+    if subscription.payload_retention is not None:
+        message.payload_retention.FromTimedelta(subscription.payload_retention)
+    return message
+
+
 def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhook:
     """Write a webhook, with its secret in the one answer that shows it."""
-    message = webhook_pb2.Webhook(
-        name=f"webhooks/{webhook.id}",
-        url=webhook.url,
-        event_types=webhook.event_types,
-        description=webhook.description,
-        secret=secret,
-        signature_schemes=(_SCHEMES[scheme] for scheme in webhook.schemes),
+    message = subscription_message(webhook.subscription)
+    message.MergeFrom(
+        webhook_pb2.Webhook(
+            name=f"webhooks/{webhook.id}",
+            secret=secret,
+            signature_schemes=(_SCHEMES[scheme] for scheme in webhook.schemes),
+            state=_WEBHOOK_STATES[webhook.state],
+            state_reason=webhook.state_reason,
+            etag=webhook.etag,
+        )
     )
     for key in webhook.signing_keys:
         shown = message.signing_keys.add(
@@ -66,9 +114,8 @@ def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhoo
         )
         if key.expire_time is not None:
             shown.expire_time.FromDatetime(key.expire_time)
-    for wait in webhook.retry_schedule:
-        message.retry_schedule.add().FromTimedelta(wait)
     message.create_time.FromDatetime(webhook.create_time)
+    message.update_time.FromDatetime(webhook.update_time)
     return message
 
 

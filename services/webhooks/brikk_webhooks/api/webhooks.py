@@ -1,10 +1,10 @@
-"""WebhookService: webhooks themselves; their deliveries are read in `deliveries`."""
+"""WebhookService as a whole, and the methods that write and read webhooks."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,13 +19,20 @@ from brikk_shared.clock import Clock
 from brikk_shared.crypto import KeyRing
 from brikk_shared.database import Database
 from brikk_shared.egress import Egress
-from brikk_shared.errors import invalid_field, not_found
+from brikk_shared.errors import Aborted, Reason, invalid_field, not_found
 from brikk_shared.ids import new_id
 from brikk_shared.pagination import cut, page_of
-from brikk_webhooks.api.deliveries import DeliveryMethods
-from brikk_webhooks.api.messages import schemes_asked, webhook_id_of, webhook_message
+from brikk_shared.validator import validate
+from brikk_webhooks.api.messages import (
+    read_subscription,
+    schemes_asked,
+    subscription_message,
+    webhook_id_of,
+    webhook_message,
+)
+from brikk_webhooks.api.verbs import WebhookVerbs
 from brikk_webhooks.domain.dispatch import key_place
-from brikk_webhooks.domain.endpoint import host_of, url_problem
+from brikk_webhooks.domain.endpoint import host_of
 from brikk_webhooks.domain.signing import (
     NEW_KEY_BYTES,
     Scheme,
@@ -33,25 +40,50 @@ from brikk_webhooks.domain.signing import (
     parse_secret,
     public_key,
 )
-from brikk_webhooks.domain.webhook import SigningKey, Webhook, check_room
+from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, check_room
 from brikk_webhooks.store import webhooks
 from brikk_webhooks.store.signing_keys import NewKey, SigningKeys
 
 _OVERLAP = timedelta(hours=24)
 """For how long replaced keys sign, unless told."""
+_WRITABLE = frozenset(
+    {
+        "description",
+        "event_types",
+        "max_in_flight",
+        "max_rate",
+        "ordering_key",
+        "payload_retention",
+        "retry_schedule",
+        "url",
+    }
+)
 
 
-class WebhookServicer(DeliveryMethods):
-    """Keeps webhooks. Secrets go in, and come out once."""
+class WebhookServicer(WebhookVerbs):
+    """Keeps webhooks. Secrets go in, and come out once.
+
+    Args:
+        egress: refuses endpoints that may not be called.
+        key_ring: seals secrets.
+        quota: most webhooks of an organisation.
+        wake: called when deliveries may have come due.
+    """
 
     def __init__(
-        self, database: Database, *, egress: Egress, key_ring: KeyRing, quota: int, clock: Clock
+        self,
+        database: Database,
+        *,
+        egress: Egress,
+        key_ring: KeyRing,
+        quota: int,
+        clock: Clock,
+        wake: Callable[[], None],
     ) -> None:
-        super().__init__(database)
+        super().__init__(database, clock=clock, wake=wake)
         self._egress = egress
         self._key_ring = key_ring
         self._quota = quota
-        self._clock = clock
         self._signing_keys = SigningKeys(database)
 
     async def CreateWebhook(
@@ -136,6 +168,23 @@ class WebhookServicer(DeliveryMethods):
             next_page_token=token,
         )
 
+    async def UpdateWebhook(
+        self, request: pb.UpdateWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> webhook_pb2.Webhook:
+        """Change what people say of a webhook."""
+
+        def change(webhook: Webhook) -> Webhook:
+            if request.etag and request.etag != webhook.etag:
+                raise Aborted(
+                    Reason.ETAG_MISMATCH,
+                    f"{request.name} is at etag {webhook.etag}: read it again",
+                    metadata={"resource": request.name, "etag": webhook.etag},
+                )
+            subscription = self._read_subscription(_merged(webhook, request))
+            return webhook.updated(subscription, self._clock.now())
+
+        return webhook_message(await self._change(request.name, change))
+
     async def DeleteWebhook(
         self, request: pb.DeleteWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Empty:
@@ -149,19 +198,19 @@ class WebhookServicer(DeliveryMethods):
     def _draft(
         self, request: pb.CreateWebhookRequest, webhook_id: str, keys: Sequence[NewKey]
     ) -> Webhook:
-        problem = url_problem(request.webhook.url)
-        if problem is not None:
-            raise invalid_field("webhook.url", problem)
-        self._egress.check_literal(host_of(request.webhook.url), field="webhook.url")
+        now = self._clock.now()
         return Webhook(
             id=webhook_id,
-            url=request.webhook.url,
-            event_types=tuple(request.webhook.event_types),
-            description=request.webhook.description,
-            retry_schedule=tuple(wait.ToTimedelta() for wait in request.webhook.retry_schedule),
-            create_time=self._clock.now(),
+            subscription=self._read_subscription(request.webhook),
+            create_time=now,
+            update_time=now,
             signing_keys=tuple(each.key for each in reversed(keys)),
         )
+
+    def _read_subscription(self, webhook: webhook_pb2.Webhook) -> Subscription:
+        subscription = read_subscription(webhook)
+        self._egress.check_literal(host_of(subscription.url), field="webhook.url")
+        return subscription
 
     def _make_keys(
         self, webhook_id: str, schemes: Sequence[Scheme], secret: bytes, *, first: int
@@ -175,6 +224,26 @@ class WebhookServicer(DeliveryMethods):
             key = SigningKey(version=version, scheme=scheme, public_key=public)
             keys.append(NewKey(key=key, sealed=self._key_ring.seal(plain, place)))
         return keys
+
+
+def _merged(webhook: Webhook, request: pb.UpdateWebhookRequest) -> webhook_pb2.Webhook:
+    """Return the webhook as the request wants it, within the limits of the contract."""
+    given = request.webhook
+    paths = set(request.update_mask.paths) or {
+        field.name for field, _ in given.ListFields() if field.name in _WRITABLE
+    }
+    unknown = sorted(paths - _WRITABLE)
+    if unknown:
+        raise invalid_field("update_mask", f"names {unknown[0]}, which cannot be changed")
+    merged = subscription_message(webhook.subscription)
+    part = webhook_pb2.Webhook()
+    part.CopyFrom(given)
+    for field in webhook_pb2.Webhook.DESCRIPTOR.fields:
+        replaced: Message = merged if field.name in paths else part
+        replaced.ClearField(field.name)
+    merged.MergeFrom(part)
+    validate(pb.CreateWebhookRequest(webhook=merged))
+    return merged
 
 
 def _secret(given: str, schemes: Sequence[Scheme], *, field: str) -> bytes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import IntEnum
 
-from brikk_shared.errors import Reason, ResourceExhausted
+from brikk_shared.errors import FailedPrecondition, Reason, ResourceExhausted
 from brikk_webhooks.domain.signing import Scheme
 
 MOST_KEYS = 10
@@ -26,17 +27,46 @@ class SigningKey:
     """Until when it signs; None while nothing replaced it."""
 
 
+class WebhookState(IntEnum):
+    """Whether a webhook is delivered to; the numbers are those that are stored."""
+
+    ACTIVE = 1
+    PAUSED = 2
+    """Its deliveries wait."""
+    DISABLED = 3
+    """It gets no deliveries, and those that it had are cancelled."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subscription:
+    """What people say of a webhook, and may change."""
+
+    url: str
+    event_types: tuple[str, ...]
+    description: str = ""
+    retry_schedule: tuple[timedelta, ...] = ()
+    """Waits between attempts; empty means the schedule of the service."""
+    max_rate: int = 0
+    """Requests per minute; 0 for no bound."""
+    max_in_flight: int = 0
+    """Requests at once; 0 for the bound of the service."""
+    ordering_key: str = ""
+    """What in an event keeps its deliveries in order; see `ordering`."""
+    payload_retention: timedelta | None = None
+    """For how long bodies are kept; None means the time of the service."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
     """A webhook as people see it."""
 
     id: str
-    url: str
-    event_types: tuple[str, ...]
-    description: str
-    retry_schedule: tuple[timedelta, ...]
-    """Waits between attempts; empty means the schedule of the service."""
+    subscription: Subscription
+    state: WebhookState = WebhookState.ACTIVE
+    state_reason: str = ""
+    revision: int = 0
     create_time: datetime
+    update_time: datetime
     signing_keys: tuple[SigningKey, ...]
     """The newest first."""
 
@@ -44,6 +74,48 @@ class Webhook:
     def schemes(self) -> tuple[Scheme, ...]:
         """What its deliveries are signed by."""
         return tuple(key.scheme for key in reversed(self.signing_keys) if key.expire_time is None)
+
+    @property
+    def etag(self) -> str:
+        """Changes with whatever people change."""
+        return f"r{self.revision}"
+
+    def updated(self, subscription: Subscription, now: datetime) -> Webhook:
+        """Return it as it is with another subscription."""
+        return self._revised(replace(self, subscription=subscription), now)
+
+    def paused(self, reason: str, now: datetime) -> Webhook:
+        """Return it as it is when its deliveries are kept for later.
+
+        Raises:
+            FailedPrecondition: it is disabled.
+        """
+        self._check_enabled()
+        return self._revised(replace(self, state=WebhookState.PAUSED, state_reason=reason), now)
+
+    def resumed(self, now: datetime) -> Webhook:
+        """Return it as it is when it is delivered to again.
+
+        Raises:
+            FailedPrecondition: it is disabled.
+        """
+        self._check_enabled()
+        return self._revised(replace(self, state=WebhookState.ACTIVE, state_reason=""), now)
+
+    def _revised(self, changed: Webhook, now: datetime) -> Webhook:
+        """Return the changed one as a new revision, unless nothing is changed."""
+        if changed == self:
+            return self
+        return replace(changed, revision=self.revision + 1, update_time=now)
+
+    def _check_enabled(self) -> None:
+        if self.state is WebhookState.DISABLED:
+            name = f"webhooks/{self.id}"
+            raise FailedPrecondition(
+                Reason.WRONG_STATE,
+                f"{name} is disabled: enable it first",
+                metadata={"resource": name, "state": self.state.name},
+            )
 
 
 def check_room(webhook: Webhook) -> None:

@@ -13,6 +13,7 @@ from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.ids import new_id
 from brikk_webhooks.domain.cloudevent import CloudEvent, render
+from brikk_webhooks.domain.ordering import ordering_value
 from brikk_webhooks.domain.webhook import matches
 
 _ORGANIZATION = {"organization": "text"}
@@ -24,13 +25,14 @@ _EVENT = {
     "subject": "text",
     "body": "bytes",
 }
-_DELIVERY = {"webhook_uid": "text", "id": "text", "event_uid": "text"}
+_DELIVERY = {"webhook_uid": "text", "id": "text", "event_uid": "text", "ordering_key": "text"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Subscriber:
     uid: str
     event_types: Sequence[str]
+    ordering_key: str
 
 
 class Intake:
@@ -39,7 +41,7 @@ class Intake:
     def __init__(self, database: Database) -> None:
         self._dialect = dialect = database.dialect
         self._subscribers = text(
-            "SELECT w.uid, w.organization, w.event_types FROM webhook w"
+            "SELECT w.uid, w.organization, w.event_types, w.ordering_key FROM webhook w"
             f" JOIN {batch_source(dialect, _ORGANIZATION)} ON w.organization = b.organization"
         )
         self._events = text(
@@ -52,8 +54,8 @@ class Intake:
         lock = " FOR KEY SHARE OF w" if dialect == "postgresql" else ""
         self._deliveries = text(
             "INSERT INTO delivery (webhook_uid, id, event_uid, state, attempts, response_status,"
-            " due_at, create_time)"
-            " SELECT b.webhook_uid, b.id, b.event_uid, 1, 0, 0, now, now"
+            " due_at, create_time, ordering_key)"
+            " SELECT b.webhook_uid, b.id, b.event_uid, 1, 0, 0, now, now, b.ordering_key"
             f" FROM {batch_source(dialect, _DELIVERY)} JOIN webhook w ON w.uid = b.webhook_uid"
             f" CROSS JOIN (SELECT {database.now_sql} AS now) AS clock{lock}"
         )
@@ -61,14 +63,14 @@ class Intake:
     async def take(self, connection: AsyncConnection, events: Sequence[CloudEvent]) -> int:
         """Keep the events that a webhook asked for; return how many deliveries that makes."""
         subscribers = await self._read_subscribers(connection, events)
-        matched: dict[tuple[str, str], list[str]] = {}
+        matched: dict[tuple[str, str], list[_Subscriber]] = {}
         event_rows: list[dict[str, object]] = []
         delivery_rows: list[dict[str, object]] = []
         for event in events:
             key = (event.organization, event.type)
             if key not in matched:
                 matched[key] = [
-                    subscriber.uid
+                    subscriber
                     for subscriber in subscribers.get(event.organization, ())
                     if matches(subscriber.event_types, event.type)
                 ]
@@ -86,8 +88,13 @@ class Intake:
                 }
             )
             delivery_rows += [
-                {"webhook_uid": uid, "id": f"msg_{new_id()}", "event_uid": event_uid}
-                for uid in matched[key]
+                {
+                    "webhook_uid": subscriber.uid,
+                    "id": f"msg_{new_id()}",
+                    "event_uid": event_uid,
+                    "ordering_key": ordering_value(event, subscriber.ordering_key),
+                }
+                for subscriber in matched[key]
             ]
         if delivery_rows:
             await connection.execute(self._events, batch_params(self._dialect, _EVENT, event_rows))
@@ -102,8 +109,12 @@ class Intake:
         rows = [{"organization": name} for name in {event.organization for event in events}]
         params = batch_params(self._dialect, _ORGANIZATION, rows)
         subscribers: dict[str, list[_Subscriber]] = {}
-        for uid, organization, event_types in await connection.execute(self._subscribers, params):
-            subscribers.setdefault(organization, []).append(
-                _Subscriber(uid=uid, event_types=json.loads(event_types))
+        for row in await connection.execute(self._subscribers, params):
+            subscribers.setdefault(row.organization, []).append(
+                _Subscriber(
+                    uid=row.uid,
+                    event_types=json.loads(row.event_types),
+                    ordering_key=row.ordering_key,
+                )
             )
         return subscribers

@@ -20,8 +20,10 @@ from brikk_shared.database import Database
 from brikk_shared.types import from_microseconds
 from brikk_webhooks.domain.dispatch import Claim, SealedKey, Target, key_place
 from brikk_webhooks.domain.signing import Scheme
+from brikk_webhooks.domain.webhook import WebhookState
 
 _MICROSECOND = timedelta(microseconds=1)
+_ACTIVE = f"{WebhookState.ACTIVE:d}"
 
 _SHARE = {"webhook_uid": "text", "most": "bigint"}
 _UID = {"webhook_uid": "text"}
@@ -188,9 +190,9 @@ def _waiting(lane: Lane, now: str) -> str:
         f" SELECT (SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
         "  AND webhook_uid > endpoint.uid)"
         " FROM endpoint WHERE endpoint.uid IS NOT NULL)"
-        f" SELECT uid, (SELECT min(due_at) FROM delivery WHERE {lane.value}"
+        f" SELECT endpoint.uid, (SELECT min(due_at) FROM delivery WHERE {lane.value}"
         f"  AND webhook_uid = endpoint.uid) - (SELECT {now})"
-        " FROM endpoint WHERE uid IS NOT NULL ORDER BY 2"
+        f" FROM endpoint JOIN webhook w ON w.uid = endpoint.uid AND w.state = {_ACTIVE} ORDER BY 2"
     )
 
 

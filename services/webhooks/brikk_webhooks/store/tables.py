@@ -33,6 +33,14 @@ WEBHOOK = Table(
     Column("request_id", Text),
     Column("request_digest", LargeBinary, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
+    Column("max_rate", Integer, nullable=False),  # requests per minute; 0 for no bound
+    Column("max_in_flight", Integer, nullable=False),  # 0 for the service's bound
+    Column("ordering_key", Text, nullable=False),  # where it stands in an event; empty for no order
+    Column("payload_retention", BigInteger),  # microseconds; NULL for the service's time
+    Column("state", Integer, nullable=False),
+    Column("state_reason", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("update_time", UtcDateTime, nullable=False),
     UniqueConstraint("organization", "id", name="webhook_by_organization"),
     UniqueConstraint("organization", "request_id", name="webhook_by_request"),
 )
@@ -78,6 +86,7 @@ DELIVERY = Table(
     Column("claim", Text),
     Column("create_time", UtcDateTime, nullable=False),
     Column("end_time", UtcDateTime),
+    Column("ordering_key", Text),  # of one key, one goes after the other; NULL for no order
     # A lane each for first attempts and for retries; the conditions are those of `queue.Lane`.
     *(
         Index(

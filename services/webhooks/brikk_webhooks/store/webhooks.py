@@ -8,13 +8,13 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Any, cast
 
-from sqlalchemy import Row, Select, delete, func, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.errors import AlreadyExists, InvalidArgument, Reason, ResourceExhausted
 from brikk_shared.turns import take_turn
 from brikk_webhooks.domain.signing import Scheme
-from brikk_webhooks.domain.webhook import SigningKey, Webhook
+from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, WebhookState
 from brikk_webhooks.store.signing_keys import NewKey, add_keys
 from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, SIGNING_KEY, WEBHOOK
 
@@ -76,13 +76,10 @@ async def create_webhook(
             uid=registration.uid,
             organization=organization,
             id=webhook.id,
-            url=webhook.url,
-            event_types=webhook.event_types,
-            description=webhook.description,
-            retry_schedule=[wait // _MICROSECOND for wait in webhook.retry_schedule],
             request_id=registration.request_id or None,
             request_digest=registration.request_digest,
             create_time=webhook.create_time,
+            **_changing(webhook),
         )
     )
     await add_keys(connection, registration.uid, registration.keys)
@@ -128,6 +125,11 @@ async def list_webhooks(
     return await _read(connection, query)
 
 
+async def change_webhook(connection: AsyncConnection, uid: str, webhook: Webhook) -> None:
+    """Write what people changed of a webhook that was read under lock."""
+    await connection.execute(update(WEBHOOK).where(WEBHOOK.c.uid == uid).values(_changing(webhook)))
+
+
 async def delete_webhook(connection: AsyncConnection, organization: str, webhook_id: str) -> bool:
     """Delete a webhook with its deliveries and their attempts; tell whether there was one."""
     gone = (
@@ -161,11 +163,12 @@ def _webhook(rows: Sequence[Row[Any]]) -> Webhook:
     row = rows[0]
     return Webhook(
         id=row.id,
-        url=row.url,
-        event_types=tuple(cast("list[str]", row.event_types)),
-        description=row.description,
-        retry_schedule=tuple(wait * _MICROSECOND for wait in cast("list[int]", row.retry_schedule)),
+        subscription=_subscription(row),
+        state=WebhookState(row.state),
+        state_reason=row.state_reason,
+        revision=row.revision,
         create_time=row.create_time,
+        update_time=row.update_time,
         signing_keys=tuple(
             SigningKey(
                 version=key.version,
@@ -176,3 +179,36 @@ def _webhook(rows: Sequence[Row[Any]]) -> Webhook:
             for key in rows
         ),
     )
+
+
+def _subscription(row: Row[Any]) -> Subscription:
+    retention = row.payload_retention
+    return Subscription(
+        url=row.url,
+        event_types=tuple(cast("list[str]", row.event_types)),
+        description=row.description,
+        retry_schedule=tuple(wait * _MICROSECOND for wait in cast("list[int]", row.retry_schedule)),
+        max_rate=row.max_rate,
+        max_in_flight=row.max_in_flight,
+        ordering_key=row.ordering_key,
+        payload_retention=None if retention is None else retention * _MICROSECOND,
+    )
+
+
+def _changing(webhook: Webhook) -> dict[str, object]:
+    subscription = webhook.subscription
+    retention = subscription.payload_retention
+    return {
+        "url": subscription.url,
+        "event_types": subscription.event_types,
+        "description": subscription.description,
+        "retry_schedule": [wait // _MICROSECOND for wait in subscription.retry_schedule],
+        "max_rate": subscription.max_rate,
+        "max_in_flight": subscription.max_in_flight,
+        "ordering_key": subscription.ordering_key,
+        "payload_retention": None if retention is None else retention // _MICROSECOND,
+        "state": webhook.state,
+        "state_reason": webhook.state_reason,
+        "revision": webhook.revision,
+        "update_time": webhook.update_time,
+    }

@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62rikk/webhooks/v1/webhook.proto\x12\x11\x62rikk.webhooks.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x06\n\x07Webhook\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12%\n\x03url\x18\x02 \x01(\tB\x18\xe2\x41\x01\x02\xca\xda\x18\x10\x08\x80\x10*\x0bhttps?://.+\x12N\n\x0b\x65vent_types\x18\x03 \x03(\tB9\xe2\x41\x01\x02\xca\xda\x18\x31\x08\x80\x01\x18\x32 \x01*(\\*|[a-z][a-z0-9_]*(\\.[a-z0-9_]+)*(\\.\\*)?\x12\x1c\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\x12;\n\x06secret\x18\x05 \x01(\tB+\x80\x01\x01\xca\xda\x18$\x08\x64* whsec_[A-Za-z0-9+/]{32,86}={0,2}\x12K\n\x0eretry_schedule\x18\x06 \x03(\x0b\x32\x19.google.protobuf.DurationB\x18\xca\xda\x18\x14\x18\x14\x31\xfc\xa9\xf1\xd2MbP?9\x00\x00\x00\x00\x00u\"A\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12M\n\x11signature_schemes\x18\x08 \x03(\x0e\x32*.brikk.webhooks.v1.Webhook.SignatureSchemeB\x06\xca\xda\x18\x02\x18\x02\x12\x41\n\x0csigning_keys\x18\t \x03(\x0b\x32%.brikk.webhooks.v1.Webhook.SigningKeyB\x04\xe2\x41\x01\x03\x1a\x9e\x01\n\nSigningKey\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12:\n\x06scheme\x18\x02 \x01(\x0e\x32*.brikk.webhooks.v1.Webhook.SignatureScheme\x12\x12\n\npublic_key\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x0fSignatureScheme\x12 \n\x1cSIGNATURE_SCHEME_UNSPECIFIED\x10\x00\x12\x17\n\x13SIGNATURE_SCHEME_V1\x10\x01\x12\x18\n\x14SIGNATURE_SCHEME_V1A\x10\x02:=\xea\x41:\n\x11\x62rikk.dev/Webhook\x12\x12webhooks/{webhook}*\x08webhooks2\x07webhook\"\xb1\x04\n\x08\x44\x65livery\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nevent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32!.brikk.webhooks.v1.Delivery.StateB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61ttempts\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0fresponse_status\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11next_attempt_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"X\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x13\n\x0fSTATE_DELIVERED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03:W\xea\x41T\n\x12\x62rikk.dev/Delivery\x12(webhooks/{webhook}/deliveries/{delivery}*\ndeliveries2\x08\x64\x65livery\"\x9d\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fresponse_status\x18\x04 \x01(\x05\x12\r\n\x05\x65rror\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62rikk/webhooks/v1/webhook.proto\x12\x11\x62rikk.webhooks.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\n\n\x07Webhook\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12%\n\x03url\x18\x02 \x01(\tB\x18\xe2\x41\x01\x02\xca\xda\x18\x10\x08\x80\x10*\x0bhttps?://.+\x12N\n\x0b\x65vent_types\x18\x03 \x03(\tB9\xe2\x41\x01\x02\xca\xda\x18\x31\x08\x80\x01\x18\x32 \x01*(\\*|[a-z][a-z0-9_]*(\\.[a-z0-9_]+)*(\\.\\*)?\x12\x1c\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\x12;\n\x06secret\x18\x05 \x01(\tB+\x80\x01\x01\xca\xda\x18$\x08\x64* whsec_[A-Za-z0-9+/]{32,86}={0,2}\x12K\n\x0eretry_schedule\x18\x06 \x03(\x0b\x32\x19.google.protobuf.DurationB\x18\xca\xda\x18\x14\x18\x14\x31\xfc\xa9\xf1\xd2MbP?9\x00\x00\x00\x00\x00u\"A\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12M\n\x11signature_schemes\x18\x08 \x03(\x0e\x32*.brikk.webhooks.v1.Webhook.SignatureSchemeB\x06\xca\xda\x18\x02\x18\x02\x12\x41\n\x0csigning_keys\x18\t \x03(\x0b\x32%.brikk.webhooks.v1.Webhook.SigningKeyB\x04\xe2\x41\x01\x03\x12(\n\x08max_rate\x18\n \x01(\x05\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x80\x84.A\x12-\n\rmax_in_flight\x18\x0b \x01(\x05\x42\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00@\x8f@\x12R\n\x0cordering_key\x18\x0c \x01(\tB<\xca\xda\x18\x38\x08\x80\x01*3subject|source|type|data(\\.[A-Za-z_][A-Za-z0-9_]*)+\x12L\n\x11payload_retention\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00P(~A\x12\x35\n\x05state\x18\x0e \x01(\x0e\x32 .brikk.webhooks.v1.Webhook.StateB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstate_reason\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x10 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a\x9e\x01\n\nSigningKey\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12:\n\x06scheme\x18\x02 \x01(\x0e\x32*.brikk.webhooks.v1.Webhook.SignatureScheme\x12\x12\n\npublic_key\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x0fSignatureScheme\x12 \n\x1cSIGNATURE_SCHEME_UNSPECIFIED\x10\x00\x12\x17\n\x13SIGNATURE_SCHEME_V1\x10\x01\x12\x18\n\x14SIGNATURE_SCHEME_V1A\x10\x02\"V\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x10\n\x0cSTATE_PAUSED\x10\x02\x12\x12\n\x0eSTATE_DISABLED\x10\x03:=\xea\x41:\n\x11\x62rikk.dev/Webhook\x12\x12webhooks/{webhook}*\x08webhooks2\x07webhook\"\xb1\x04\n\x08\x44\x65livery\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x16\n\x08\x65vent_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nevent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32!.brikk.webhooks.v1.Delivery.StateB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61ttempts\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0fresponse_status\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11next_attempt_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"X\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x13\n\x0fSTATE_DELIVERED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03:W\xea\x41T\n\x12\x62rikk.dev/Delivery\x12(webhooks/{webhook}/deliveries/{delivery}*\ndeliveries2\x08\x64\x65livery\"\x9d\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fresponse_status\x18\x04 \x01(\x05\x12\r\n\x05\x65rror\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +54,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOK'].fields_by_name['signature_schemes']._serialized_options = b'\312\332\030\002\030\002'
   _globals['_WEBHOOK'].fields_by_name['signing_keys']._loaded_options = None
   _globals['_WEBHOOK'].fields_by_name['signing_keys']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOK'].fields_by_name['max_rate']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['max_rate']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\000\200\204.A'
+  _globals['_WEBHOOK'].fields_by_name['max_in_flight']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['max_in_flight']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\000\000@\217@'
+  _globals['_WEBHOOK'].fields_by_name['ordering_key']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['ordering_key']._serialized_options = b'\312\332\0308\010\200\001*3subject|source|type|data(\\.[A-Za-z_][A-Za-z0-9_]*)+'
+  _globals['_WEBHOOK'].fields_by_name['payload_retention']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['payload_retention']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\000\0009\000\000\000\000P(~A'
+  _globals['_WEBHOOK'].fields_by_name['state']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOK'].fields_by_name['state_reason']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['state_reason']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOK'].fields_by_name['etag']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOK'].fields_by_name['update_time']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_WEBHOOK']._loaded_options = None
   _globals['_WEBHOOK']._serialized_options = b'\352A:\n\021brikk.dev/Webhook\022\022webhooks/{webhook}*\010webhooks2\007webhook'
   _globals['_DELIVERY'].fields_by_name['name']._loaded_options = None
@@ -79,15 +95,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELIVERY']._loaded_options = None
   _globals['_DELIVERY']._serialized_options = b'\352AT\n\022brikk.dev/Delivery\022(webhooks/{webhook}/deliveries/{delivery}*\ndeliveries2\010delivery'
   _globals['_WEBHOOK']._serialized_start=212
-  _globals['_WEBHOOK']._serialized_end=1057
-  _globals['_WEBHOOK_SIGNINGKEY']._serialized_start=732
-  _globals['_WEBHOOK_SIGNINGKEY']._serialized_end=890
-  _globals['_WEBHOOK_SIGNATURESCHEME']._serialized_start=892
-  _globals['_WEBHOOK_SIGNATURESCHEME']._serialized_end=994
-  _globals['_DELIVERY']._serialized_start=1060
-  _globals['_DELIVERY']._serialized_end=1621
-  _globals['_DELIVERY_STATE']._serialized_start=1444
-  _globals['_DELIVERY_STATE']._serialized_end=1532
-  _globals['_ATTEMPT']._serialized_start=1624
-  _globals['_ATTEMPT']._serialized_end=1781
+  _globals['_WEBHOOK']._serialized_end=1554
+  _globals['_WEBHOOK_SIGNINGKEY']._serialized_start=1141
+  _globals['_WEBHOOK_SIGNINGKEY']._serialized_end=1299
+  _globals['_WEBHOOK_SIGNATURESCHEME']._serialized_start=1301
+  _globals['_WEBHOOK_SIGNATURESCHEME']._serialized_end=1403
+  _globals['_WEBHOOK_STATE']._serialized_start=1405
+  _globals['_WEBHOOK_STATE']._serialized_end=1491
+  _globals['_DELIVERY']._serialized_start=1557
+  _globals['_DELIVERY']._serialized_end=2118
+  _globals['_DELIVERY_STATE']._serialized_start=1941
+  _globals['_DELIVERY_STATE']._serialized_end=2029
+  _globals['_ATTEMPT']._serialized_start=2121
+  _globals['_ATTEMPT']._serialized_end=2278
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,33 @@ class Webhook(google.protobuf.message.Message):
     SIGNATURE_SCHEME_V1A: Webhook.SignatureScheme.ValueType  # 2
     """`v1a`: Ed25519. The service alone can sign; whoever has the public key can verify."""
 
+    class _State:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _StateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Webhook._State.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Webhook._State.ValueType  # 0
+        """Never sent."""
+        STATE_ACTIVE: Webhook._State.ValueType  # 1
+        """Matching events are delivered."""
+        STATE_PAUSED: Webhook._State.ValueType  # 2
+        """Matching events become deliveries, which wait until ResumeWebhook."""
+        STATE_DISABLED: Webhook._State.ValueType  # 3
+        """Matching events become no deliveries until EnableWebhook. Those that had not ended when it was disabled are CANCELLED."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """Whether it is delivered to."""
+
+    STATE_UNSPECIFIED: Webhook.State.ValueType  # 0
+    """Never sent."""
+    STATE_ACTIVE: Webhook.State.ValueType  # 1
+    """Matching events are delivered."""
+    STATE_PAUSED: Webhook.State.ValueType  # 2
+    """Matching events become deliveries, which wait until ResumeWebhook."""
+    STATE_DISABLED: Webhook.State.ValueType  # 3
+    """Matching events become no deliveries until EnableWebhook. Those that had not ended when it was disabled are CANCELLED."""
+
     @typing.final
     class SigningKey(google.protobuf.message.Message):
         """A key that signs. Its secret half is never shown here."""
@@ -90,6 +117,14 @@ class Webhook(google.protobuf.message.Message):
     CREATE_TIME_FIELD_NUMBER: builtins.int
     SIGNATURE_SCHEMES_FIELD_NUMBER: builtins.int
     SIGNING_KEYS_FIELD_NUMBER: builtins.int
+    MAX_RATE_FIELD_NUMBER: builtins.int
+    MAX_IN_FLIGHT_FIELD_NUMBER: builtins.int
+    ORDERING_KEY_FIELD_NUMBER: builtins.int
+    PAYLOAD_RETENTION_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    STATE_REASON_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    UPDATE_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`webhooks/{webhook}`."""
     url: builtins.str
@@ -98,6 +133,20 @@ class Webhook(google.protobuf.message.Message):
     """What it is for."""
     secret: builtins.str
     """Secret of scheme `v1`, `whsec_` and 24 to 64 bytes in base64. Made by the service when not given. Returned by CreateWebhook and RotateWebhookSecret only; sealed at rest."""
+    max_rate: builtins.int
+    """Requests to it per minute, at most; no bound when 0."""
+    max_in_flight: builtins.int
+    """Requests to it under way at once, at most; the service's bound when 0, and never more than that."""
+    ordering_key: builtins.str
+    """Keeps deliveries in order: of those whose event has the same value here, one is attempted only when all before it have ended. `subject`, `source`, `type` or
+    a member of the data, as `data.order.id`; no order when empty, and none among events that lack the member.
+    """
+    state: Global___Webhook.State.ValueType
+    """Whether it is delivered to."""
+    state_reason: builtins.str
+    """Why it is PAUSED or DISABLED: as was said, or what the service found."""
+    etag: builtins.str
+    """Changes with each update and each change of the state."""
     @property
     def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Event types it wants: exact, or ending in `.*`; `*` alone means all. At least one, at most 50."""
@@ -118,6 +167,16 @@ class Webhook(google.protobuf.message.Message):
     def signing_keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Webhook.SigningKey]:
         """Keys that sign, the newest first; of each scheme one that nothing replaced and at most 9 that still sign beside it."""
 
+    @property
+    def payload_retention(self) -> google.protobuf.duration_pb2.Duration:
+        """For how long what was sent is kept, from the taking in of the event on and at least until the end of the delivery; then its body is erased, and the
+        delivery cannot be sent again. The service's time when unset; 0 to 366 days.
+        """
+
+    @property
+    def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it or its state was last changed."""
+
     def __init__(
         self,
         *,
@@ -130,9 +189,17 @@ class Webhook(google.protobuf.message.Message):
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         signature_schemes: collections.abc.Iterable[Global___Webhook.SignatureScheme.ValueType] | None = ...,
         signing_keys: collections.abc.Iterable[Global___Webhook.SigningKey] | None = ...,
+        max_rate: builtins.int = ...,
+        max_in_flight: builtins.int = ...,
+        ordering_key: builtins.str = ...,
+        payload_retention: google.protobuf.duration_pb2.Duration | None = ...,
+        state: Global___Webhook.State.ValueType = ...,
+        state_reason: builtins.str = ...,
+        etag: builtins.str = ...,
+        update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "event_types", b"event_types", "name", b"name", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "url", b"url"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "payload_retention", b"payload_retention", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
 
 Global___Webhook: typing_extensions.TypeAlias = Webhook
 

@@ -29,9 +29,10 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'brikk/webhooks/v1/webhook_service.proto\x12\x11\x62rikk.webhooks.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1f\x62rikk/webhooks/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\"\x9d\x01\n\x14\x43reateWebhookRequest\x12\x36\n\nwebhook_id\x18\x01 \x01(\tB\"\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12\x31\n\x07webhook\x18\x02 \x01(\x0b\x32\x1a.brikk.webhooks.v1.WebhookB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\"i\n\x11GetWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\"T\n\x13ListWebhooksRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"]\n\x14ListWebhooksResponse\x12,\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1a.brikk.webhooks.v1.Webhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x02\n\x1aRotateWebhookSecretRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\x12;\n\x06secret\x18\x02 \x01(\tB+\x80\x01\x01\xca\xda\x18$\x08\x64* whsec_[A-Za-z0-9+/]{32,86}={0,2}\x12\x42\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00u\"A\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\"l\n\x14\x44\x65leteWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\"\xe0\x01\n\x15ListDeliveriesRequest\x12V\n\x06parent\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\x12 \n\tpage_size\x18\x02 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.brikk.webhooks.v1.Delivery.State\"b\n\x16ListDeliveriesResponse\x12/\n\ndeliveries\x18\x01 \x03(\x0b\x32\x1b.brikk.webhooks.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x88\x01\n\x13ListAttemptsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Delivery\xca\xda\x18\x42\x08\x80\x02*=webhooks/[a-z]([a-z0-9-]*[a-z0-9])?/deliveries/[A-Za-z0-9_-]+\"D\n\x14ListAttemptsResponse\x12,\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x1a.brikk.webhooks.v1.Attempt2\x97\x08\n\x0eWebhookService\x12~\n\rCreateWebhook\x12\'.brikk.webhooks.v1.CreateWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"(\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12\x80\x01\n\nGetWebhook\x12$.brikk.webhooks.v1.GetWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"0\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=webhooks/*}\x12\x88\x01\n\x0cListWebhooks\x12&.brikk.webhooks.v1.ListWebhooksRequest\x1a\'.brikk.webhooks.v1.ListWebhooksResponse\"\'\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\xa0\x01\n\x13RotateWebhookSecret\x12-.brikk.webhooks.v1.RotateWebhookSecretRequest\x1a\x1a.brikk.webhooks.v1.Webhook\">\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\'\"\"/v1/{name=webhooks/*}:rotateSecret:\x01*\x12\x80\x01\n\rDeleteWebhook\x12\'.brikk.webhooks.v1.DeleteWebhookRequest\x1a\x16.google.protobuf.Empty\".\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=webhooks/*}\x12\xa4\x01\n\x0eListDeliveries\x12(.brikk.webhooks.v1.ListDeliveriesRequest\x1a).brikk.webhooks.v1.ListDeliveriesResponse\"=\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=webhooks/*}/deliveries\x12\xa9\x01\n\x0cListAttempts\x12&.brikk.webhooks.v1.ListAttemptsRequest\x1a\'.brikk.webhooks.v1.ListAttemptsResponse\"H\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=webhooks/*/deliveries/*}/attemptsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'brikk/webhooks/v1/webhook_service.proto\x12\x11\x62rikk.webhooks.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1f\x62rikk/webhooks/v1/webhook.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"\x9d\x01\n\x14\x43reateWebhookRequest\x12\x36\n\nwebhook_id\x18\x01 \x01(\tB\"\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12\x31\n\x07webhook\x18\x02 \x01(\x0b\x32\x1a.brikk.webhooks.v1.WebhookB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\"i\n\x11GetWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\"T\n\x13ListWebhooksRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"]\n\x14ListWebhooksResponse\x12,\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1a.brikk.webhooks.v1.Webhook\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xec\x01\n\x14UpdateWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\x12\x37\n\x07webhook\x18\x02 \x01(\x0b\x32\x1a.brikk.webhooks.v1.WebhookB\n\xe2\x41\x01\x02\xca\xda\x18\x02H\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x14\n\x04\x65tag\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\"\x84\x01\n\x13PauseWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\"l\n\x14ResumeWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\"\x8f\x02\n\x1aRotateWebhookSecretRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\x12;\n\x06secret\x18\x02 \x01(\tB+\x80\x01\x01\xca\xda\x18$\x08\x64* whsec_[A-Za-z0-9+/]{32,86}={0,2}\x12\x42\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\x00\x00\x39\x00\x00\x00\x00\x00u\"A\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\"l\n\x14\x44\x65leteWebhookRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\"\xe0\x01\n\x15ListDeliveriesRequest\x12V\n\x06parent\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Webhook\xca\xda\x18(\x08\x80\x01*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?\x12 \n\tpage_size\x18\x02 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.brikk.webhooks.v1.Delivery.State\"b\n\x16ListDeliveriesResponse\x12/\n\ndeliveries\x18\x01 \x03(\x0b\x32\x1b.brikk.webhooks.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x88\x01\n\x13ListAttemptsRequest\x12q\n\x06parent\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x14\n\x12\x62rikk.dev/Delivery\xca\xda\x18\x42\x08\x80\x02*=webhooks/[a-z]([a-z0-9-]*[a-z0-9])?/deliveries/[A-Za-z0-9_-]+\"D\n\x14ListAttemptsResponse\x12,\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x1a.brikk.webhooks.v1.Attempt2\xc0\x0b\n\x0eWebhookService\x12~\n\rCreateWebhook\x12\'.brikk.webhooks.v1.CreateWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"(\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12\x80\x01\n\nGetWebhook\x12$.brikk.webhooks.v1.GetWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"0\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=webhooks/*}\x12\x88\x01\n\x0cListWebhooks\x12&.brikk.webhooks.v1.ListWebhooksRequest\x1a\'.brikk.webhooks.v1.ListWebhooksResponse\"\'\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\x87\x01\n\rUpdateWebhook\x12\'.brikk.webhooks.v1.UpdateWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"1\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\x1a\x32\x15/v1/{name=webhooks/*}:\x01*\x12\x8b\x01\n\x0cPauseWebhook\x12&.brikk.webhooks.v1.PauseWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"7\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=webhooks/*}:pause:\x01*\x12\x8e\x01\n\rResumeWebhook\x12\'.brikk.webhooks.v1.ResumeWebhookRequest\x1a\x1a.brikk.webhooks.v1.Webhook\"8\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02!\"\x1c/v1/{name=webhooks/*}:resume:\x01*\x12\xa0\x01\n\x13RotateWebhookSecret\x12-.brikk.webhooks.v1.RotateWebhookSecretRequest\x1a\x1a.brikk.webhooks.v1.Webhook\">\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\'\"\"/v1/{name=webhooks/*}:rotateSecret:\x01*\x12\x80\x01\n\rDeleteWebhook\x12\'.brikk.webhooks.v1.DeleteWebhookRequest\x1a\x16.google.protobuf.Empty\".\xca\xda\x18\rwebhook.write\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=webhooks/*}\x12\xa4\x01\n\x0eListDeliveries\x12(.brikk.webhooks.v1.ListDeliveriesRequest\x1a).brikk.webhooks.v1.ListDeliveriesResponse\"=\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=webhooks/*}/deliveries\x12\xa9\x01\n\x0cListAttempts\x12&.brikk.webhooks.v1.ListAttemptsRequest\x1a\'.brikk.webhooks.v1.ListAttemptsResponse\"H\x90\x02\x01\xca\xda\x18\x0cwebhook.read\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=webhooks/*/deliveries/*}/attemptsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +51,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTWEBHOOKSREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
   _globals['_LISTWEBHOOKSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTWEBHOOKSREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Webhook\312\332\030(\010\200\001*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._loaded_options = None
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._serialized_options = b'\342A\001\002\312\332\030\002H\001'
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['etag']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_PAUSEWEBHOOKREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_PAUSEWEBHOOKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Webhook\312\332\030(\010\200\001*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_PAUSEWEBHOOKREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_PAUSEWEBHOOKREQUEST'].fields_by_name['reason']._serialized_options = b'\312\332\030\003\010\350\007'
+  _globals['_RESUMEWEBHOOKREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RESUMEWEBHOOKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Webhook\312\332\030(\010\200\001*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?'
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Webhook\312\332\030(\010\200\001*#webhooks/[a-z]([a-z0-9-]*[a-z0-9])?'
   _globals['_ROTATEWEBHOOKSECRETREQUEST'].fields_by_name['secret']._loaded_options = None
@@ -74,6 +87,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['GetWebhook']._serialized_options = b'\220\002\001\312\332\030\014webhook.read\202\323\344\223\002\027\022\025/v1/{name=webhooks/*}'
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhooks']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListWebhooks']._serialized_options = b'\220\002\001\312\332\030\014webhook.read\202\323\344\223\002\016\022\014/v1/webhooks'
+  _globals['_WEBHOOKSERVICE'].methods_by_name['UpdateWebhook']._loaded_options = None
+  _globals['_WEBHOOKSERVICE'].methods_by_name['UpdateWebhook']._serialized_options = b'\312\332\030\rwebhook.write\202\323\344\223\002\0322\025/v1/{name=webhooks/*}:\001*'
+  _globals['_WEBHOOKSERVICE'].methods_by_name['PauseWebhook']._loaded_options = None
+  _globals['_WEBHOOKSERVICE'].methods_by_name['PauseWebhook']._serialized_options = b'\312\332\030\rwebhook.write\202\323\344\223\002 \"\033/v1/{name=webhooks/*}:pause:\001*'
+  _globals['_WEBHOOKSERVICE'].methods_by_name['ResumeWebhook']._loaded_options = None
+  _globals['_WEBHOOKSERVICE'].methods_by_name['ResumeWebhook']._serialized_options = b'\312\332\030\rwebhook.write\202\323\344\223\002!\"\034/v1/{name=webhooks/*}:resume:\001*'
   _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['RotateWebhookSecret']._serialized_options = b'\312\332\030\rwebhook.write\202\323\344\223\002\'\"\"/v1/{name=webhooks/*}:rotateSecret:\001*'
   _globals['_WEBHOOKSERVICE'].methods_by_name['DeleteWebhook']._loaded_options = None
@@ -82,26 +101,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\220\002\001\312\332\030\014webhook.read\202\323\344\223\002$\022\"/v1/{parent=webhooks/*}/deliveries'
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListAttempts']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListAttempts']._serialized_options = b'\220\002\001\312\332\030\014webhook.read\202\323\344\223\002/\022-/v1/{parent=webhooks/*/deliveries/*}/attempts'
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=279
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=436
-  _globals['_GETWEBHOOKREQUEST']._serialized_start=438
-  _globals['_GETWEBHOOKREQUEST']._serialized_end=543
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=545
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=629
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=631
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=724
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=727
-  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=998
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1000
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1108
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=1111
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1335
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1337
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1435
-  _globals['_LISTATTEMPTSREQUEST']._serialized_start=1438
-  _globals['_LISTATTEMPTSREQUEST']._serialized_end=1574
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=1576
-  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=1644
-  _globals['_WEBHOOKSERVICE']._serialized_start=1647
-  _globals['_WEBHOOKSERVICE']._serialized_end=2694
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=313
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=470
+  _globals['_GETWEBHOOKREQUEST']._serialized_start=472
+  _globals['_GETWEBHOOKREQUEST']._serialized_end=577
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=579
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=663
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=665
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=758
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=761
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=997
+  _globals['_PAUSEWEBHOOKREQUEST']._serialized_start=1000
+  _globals['_PAUSEWEBHOOKREQUEST']._serialized_end=1132
+  _globals['_RESUMEWEBHOOKREQUEST']._serialized_start=1134
+  _globals['_RESUMEWEBHOOKREQUEST']._serialized_end=1242
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1245
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=1516
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1518
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1626
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=1629
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1853
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1855
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1953
+  _globals['_LISTATTEMPTSREQUEST']._serialized_start=1956
+  _globals['_LISTATTEMPTSREQUEST']._serialized_end=2092
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_start=2094
+  _globals['_LISTATTEMPTSRESPONSE']._serialized_end=2162
+  _globals['_WEBHOOKSERVICE']._serialized_start=2165
+  _globals['_WEBHOOKSERVICE']._serialized_end=3637
 # @@protoc_insertion_point(module_scope)

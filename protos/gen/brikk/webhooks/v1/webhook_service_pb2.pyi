@@ -8,6 +8,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
+import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import sys
@@ -112,6 +113,81 @@ class ListWebhooksResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "webhooks", b"webhooks"]) -> None: ...
 
 Global___ListWebhooksResponse: typing_extensions.TypeAlias = ListWebhooksResponse
+
+@typing.final
+class UpdateWebhookRequest(google.protobuf.message.Message):
+    """Changes a webhook."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    WEBHOOK_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    etag: builtins.str
+    """The etag that was read: when another change came first, the answer is ABORTED and nothing happens. Not checked when empty."""
+    @property
+    def webhook(self) -> brikk.webhooks.v1.webhook_pb2.Webhook:
+        """What is to change. The whole that it makes with the rest keeps the limits of a new webhook. The secret and the schemes are not changed here."""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
+        """Fields of the webhook that take the given values, for instance `url,event_types`; those that are set when empty."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        webhook: brikk.webhooks.v1.webhook_pb2.Webhook | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["update_mask", b"update_mask", "webhook", b"webhook"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["etag", b"etag", "name", b"name", "update_mask", b"update_mask", "webhook", b"webhook"]) -> None: ...
+
+Global___UpdateWebhookRequest: typing_extensions.TypeAlias = UpdateWebhookRequest
+
+@typing.final
+class PauseWebhookRequest(google.protobuf.message.Message):
+    """Asks to keep the deliveries of a webhook for later."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    reason: builtins.str
+    """Why, for whoever finds it paused."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason"]) -> None: ...
+
+Global___PauseWebhookRequest: typing_extensions.TypeAlias = PauseWebhookRequest
+
+@typing.final
+class ResumeWebhookRequest(google.protobuf.message.Message):
+    """Asks to deliver to a webhook again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___ResumeWebhookRequest: typing_extensions.TypeAlias = ResumeWebhookRequest
 
 @typing.final
 class RotateWebhookSecretRequest(google.protobuf.message.Message):

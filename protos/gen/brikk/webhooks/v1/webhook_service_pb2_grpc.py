@@ -52,6 +52,21 @@ class WebhookServiceStub(object):
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksRequest.SerializeToString,
                 response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksResponse.FromString,
                 _registered_method=True)
+        self.UpdateWebhook = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/UpdateWebhook',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.UpdateWebhookRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.PauseWebhook = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/PauseWebhook',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.PauseWebhookRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.ResumeWebhook = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/ResumeWebhook',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResumeWebhookRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
         self.RotateWebhookSecret = channel.unary_unary(
                 '/brikk.webhooks.v1.WebhookService/RotateWebhookSecret',
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.SerializeToString,
@@ -94,6 +109,31 @@ class WebhookServiceServicer(object):
 
     def ListWebhooks(self, request, context):
         """Lists webhooks by name, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWebhook(self, request, context):
+        """Changes a webhook. Deliveries that have not ended go by what is new; events that were taken in before are not matched again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseWebhook(self, request, context):
+        """Keeps deliveries until ResumeWebhook; requests under way go on. A paused webhook takes the new reason.
+
+        FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeWebhook(self, request, context):
+        """Has the deliveries that were kept attempted, the oldest first. One that is ACTIVE stays as it is.
+
+        FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +186,21 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     servicer.ListWebhooks,
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksRequest.FromString,
                     response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'UpdateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWebhook,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.UpdateWebhookRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
+            ),
+            'PauseWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseWebhook,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.PauseWebhookRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
+            ),
+            'ResumeWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeWebhook,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResumeWebhookRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
             ),
             'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateWebhookSecret,
@@ -250,6 +305,87 @@ class WebhookService(object):
             '/brikk.webhooks.v1.WebhookService/ListWebhooks',
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksRequest.SerializeToString,
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/UpdateWebhook',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.UpdateWebhookRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/PauseWebhook',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.PauseWebhookRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/ResumeWebhook',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResumeWebhookRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,54 @@ _WebhookServiceListWebhooksType = typing_extensions.TypeVar(
     ],
 )
 
+_WebhookServiceUpdateWebhookType = typing_extensions.TypeVar(
+    '_WebhookServiceUpdateWebhookType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+)
+
+_WebhookServicePauseWebhookType = typing_extensions.TypeVar(
+    '_WebhookServicePauseWebhookType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+)
+
+_WebhookServiceResumeWebhookType = typing_extensions.TypeVar(
+    '_WebhookServiceResumeWebhookType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+)
+
 _WebhookServiceRotateWebhookSecretType = typing_extensions.TypeVar(
     '_WebhookServiceRotateWebhookSecretType',
     grpc.UnaryUnaryMultiCallable[
@@ -139,7 +187,7 @@ _WebhookServiceListAttemptsType = typing_extensions.TypeVar(
     ],
 )
 
-class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceListAttemptsType]):
+class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceUpdateWebhookType, _WebhookServicePauseWebhookType, _WebhookServiceResumeWebhookType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceListAttemptsType]):
     """The webhooks of an organisation."""
 
     @typing.overload
@@ -155,6 +203,18 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
         grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListWebhooksRequest,
             brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
@@ -189,6 +249,18 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
             brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
             brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
@@ -214,6 +286,21 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
 
     ListWebhooks: _WebhookServiceListWebhooksType
     """Lists webhooks by name, without their secrets."""
+
+    UpdateWebhook: _WebhookServiceUpdateWebhookType
+    """Changes a webhook. Deliveries that have not ended go by what is new; events that were taken in before are not matched again."""
+
+    PauseWebhook: _WebhookServicePauseWebhookType
+    """Keeps deliveries until ResumeWebhook; requests under way go on. A paused webhook takes the new reason.
+
+    FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+    """
+
+    ResumeWebhook: _WebhookServiceResumeWebhookType
+    """Has the deliveries that were kept attempted, the oldest first. One that is ACTIVE stays as it is.
+
+    FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+    """
 
     RotateWebhookSecret: _WebhookServiceRotateWebhookSecretType
     """Replaces the secret, and the key of each other scheme. The replaced ones sign beside the new ones for as long as `overlap` says, and are erased then. The answer shows the new secret; no later one does.
@@ -242,6 +329,18 @@ WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.ListWebhooksRequest,
         brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
@@ -287,6 +386,36 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse, collections.abc.Awaitable[brikk.webhooks.v1.webhook_service_pb2.ListWebhooksResponse]]:
         """Lists webhooks by name, without their secrets."""
+
+    @abc.abstractmethod
+    def UpdateWebhook(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.UpdateWebhookRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
+        """Changes a webhook. Deliveries that have not ended go by what is new; events that were taken in before are not matched again."""
+
+    @abc.abstractmethod
+    def PauseWebhook(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.PauseWebhookRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
+        """Keeps deliveries until ResumeWebhook; requests under way go on. A paused webhook takes the new reason.
+
+        FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+        """
+
+    @abc.abstractmethod
+    def ResumeWebhook(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.ResumeWebhookRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
+        """Has the deliveries that were kept attempted, the oldest first. One that is ACTIVE stays as it is.
+
+        FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+        """
 
     @abc.abstractmethod
     def RotateWebhookSecret(
