@@ -59,6 +59,7 @@ class Reason(StrEnum):
     NESTED_TOO_DEEP = auto()
     INPUT_MISMATCH = auto()
     OUTPUT_MISMATCH = auto()
+    PAYLOAD_ERASED = auto()
 
 
 @dataclass(frozen=True, slots=True)

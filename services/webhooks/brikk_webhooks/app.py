@@ -18,12 +18,14 @@ from brikk_webhooks.api.events import EventServicer
 from brikk_webhooks.api.webhooks import WebhookServicer
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.dispatch import Report
+from brikk_webhooks.runtime.cancelling import Canceller
 from brikk_webhooks.runtime.dispatcher import Dispatcher
 from brikk_webhooks.runtime.metrics import DeliveryMetrics, QueueGauge
 from brikk_webhooks.runtime.sender import Sender
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.settings import WebhooksSettings
 from brikk_webhooks.store.attempts import AttemptLog
+from brikk_webhooks.store.cancelling import Cancelling
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
 from brikk_webhooks.store.signing_keys import count_by_ring_key
@@ -81,10 +83,13 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
 
     first_attempts = dispatcher(Lane.FIRST, settings.concurrency)
     retries = dispatcher(Lane.RETRY, settings.retry_concurrency)
+    intake = Intake(database)
+    canceller = Canceller(Cancelling(database))
     metrics.watch_in_flight(lambda: first_attempts.in_flight + retries.in_flight)
     app.loop("attempt-log", log.run)
     app.loop("first-attempts", first_attempts.run)
     app.loop("retries", retries.run)
+    app.loop("cancellations", canceller.run)
     app.loop("signing-keys", KeyUpkeep(database, key_ring, app.clock).run)
     app.loop("queue-gauge", QueueGauge(queue, metrics, app.clock).run)
     app.on_drain(first_attempts.drain)
@@ -94,11 +99,13 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         add_WebhookServiceServicer_to_server,
         WebhookServicer(
             database,
+            intake,
             egress=egress,
             key_ring=key_ring,
             quota=settings.webhook_quota,
             clock=app.clock,
             wake=wake,
+            disabled=canceller.wake,
         ),
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
     )
@@ -106,7 +113,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         add_EventServiceServicer_to_server,
         EventServicer(
             database,
-            Intake(database),
+            intake,
             arrived=first_attempts.wake,
             gaps=gap_counter(app.telemetry.registry),
         ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from brikk.webhooks.v1 import webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceServicer
 from brikk_shared.call import organization
@@ -51,13 +53,43 @@ class DeliveryMethods(WebhookServiceServicer):
             next_page_token=token,
         )
 
+    async def GetDelivery(
+        self, request: pb.GetDeliveryRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> webhook_pb2.Delivery:
+        """Return a delivery."""
+        async with self._database.reading() as connection:
+            return await read_delivery(connection, request.name)
+
     async def ListAttempts(
         self, request: pb.ListAttemptsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListAttemptsResponse:
         """List the attempts of a delivery, oldest first."""
+        page = page_of(request)
         ids = ids_of_delivery(request.parent)
         async with self._database.reading() as connection:
             if not await deliveries.delivery_exists(connection, organization(), *ids):
                 raise not_found(request.parent)
-            attempts = await deliveries.list_attempts(connection, organization(), *ids)
-        return pb.ListAttemptsResponse(attempts=[attempt_message(each) for each in attempts])
+            found = await deliveries.list_attempts(
+                connection,
+                organization(),
+                *ids,
+                after=int(page.cursor or 0),
+                limit=page.size + 1,
+            )
+        shown, token = cut(request, page, found, lambda attempt: str(attempt.number))
+        return pb.ListAttemptsResponse(
+            attempts=[attempt_message(each) for each in shown], next_page_token=token
+        )
+
+
+async def read_delivery(connection: AsyncConnection, name: str) -> webhook_pb2.Delivery:
+    """Return a delivery of the caller's organisation.
+
+    Raises:
+        NotFound: there is none of this name.
+    """
+    webhook_id, delivery_id = ids_of_delivery(name)
+    delivery = await deliveries.get_delivery(connection, organization(), webhook_id, delivery_id)
+    if delivery is None:
+        raise not_found(name)
+    return delivery_message(webhook_id, delivery)

@@ -13,6 +13,7 @@ _STATES = {
     DeliveryState.PENDING: webhook_pb2.Delivery.STATE_PENDING,
     DeliveryState.DELIVERED: webhook_pb2.Delivery.STATE_DELIVERED,
     DeliveryState.FAILED: webhook_pb2.Delivery.STATE_FAILED,
+    DeliveryState.CANCELLED: webhook_pb2.Delivery.STATE_CANCELLED,
 }
 _WEBHOOK_STATES = {
     WebhookState.ACTIVE: webhook_pb2.Webhook.STATE_ACTIVE,

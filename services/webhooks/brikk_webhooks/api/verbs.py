@@ -13,19 +13,31 @@ from brikk_shared.call import organization
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
-from brikk_webhooks.api.deliveries import DeliveryMethods
 from brikk_webhooks.api.messages import webhook_id_of, webhook_message
+from brikk_webhooks.api.sending import SendingMethods
 from brikk_webhooks.domain.webhook import Webhook
 from brikk_webhooks.store import webhooks
+from brikk_webhooks.store.intake import Intake
 
 
-class WebhookVerbs(DeliveryMethods):
-    """Each answers once its effect is recorded."""
+class WebhookVerbs(SendingMethods):
+    """Each answers once its effect is recorded.
 
-    def __init__(self, database: Database, *, clock: Clock, wake: Callable[[], None]) -> None:
-        super().__init__(database)
-        self._clock = clock
-        self._wake = wake
+    Args:
+        disabled: called when a webhook was disabled.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        intake: Intake,
+        *,
+        clock: Clock,
+        wake: Callable[[], None],
+        disabled: Callable[[], None],
+    ) -> None:
+        super().__init__(database, intake, clock=clock, wake=wake)
+        self._disabled = disabled
 
     async def PauseWebhook(
         self, request: pb.PauseWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -45,6 +57,26 @@ class WebhookVerbs(DeliveryMethods):
         )
         self._wake()
         return webhook_message(resumed)
+
+    async def DisableWebhook(
+        self, request: pb.DisableWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> webhook_pb2.Webhook:
+        """Deliver nothing to it any more; what is left is cancelled in the background."""
+        disabled = await self._change(
+            request.name, lambda webhook: webhook.disabled(request.reason, self._clock.now())
+        )
+        self._disabled()
+        return webhook_message(disabled)
+
+    async def EnableWebhook(
+        self, request: pb.EnableWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> webhook_pb2.Webhook:
+        """Deliver what is to come."""
+        enabled = await self._change(
+            request.name, lambda webhook: webhook.enabled(self._clock.now())
+        )
+        self._wake()
+        return webhook_message(enabled)
 
     async def _change(self, name: str, change: Callable[[Webhook], Webhook]) -> Webhook:
         """Change a webhook while nobody else does."""

@@ -42,6 +42,7 @@ from brikk_webhooks.domain.signing import (
 )
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, check_room
 from brikk_webhooks.store import webhooks
+from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.signing_keys import NewKey, SigningKeys
 
 _OVERLAP = timedelta(hours=24)
@@ -68,19 +69,22 @@ class WebhookServicer(WebhookVerbs):
         key_ring: seals secrets.
         quota: most webhooks of an organisation.
         wake: called when deliveries may have come due.
+        disabled: called when a webhook was disabled.
     """
 
     def __init__(
         self,
         database: Database,
+        intake: Intake,
         *,
         egress: Egress,
         key_ring: KeyRing,
         quota: int,
         clock: Clock,
         wake: Callable[[], None],
+        disabled: Callable[[], None],
     ) -> None:
-        super().__init__(database, clock=clock, wake=wake)
+        super().__init__(database, intake, clock=clock, wake=wake, disabled=disabled)
         self._egress = egress
         self._key_ring = key_ring
         self._quota = quota

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
+TEST_TYPE = "brikk.webhook.test.v1"
+
 _EXACT = 2**53
 
 
@@ -25,6 +27,21 @@ class CloudEvent:
     sequence: int
     traceparent: str
     data: Mapping[str, object]
+
+
+def make_trial(webhook_id: str, *, organization: str, event_id: str, time: datetime) -> CloudEvent:
+    """Make what shows whether a webhook works."""
+    return CloudEvent(
+        id=event_id,
+        source="brikk.webhooks",
+        type=TEST_TYPE,
+        subject=f"webhooks/{webhook_id}",
+        time=time,
+        organization=organization,
+        sequence=0,
+        traceparent="",
+        data={"message": "This is a test: whoever can read and verify it is ready."},
+    )
 
 
 def render(event: CloudEvent) -> bytes:

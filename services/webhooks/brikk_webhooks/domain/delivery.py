@@ -20,6 +20,7 @@ class DeliveryState(IntEnum):
     PENDING = 1
     DELIVERED = 2
     FAILED = 3
+    CANCELLED = 4
 
 
 class Outcome(StrEnum):

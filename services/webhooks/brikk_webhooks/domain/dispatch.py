@@ -40,6 +40,8 @@ class Claim:
     """Fences: a worker that lost its lease cannot end what another one has claimed since."""
     attempt: int
     """Number of the attempt to make, from 1."""
+    attempts_before: int
+    """Those before it was last sent again: the retry schedule begins after them."""
     create_time: datetime
     body: bytes
     target: Target

@@ -90,7 +90,7 @@ class Webhook:
         Raises:
             FailedPrecondition: it is disabled.
         """
-        self._check_enabled()
+        self.check_enabled()
         return self._revised(replace(self, state=WebhookState.PAUSED, state_reason=reason), now)
 
     def resumed(self, now: datetime) -> Webhook:
@@ -99,16 +99,25 @@ class Webhook:
         Raises:
             FailedPrecondition: it is disabled.
         """
-        self._check_enabled()
+        self.check_enabled()
         return self._revised(replace(self, state=WebhookState.ACTIVE, state_reason=""), now)
 
-    def _revised(self, changed: Webhook, now: datetime) -> Webhook:
-        """Return the changed one as a new revision, unless nothing is changed."""
-        if changed == self:
-            return self
-        return replace(changed, revision=self.revision + 1, update_time=now)
+    def disabled(self, reason: str, now: datetime) -> Webhook:
+        """Return it as it is when it gets no deliveries any more."""
+        return self._revised(replace(self, state=WebhookState.DISABLED, state_reason=reason), now)
 
-    def _check_enabled(self) -> None:
+    def enabled(self, now: datetime) -> Webhook:
+        """Return it as it is when it gets deliveries again."""
+        if self.state is not WebhookState.DISABLED:
+            return self
+        return self._revised(replace(self, state=WebhookState.ACTIVE, state_reason=""), now)
+
+    def check_enabled(self) -> None:
+        """Make sure that it can have deliveries.
+
+        Raises:
+            FailedPrecondition: it is disabled.
+        """
         if self.state is WebhookState.DISABLED:
             name = f"webhooks/{self.id}"
             raise FailedPrecondition(
@@ -116,6 +125,12 @@ class Webhook:
                 f"{name} is disabled: enable it first",
                 metadata={"resource": name, "state": self.state.name},
             )
+
+    def _revised(self, changed: Webhook, now: datetime) -> Webhook:
+        """Return the changed one as a new revision, unless nothing is changed."""
+        if changed == self:
+            return self
+        return replace(changed, revision=self.revision + 1, update_time=now)
 
 
 def check_room(webhook: Webhook) -> None:

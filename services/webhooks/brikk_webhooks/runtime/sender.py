@@ -64,7 +64,7 @@ class Sender:
         latency = timedelta(seconds=self._clock.monotonic() - began)
         verdict = judge(
             answer,
-            attempt=claim.attempt,
+            attempt=claim.attempt - claim.attempts_before,
             schedule=claim.target.retry_schedule or self._retry_schedule,
             now=self._clock.now(),
             chance=_random.random(),

@@ -5,13 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, ScalarSelect, literal_column, select
+from sqlalchemy import Row, ScalarSelect, Select, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
 from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, EVENT, WEBHOOK
 
 _MICROSECOND = timedelta(microseconds=1)
+
+
+async def get_delivery(
+    connection: AsyncConnection, organization: str, webhook_id: str, delivery_id: str
+) -> Delivery | None:
+    """Return a delivery."""
+    query = _deliveries(organization, webhook_id).where(DELIVERY.c.id == delivery_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _delivery(row)
 
 
 async def list_deliveries(
@@ -24,13 +33,7 @@ async def list_deliveries(
     limit: int,
 ) -> list[Delivery]:
     """Return deliveries of a webhook, newest first: those before `before`, if it is not empty."""
-    query = (
-        select(DELIVERY, EVENT.c.id.label("event_id"), EVENT.c.type, EVENT.c.subject)
-        .join(EVENT, EVENT.c.uid == DELIVERY.c.event_uid)
-        .where(DELIVERY.c.webhook_uid == _uid(organization, webhook_id))
-        .order_by(DELIVERY.c.id.desc())
-        .limit(limit)
-    )
+    query = _deliveries(organization, webhook_id).order_by(DELIVERY.c.id.desc()).limit(limit)
     if state is not None:
         # Written out: an index with a condition does not serve a parameter.
         query = query.where(DELIVERY.c.state == literal_column(f"{state:d}"))
@@ -50,18 +53,34 @@ async def delivery_exists(
 
 
 async def list_attempts(
-    connection: AsyncConnection, organization: str, webhook_id: str, delivery_id: str
+    connection: AsyncConnection,
+    organization: str,
+    webhook_id: str,
+    delivery_id: str,
+    *,
+    after: int,
+    limit: int,
 ) -> list[Attempt]:
-    """Return the attempts of a delivery, oldest first."""
+    """Return attempts of a delivery, oldest first: those with numbers past `after`."""
     query = (
         select(ATTEMPT)
         .where(
             ATTEMPT.c.webhook_uid == _uid(organization, webhook_id),
             ATTEMPT.c.delivery_id == delivery_id,
+            ATTEMPT.c.number > after,
         )
         .order_by(ATTEMPT.c.number)
+        .limit(limit)
     )
     return [_attempt(row) for row in await connection.execute(query)]
+
+
+def _deliveries(organization: str, webhook_id: str) -> Select[Any]:
+    return (
+        select(DELIVERY, EVENT.c.id.label("event_id"), EVENT.c.type, EVENT.c.subject)
+        .join(EVENT, EVENT.c.uid == DELIVERY.c.event_uid)
+        .where(DELIVERY.c.webhook_uid == _uid(organization, webhook_id))
+    )
 
 
 def _uid(organization: str, webhook_id: str) -> ScalarSelect[str]:

@@ -157,6 +157,7 @@ class Queue:
                 delivery_id=row.id,
                 claim=claim,
                 attempt=row.attempts + 1,
+                attempts_before=row.attempts_before,
                 create_time=from_microseconds(row.create_time),
                 body=bodies[row.event_uid],
                 target=targets[row.webhook_uid],
@@ -224,7 +225,7 @@ def _claim(lane: Lane, database: Database) -> str:
         f" UPDATE delivery SET claim = :claim, due_at = {database.now_sql} + :lease"
         f" FROM picked WHERE delivery.{place} = picked.place"
         " RETURNING delivery.webhook_uid, delivery.id, delivery.event_uid, delivery.attempts,"
-        " delivery.create_time"
+        " delivery.attempts_before, delivery.create_time"
     )
 
 

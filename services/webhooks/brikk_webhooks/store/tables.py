@@ -68,7 +68,7 @@ EVENT = Table(
     Column("id", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("subject", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),  # the very bytes that are signed and sent
+    Column("body", LargeBinary),  # the very bytes that are signed and sent; NULL when erased
 )
 
 # This table is the queue. A delivery may be taken when it is due; taking it sets the claim and
@@ -87,6 +87,9 @@ DELIVERY = Table(
     Column("create_time", UtcDateTime, nullable=False),
     Column("end_time", UtcDateTime),
     Column("ordering_key", Text),  # of one key, one goes after the other; NULL for no order
+    # Those before it was last sent again: the retry schedule begins after them.
+    Column("attempts_before", Integer, nullable=False),
+    Column("request_id", Text),  # of whoever had it sent
     # A lane each for first attempts and for retries; the conditions are those of `queue.Lane`.
     *(
         Index(
@@ -101,12 +104,23 @@ DELIVERY = Table(
             ("retry", "state = 1 AND attempts > 0"),
         )
     ),
+    *(
+        Index(
+            f"delivery_{name}",
+            "webhook_uid",
+            "id",
+            postgresql_where=text(condition),
+            sqlite_where=text(condition),
+        )
+        for name, condition in (("failed", "state = 3"), ("cancelled", "state = 4"))
+    ),
     Index(
-        "delivery_failed",
+        "delivery_by_request",
         "webhook_uid",
-        "id",
-        postgresql_where=text("state = 3"),
-        sqlite_where=text("state = 3"),
+        "request_id",
+        unique=True,
+        postgresql_where=text("request_id IS NOT NULL"),
+        sqlite_where=text("request_id IS NOT NULL"),
     ),
 )
 

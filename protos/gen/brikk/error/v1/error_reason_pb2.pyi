@@ -108,6 +108,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The input of a call does not match the input schema of the agent's capability, so it was not sent. Metadata: `agent`, `capability`, and `field`, the place in the input."""
     ERROR_REASON_OUTPUT_MISMATCH: _ErrorReason.ValueType  # 42
     """What an agent answered does not match the output schema of its capability. Metadata: `agent`, `capability`, and `field`, the place in the output."""
+    ERROR_REASON_PAYLOAD_ERASED: _ErrorReason.ValueType  # 43
+    """The body of a delivery is no longer kept, so that it cannot be sent again. Metadata: `resource`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -198,4 +200,6 @@ ERROR_REASON_INPUT_MISMATCH: ErrorReason.ValueType  # 41
 """The input of a call does not match the input schema of the agent's capability, so it was not sent. Metadata: `agent`, `capability`, and `field`, the place in the input."""
 ERROR_REASON_OUTPUT_MISMATCH: ErrorReason.ValueType  # 42
 """What an agent answered does not match the output schema of its capability. Metadata: `agent`, `capability`, and `field`, the place in the output."""
+ERROR_REASON_PAYLOAD_ERASED: ErrorReason.ValueType  # 43
+"""The body of a delivery is no longer kept, so that it cannot be sent again. Metadata: `resource`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

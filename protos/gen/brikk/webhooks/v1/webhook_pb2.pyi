@@ -223,6 +223,8 @@ class Delivery(google.protobuf.message.Message):
         """The endpoint answered 2xx. Terminal."""
         STATE_FAILED: Delivery._State.ValueType  # 3
         """The last attempt of the schedule failed: a dead letter. Terminal."""
+        STATE_CANCELLED: Delivery._State.ValueType  # 4
+        """Its webhook was disabled before it had ended. Terminal, until it is sent again."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a delivery stands."""
@@ -235,6 +237,8 @@ class Delivery(google.protobuf.message.Message):
     """The endpoint answered 2xx. Terminal."""
     STATE_FAILED: Delivery.State.ValueType  # 3
     """The last attempt of the schedule failed: a dead letter. Terminal."""
+    STATE_CANCELLED: Delivery.State.ValueType  # 4
+    """Its webhook was disabled before it had ended. Terminal, until it is sent again."""
 
     NAME_FIELD_NUMBER: builtins.int
     EVENT_ID_FIELD_NUMBER: builtins.int

@@ -190,6 +190,68 @@ class ResumeWebhookRequest(google.protobuf.message.Message):
 Global___ResumeWebhookRequest: typing_extensions.TypeAlias = ResumeWebhookRequest
 
 @typing.final
+class DisableWebhookRequest(google.protobuf.message.Message):
+    """Asks to deliver nothing more to a webhook."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    reason: builtins.str
+    """Why, for whoever finds it disabled."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "reason", b"reason"]) -> None: ...
+
+Global___DisableWebhookRequest: typing_extensions.TypeAlias = DisableWebhookRequest
+
+@typing.final
+class EnableWebhookRequest(google.protobuf.message.Message):
+    """Asks to deliver to a disabled webhook again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___EnableWebhookRequest: typing_extensions.TypeAlias = EnableWebhookRequest
+
+@typing.final
+class SendTestEventRequest(google.protobuf.message.Message):
+    """Asks for a delivery that shows how a webhook does."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    request_id: builtins.str
+    """The same id gives the same delivery as long as that is not sent again under another one."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
+
+Global___SendTestEventRequest: typing_extensions.TypeAlias = SendTestEventRequest
+
+@typing.final
 class RotateWebhookSecretRequest(google.protobuf.message.Message):
     """Replaces the keys of a webhook."""
 
@@ -295,30 +357,81 @@ class ListDeliveriesResponse(google.protobuf.message.Message):
 Global___ListDeliveriesResponse: typing_extensions.TypeAlias = ListDeliveriesResponse
 
 @typing.final
-class ListAttemptsRequest(google.protobuf.message.Message):
-    """Asks for the attempts of a delivery."""
+class GetDeliveryRequest(google.protobuf.message.Message):
+    """Asks for a delivery."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PARENT_FIELD_NUMBER: builtins.int
-    parent: builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
     """`webhooks/{webhook}/deliveries/{delivery}`."""
     def __init__(
         self,
         *,
-        parent: builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["parent", b"parent"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetDeliveryRequest: typing_extensions.TypeAlias = GetDeliveryRequest
+
+@typing.final
+class ResendDeliveryRequest(google.protobuf.message.Message):
+    """Asks to send a delivery again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}/deliveries/{delivery}`."""
+    request_id: builtins.str
+    """The same id sends it again once, as long as it is not sent again under another one."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
+
+Global___ResendDeliveryRequest: typing_extensions.TypeAlias = ResendDeliveryRequest
+
+@typing.final
+class ListAttemptsRequest(google.protobuf.message.Message):
+    """Asks for a page of the attempts of a delivery."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """`webhooks/{webhook}/deliveries/{delivery}`."""
+    page_size: builtins.int
+    """Most attempts to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]) -> None: ...
 
 Global___ListAttemptsRequest: typing_extensions.TypeAlias = ListAttemptsRequest
 
 @typing.final
 class ListAttemptsResponse(google.protobuf.message.Message):
-    """The attempts of a delivery."""
+    """A page of attempts."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ATTEMPTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
     @property
     def attempts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.webhooks.v1.webhook_pb2.Attempt]:
         """The attempts, oldest first."""
@@ -327,7 +440,8 @@ class ListAttemptsResponse(google.protobuf.message.Message):
         self,
         *,
         attempts: collections.abc.Iterable[brikk.webhooks.v1.webhook_pb2.Attempt] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "next_page_token", b"next_page_token"]) -> None: ...
 
 Global___ListAttemptsResponse: typing_extensions.TypeAlias = ListAttemptsResponse

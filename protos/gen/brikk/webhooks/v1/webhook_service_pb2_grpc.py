@@ -67,6 +67,21 @@ class WebhookServiceStub(object):
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResumeWebhookRequest.SerializeToString,
                 response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
                 _registered_method=True)
+        self.DisableWebhook = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/DisableWebhook',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.DisableWebhookRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.EnableWebhook = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/EnableWebhook',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.EnableWebhookRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+                _registered_method=True)
+        self.SendTestEvent = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/SendTestEvent',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.SendTestEventRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
+                _registered_method=True)
         self.RotateWebhookSecret = channel.unary_unary(
                 '/brikk.webhooks.v1.WebhookService/RotateWebhookSecret',
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.SerializeToString,
@@ -81,6 +96,16 @@ class WebhookServiceStub(object):
                 '/brikk.webhooks.v1.WebhookService/ListDeliveries',
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListDeliveriesRequest.SerializeToString,
                 response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.GetDelivery = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/GetDelivery',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetDeliveryRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.ResendDelivery = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/ResendDelivery',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResendDeliveryRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
                 _registered_method=True)
         self.ListAttempts = channel.unary_unary(
                 '/brikk.webhooks.v1.WebhookService/ListAttempts',
@@ -139,6 +164,30 @@ class WebhookServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DisableWebhook(self, request, context):
+        """Ends the deliveries of a webhook as CANCELLED, and makes none until EnableWebhook. Requests under way go on. Those that are CANCELLED are kept: ResendDelivery and ReplayDeliveries
+        send them again once it is enabled. A disabled webhook takes the new reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableWebhook(self, request, context):
+        """Delivers what is to come again. One that is not DISABLED stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendTestEvent(self, request, context):
+        """Sends an event of type `brikk.webhook.test.v1` to a webhook, whatever it subscribed to, and returns its delivery, which goes the way of every other one.
+
+        FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateWebhookSecret(self, request, context):
         """Replaces the secret, and the key of each other scheme. The replaced ones sign beside the new ones for as long as `overlap` says, and are erased then. The answer shows the new secret; no later one does.
 
@@ -162,8 +211,25 @@ class WebhookServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDelivery(self, request, context):
+        """Returns a delivery.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendDelivery(self, request, context):
+        """Sends a delivery again, whatever its state, under the same `webhook-id` and with the whole retry schedule before it. One that is PENDING is attempted at once, unless
+        a request is under way.
+
+        FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and with PAYLOAD_ERASED when its body is no longer kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAttempts(self, request, context):
-        """Lists the attempts of a delivery, oldest first. A delivery has at most 21.
+        """Lists the attempts of a delivery, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -202,6 +268,21 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResumeWebhookRequest.FromString,
                     response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
             ),
+            'DisableWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableWebhook,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.DisableWebhookRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
+            ),
+            'EnableWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableWebhook,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.EnableWebhookRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.SerializeToString,
+            ),
+            'SendTestEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendTestEvent,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.SendTestEventRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.SerializeToString,
+            ),
             'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateWebhookSecret,
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.RotateWebhookSecretRequest.FromString,
@@ -216,6 +297,16 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     servicer.ListDeliveries,
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListDeliveriesRequest.FromString,
                     response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'GetDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDelivery,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetDeliveryRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.SerializeToString,
+            ),
+            'ResendDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendDelivery,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResendDeliveryRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.SerializeToString,
             ),
             'ListAttempts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAttempts,
@@ -397,6 +488,87 @@ class WebhookService(object):
             _registered_method=True)
 
     @staticmethod
+    def DisableWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/DisableWebhook',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.DisableWebhookRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/EnableWebhook',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.EnableWebhookRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Webhook.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendTestEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/SendTestEvent',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.SendTestEventRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RotateWebhookSecret(request,
             target,
             options=(),
@@ -467,6 +639,60 @@ class WebhookService(object):
             '/brikk.webhooks.v1.WebhookService/ListDeliveries',
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListDeliveriesRequest.SerializeToString,
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/GetDelivery',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetDeliveryRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/ResendDelivery',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResendDeliveryRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
             options,
             channel_credentials,
             insecure,

@@ -123,6 +123,54 @@ _WebhookServiceResumeWebhookType = typing_extensions.TypeVar(
     ],
 )
 
+_WebhookServiceDisableWebhookType = typing_extensions.TypeVar(
+    '_WebhookServiceDisableWebhookType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+)
+
+_WebhookServiceEnableWebhookType = typing_extensions.TypeVar(
+    '_WebhookServiceEnableWebhookType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+)
+
+_WebhookServiceSendTestEventType = typing_extensions.TypeVar(
+    '_WebhookServiceSendTestEventType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+)
+
 _WebhookServiceRotateWebhookSecretType = typing_extensions.TypeVar(
     '_WebhookServiceRotateWebhookSecretType',
     grpc.UnaryUnaryMultiCallable[
@@ -171,6 +219,38 @@ _WebhookServiceListDeliveriesType = typing_extensions.TypeVar(
     ],
 )
 
+_WebhookServiceGetDeliveryType = typing_extensions.TypeVar(
+    '_WebhookServiceGetDeliveryType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+)
+
+_WebhookServiceResendDeliveryType = typing_extensions.TypeVar(
+    '_WebhookServiceResendDeliveryType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+)
+
 _WebhookServiceListAttemptsType = typing_extensions.TypeVar(
     '_WebhookServiceListAttemptsType',
     grpc.UnaryUnaryMultiCallable[
@@ -187,7 +267,7 @@ _WebhookServiceListAttemptsType = typing_extensions.TypeVar(
     ],
 )
 
-class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceUpdateWebhookType, _WebhookServicePauseWebhookType, _WebhookServiceResumeWebhookType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceListAttemptsType]):
+class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceUpdateWebhookType, _WebhookServicePauseWebhookType, _WebhookServiceResumeWebhookType, _WebhookServiceDisableWebhookType, _WebhookServiceEnableWebhookType, _WebhookServiceSendTestEventType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceGetDeliveryType, _WebhookServiceResendDeliveryType, _WebhookServiceListAttemptsType]):
     """The webhooks of an organisation."""
 
     @typing.overload
@@ -217,6 +297,18 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
             brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
         grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+            brikk.webhooks.v1.webhook_pb2.Delivery,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
             brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
@@ -227,6 +319,14 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
         grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListDeliveriesRequest,
             brikk.webhooks.v1.webhook_service_pb2.ListDeliveriesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+            brikk.webhooks.v1.webhook_pb2.Delivery,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+            brikk.webhooks.v1.webhook_pb2.Delivery,
         ],
         grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
@@ -261,6 +361,18 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
             brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+            brikk.webhooks.v1.webhook_pb2.Webhook,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+            brikk.webhooks.v1.webhook_pb2.Delivery,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
             brikk.webhooks.v1.webhook_pb2.Webhook,
         ],
@@ -271,6 +383,14 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
         grpc.aio.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListDeliveriesRequest,
             brikk.webhooks.v1.webhook_service_pb2.ListDeliveriesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+            brikk.webhooks.v1.webhook_pb2.Delivery,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+            brikk.webhooks.v1.webhook_pb2.Delivery,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
@@ -302,6 +422,20 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
     FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
     """
 
+    DisableWebhook: _WebhookServiceDisableWebhookType
+    """Ends the deliveries of a webhook as CANCELLED, and makes none until EnableWebhook. Requests under way go on. Those that are CANCELLED are kept: ResendDelivery and ReplayDeliveries
+    send them again once it is enabled. A disabled webhook takes the new reason.
+    """
+
+    EnableWebhook: _WebhookServiceEnableWebhookType
+    """Delivers what is to come again. One that is not DISABLED stays as it is."""
+
+    SendTestEvent: _WebhookServiceSendTestEventType
+    """Sends an event of type `brikk.webhook.test.v1` to a webhook, whatever it subscribed to, and returns its delivery, which goes the way of every other one.
+
+    FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+    """
+
     RotateWebhookSecret: _WebhookServiceRotateWebhookSecretType
     """Replaces the secret, and the key of each other scheme. The replaced ones sign beside the new ones for as long as `overlap` says, and are erased then. The answer shows the new secret; no later one does.
 
@@ -314,8 +448,18 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
     ListDeliveries: _WebhookServiceListDeliveriesType
     """Lists the deliveries of a webhook, newest first."""
 
+    GetDelivery: _WebhookServiceGetDeliveryType
+    """Returns a delivery."""
+
+    ResendDelivery: _WebhookServiceResendDeliveryType
+    """Sends a delivery again, whatever its state, under the same `webhook-id` and with the whole retry schedule before it. One that is PENDING is attempted at once, unless
+    a request is under way.
+
+    FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and with PAYLOAD_ERASED when its body is no longer kept.
+    """
+
     ListAttempts: _WebhookServiceListAttemptsType
-    """Lists the attempts of a delivery, oldest first. A delivery has at most 21."""
+    """Lists the attempts of a delivery, oldest first."""
 
 WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -343,6 +487,18 @@ WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
         brikk.webhooks.v1.webhook_pb2.Webhook,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+        brikk.webhooks.v1.webhook_pb2.Webhook,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
         brikk.webhooks.v1.webhook_pb2.Webhook,
     ],
@@ -353,6 +509,14 @@ WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.ListDeliveriesRequest,
         brikk.webhooks.v1.webhook_service_pb2.ListDeliveriesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+        brikk.webhooks.v1.webhook_pb2.Delivery,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
@@ -418,6 +582,35 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def DisableWebhook(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.DisableWebhookRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
+        """Ends the deliveries of a webhook as CANCELLED, and makes none until EnableWebhook. Requests under way go on. Those that are CANCELLED are kept: ResendDelivery and ReplayDeliveries
+        send them again once it is enabled. A disabled webhook takes the new reason.
+        """
+
+    @abc.abstractmethod
+    def EnableWebhook(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.EnableWebhookRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Webhook, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Webhook]]:
+        """Delivers what is to come again. One that is not DISABLED stays as it is."""
+
+    @abc.abstractmethod
+    def SendTestEvent(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.SendTestEventRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Delivery, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Delivery]]:
+        """Sends an event of type `brikk.webhook.test.v1` to a webhook, whatever it subscribed to, and returns its delivery, which goes the way of every other one.
+
+        FAILED_PRECONDITION with WRONG_STATE when it is DISABLED.
+        """
+
+    @abc.abstractmethod
     def RotateWebhookSecret(
         self,
         request: brikk.webhooks.v1.webhook_service_pb2.RotateWebhookSecretRequest,
@@ -445,11 +638,31 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
         """Lists the deliveries of a webhook, newest first."""
 
     @abc.abstractmethod
+    def GetDelivery(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.GetDeliveryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Delivery, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Delivery]]:
+        """Returns a delivery."""
+
+    @abc.abstractmethod
+    def ResendDelivery(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.ResendDeliveryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_pb2.Delivery, collections.abc.Awaitable[brikk.webhooks.v1.webhook_pb2.Delivery]]:
+        """Sends a delivery again, whatever its state, under the same `webhook-id` and with the whole retry schedule before it. One that is PENDING is attempted at once, unless
+        a request is under way.
+
+        FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and with PAYLOAD_ERASED when its body is no longer kept.
+        """
+
+    @abc.abstractmethod
     def ListAttempts(
         self,
         request: brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse, collections.abc.Awaitable[brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse]]:
-        """Lists the attempts of a delivery, oldest first. A delivery has at most 21."""
+        """Lists the attempts of a delivery, oldest first."""
 
 def add_WebhookServiceServicer_to_server(servicer: WebhookServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

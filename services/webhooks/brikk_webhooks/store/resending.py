@@ -1,0 +1,88 @@
+"""Deliveries that somebody has sent, for the first time or again."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from brikk_shared.database import Database
+from brikk_shared.errors import FailedPrecondition, InvalidArgument, Reason, not_found
+from brikk_webhooks.store.tables import DELIVERY, EVENT
+
+
+class Resending:
+    """Puts deliveries back into the queue; their webhook must be locked."""
+
+    def __init__(self, database: Database) -> None:
+        # What is claimed is under way: its attempt is the one that was asked for.
+        self._renew = text(
+            "UPDATE delivery SET state = 1, attempts_before = attempts, claim = NULL,"
+            f" due_at = {database.now_sql}, end_time = NULL"
+            " WHERE webhook_uid = :webhook_uid AND id = :id"
+            f" AND (claim IS NULL OR due_at <= {database.now_sql})"
+        )
+        self._note = text(
+            "UPDATE delivery SET request_id = :request_id"
+            " WHERE webhook_uid = :webhook_uid AND id = :id"
+        )
+
+    async def resend(
+        self,
+        connection: AsyncConnection,
+        webhook_uid: str,
+        delivery_id: str,
+        *,
+        name: str,
+        request_id: str,
+    ) -> None:
+        """Have a delivery attempted again, unless this request did so before.
+
+        Raises:
+            NotFound: the webhook has no such delivery; errors call it by `name`.
+            FailedPrecondition: its body is erased.
+            InvalidArgument: the request id was used for something else.
+        """
+        query = (
+            select(EVENT.c.body.is_(None).label("erased"))
+            .join(DELIVERY, DELIVERY.c.event_uid == EVENT.c.uid)
+            .where(DELIVERY.c.webhook_uid == webhook_uid, DELIVERY.c.id == delivery_id)
+        )
+        row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise not_found(name)
+        before = await find_by_request(connection, webhook_uid, request_id)
+        if before is not None:
+            if before != delivery_id:
+                raise request_id_reused(request_id)
+            return
+        if row.erased:
+            raise FailedPrecondition(
+                Reason.PAYLOAD_ERASED,
+                f"the body of {name} is no longer kept",
+                metadata={"resource": name},
+            )
+        key = {"webhook_uid": webhook_uid, "id": delivery_id}
+        await connection.execute(self._renew, key)
+        if request_id:
+            await connection.execute(self._note, {**key, "request_id": request_id})
+
+
+async def find_by_request(
+    connection: AsyncConnection, webhook_uid: str, request_id: str
+) -> str | None:
+    """Tell which delivery a request had sent last; None for none, or without a request id."""
+    if not request_id:
+        return None
+    query = select(DELIVERY.c.id).where(
+        DELIVERY.c.webhook_uid == webhook_uid, DELIVERY.c.request_id == request_id
+    )
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+def request_id_reused(request_id: str) -> InvalidArgument:
+    """Another request had the id."""
+    return InvalidArgument(
+        Reason.REQUEST_ID_REUSED,
+        f"the request id {request_id} was used with another request",
+        metadata={"request_id": request_id},
+    )
