@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from datetime import datetime
 from threading import Lock
 
 _RANDOM_BYTES = 10
@@ -27,6 +29,11 @@ def new_id() -> str:
         number = time.time_ns() // 1_000_000 << 80 | random
         _newest = number = max(number, _newest + 1)
     return f"b{number:031x}"
+
+
+def first_id(moment: datetime) -> str:
+    """Give what sorts before every id that was made from a moment on, and after those before."""
+    return f"b{max(0, math.floor(moment.timestamp() * 1000)) << 80:031x}"
 
 
 def _forget_pool() -> None:

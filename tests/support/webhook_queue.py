@@ -61,7 +61,7 @@ class QueueStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.queue = Queue(database)
-        self._intake = Intake(database)
+        self.intake = Intake(database)
         self._log = AttemptLog(database)
 
     async def add_webhook(self, webhook_id: str, *event_types: str, ordering_key: str = "") -> str:
@@ -93,7 +93,7 @@ class QueueStore:
         """Takes in so many events at once."""
         event = replace(EVENT, type=event_type)
         async with self.database.transaction() as connection:
-            await self._intake.take(connection, [event] * count)
+            await self.intake.take(connection, [event] * count)
 
     async def claim(
         self, *uids: str, most: int = 100, lane: Lane = Lane.FIRST, lease: timedelta = LEASE

@@ -21,6 +21,7 @@ from brikk_webhooks.domain.dispatch import Report
 from brikk_webhooks.runtime.cancelling import Canceller
 from brikk_webhooks.runtime.dispatcher import Dispatcher
 from brikk_webhooks.runtime.metrics import DeliveryMetrics, QueueGauge
+from brikk_webhooks.runtime.replaying import Replayer
 from brikk_webhooks.runtime.sender import Sender
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.settings import WebhooksSettings
@@ -28,6 +29,7 @@ from brikk_webhooks.store.attempts import AttemptLog
 from brikk_webhooks.store.cancelling import Cancelling
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
+from brikk_webhooks.store.replays import Replays
 from brikk_webhooks.store.signing_keys import count_by_ring_key
 
 
@@ -85,11 +87,14 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     retries = dispatcher(Lane.RETRY, settings.retry_concurrency)
     intake = Intake(database)
     canceller = Canceller(Cancelling(database))
+    replays = Replays(database, intake)
+    replayer = Replayer(replays, made=first_attempts.wake)
     metrics.watch_in_flight(lambda: first_attempts.in_flight + retries.in_flight)
     app.loop("attempt-log", log.run)
     app.loop("first-attempts", first_attempts.run)
     app.loop("retries", retries.run)
     app.loop("cancellations", canceller.run)
+    app.loop("replays", replayer.run)
     app.loop("signing-keys", KeyUpkeep(database, key_ring, app.clock).run)
     app.loop("queue-gauge", QueueGauge(queue, metrics, app.clock).run)
     app.on_drain(first_attempts.drain)
@@ -100,11 +105,13 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         WebhookServicer(
             database,
             intake,
+            replays,
             egress=egress,
             key_ring=key_ring,
             quota=settings.webhook_quota,
             clock=app.clock,
             wake=wake,
+            begun=replayer.wake,
             disabled=canceller.wake,
         ),
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from typing import Any
 
 import grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk.webhooks.v1 import webhook_pb2
+from brikk.webhooks.v1 import insight_pb2, webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceServicer
 from brikk_shared.call import organization
+from brikk_shared.clock import Clock
 from brikk_shared.database import Database
-from brikk_shared.errors import not_found
+from brikk_shared.errors import invalid_field, not_found
 from brikk_shared.pagination import cut, page_of
 from brikk_webhooks.api.messages import (
     attempt_message,
     delivery_message,
     ids_of_delivery,
     state_asked,
+    statistics_message,
     webhook_id_of,
 )
 from brikk_webhooks.store import deliveries, webhooks
+from brikk_webhooks.store.statistics import read_statistics
+
+_USUAL_WINDOW = timedelta(hours=24)
+_LONGEST_WINDOW = timedelta(days=31)
 
 
 class DeliveryMethods(WebhookServiceServicer):
     """The part of the service that reads deliveries."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def ListDeliveries(
         self, request: pb.ListDeliveriesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -37,7 +45,7 @@ class DeliveryMethods(WebhookServiceServicer):
         page = page_of(request)
         webhook_id = webhook_id_of(request.parent)
         async with self._database.reading() as connection:
-            if await webhooks.get_webhook(connection, organization(), webhook_id) is None:
+            if await webhooks.find_webhook(connection, organization(), webhook_id) is None:
                 raise not_found(request.parent)
             found = await deliveries.list_deliveries(
                 connection,
@@ -80,6 +88,27 @@ class DeliveryMethods(WebhookServiceServicer):
         return pb.ListAttemptsResponse(
             attempts=[attempt_message(each) for each in shown], next_page_token=token
         )
+
+    async def GetWebhookStats(
+        self, request: pb.GetWebhookStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> insight_pb2.WebhookStats:
+        """Count how the deliveries of a webhook went."""
+        end = self._clock.now()
+        if request.HasField("end_time"):
+            end = request.end_time.ToDatetime(tzinfo=UTC)
+        start = end - _USUAL_WINDOW
+        if request.HasField("start_time"):
+            start = request.start_time.ToDatetime(tzinfo=UTC)
+        if not timedelta() < end - start <= _LONGEST_WINDOW:
+            raise invalid_field("start_time", "must lie before the end, and at most 31 days")
+        async with self._database.reading() as connection:
+            uid = await webhooks.find_webhook(
+                connection, organization(), webhook_id_of(request.name)
+            )
+            if uid is None:
+                raise not_found(request.name)
+            statistics = await read_statistics(connection, uid, start=start, end=end)
+        return statistics_message(request.name, statistics, start=start, end=end)
 
 
 async def read_delivery(connection: AsyncConnection, name: str) -> webhook_pb2.Delivery:

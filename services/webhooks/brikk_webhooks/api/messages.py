@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from brikk.webhooks.v1 import webhook_pb2
+import hashlib
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from brikk.webhooks.v1 import insight_pb2, webhook_pb2
 from brikk_shared.errors import invalid_field
 from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
 from brikk_webhooks.domain.endpoint import url_problem
 from brikk_webhooks.domain.signing import Scheme
+from brikk_webhooks.domain.statistics import Statistics
 from brikk_webhooks.domain.webhook import Subscription, Webhook, WebhookState
 
 _STATES = {
@@ -42,6 +48,16 @@ def ids_of_delivery(name: str) -> tuple[str, str]:
 def state_asked(state: webhook_pb2.Delivery.State.ValueType) -> DeliveryState | None:
     """Read the state that a list is limited to; None when it is not."""
     return _ASKED.get(state)
+
+
+def state_message(state: DeliveryState) -> webhook_pb2.Delivery.State.ValueType:
+    """Write the state of a delivery."""
+    return _STATES[state]
+
+
+def request_digest(request: Message) -> bytes:
+    """Tell requests under one request id apart."""
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
 
 def schemes_asked(webhook: webhook_pb2.Webhook) -> tuple[Scheme, ...]:
@@ -146,4 +162,29 @@ def attempt_message(attempt: Attempt) -> webhook_pb2.Attempt:
     )
     message.start_time.FromDatetime(attempt.start_time)
     message.latency.FromTimedelta(attempt.latency)
+    return message
+
+
+def statistics_message(
+    name: str, statistics: Statistics, *, start: datetime, end: datetime
+) -> insight_pb2.WebhookStats:
+    """Write how the deliveries of a window went."""
+    counts = statistics.deliveries
+    message = insight_pb2.WebhookStats(
+        webhook=name,
+        deliveries=sum(counts.values()),
+        pending=counts.get(DeliveryState.PENDING, 0),
+        delivered=counts.get(DeliveryState.DELIVERED, 0),
+        failed=counts.get(DeliveryState.FAILED, 0),
+        cancelled=counts.get(DeliveryState.CANCELLED, 0),
+        attempts=sum(statistics.attempts.values()),
+        statuses=[
+            insight_pb2.StatusCount(response_status=status, attempts=attempts)
+            for status, attempts in statistics.attempts.items()
+        ],
+    )
+    message.start_time.FromDatetime(start)
+    message.end_time.FromDatetime(end)
+    for percentile, latency in statistics.latencies.items():
+        getattr(message, f"latency_p{percentile}").FromTimedelta(latency)
     return message

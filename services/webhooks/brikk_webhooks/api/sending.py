@@ -32,8 +32,7 @@ class SendingMethods(DeliveryMethods):
     def __init__(
         self, database: Database, intake: Intake, *, clock: Clock, wake: Callable[[], None]
     ) -> None:
-        super().__init__(database)
-        self._clock = clock
+        super().__init__(database, clock=clock)
         self._wake = wake
         self._intake = intake
         self._resending = Resending(database)

@@ -14,13 +14,14 @@ from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import not_found
 from brikk_webhooks.api.messages import webhook_id_of, webhook_message
-from brikk_webhooks.api.sending import SendingMethods
+from brikk_webhooks.api.replays import ReplayMethods
 from brikk_webhooks.domain.webhook import Webhook
 from brikk_webhooks.store import webhooks
 from brikk_webhooks.store.intake import Intake
+from brikk_webhooks.store.replays import Replays
 
 
-class WebhookVerbs(SendingMethods):
+class WebhookVerbs(ReplayMethods):
     """Each answers once its effect is recorded.
 
     Args:
@@ -31,12 +32,14 @@ class WebhookVerbs(SendingMethods):
         self,
         database: Database,
         intake: Intake,
+        replays: Replays,
         *,
         clock: Clock,
         wake: Callable[[], None],
+        begun: Callable[[], None],
         disabled: Callable[[], None],
     ) -> None:
-        super().__init__(database, intake, clock=clock, wake=wake)
+        super().__init__(database, intake, replays, clock=clock, wake=wake, begun=begun)
         self._disabled = disabled
 
     async def PauseWebhook(

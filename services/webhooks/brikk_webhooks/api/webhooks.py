@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -12,7 +11,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from brikk.webhooks.v1 import webhook_pb2
+from brikk.webhooks.v1 import insight_pb2, webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk_shared.call import organization
 from brikk_shared.clock import Clock
@@ -25,12 +24,14 @@ from brikk_shared.pagination import cut, page_of
 from brikk_shared.validator import validate
 from brikk_webhooks.api.messages import (
     read_subscription,
+    request_digest,
     schemes_asked,
     subscription_message,
     webhook_id_of,
     webhook_message,
 )
 from brikk_webhooks.api.verbs import WebhookVerbs
+from brikk_webhooks.domain.catalog import EVENT_TYPES
 from brikk_webhooks.domain.dispatch import key_place
 from brikk_webhooks.domain.endpoint import host_of
 from brikk_webhooks.domain.signing import (
@@ -43,6 +44,7 @@ from brikk_webhooks.domain.signing import (
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, check_room
 from brikk_webhooks.store import webhooks
 from brikk_webhooks.store.intake import Intake
+from brikk_webhooks.store.replays import Replays
 from brikk_webhooks.store.signing_keys import NewKey, SigningKeys
 
 _OVERLAP = timedelta(hours=24)
@@ -69,6 +71,7 @@ class WebhookServicer(WebhookVerbs):
         key_ring: seals secrets.
         quota: most webhooks of an organisation.
         wake: called when deliveries may have come due.
+        begun: called when a replay was begun.
         disabled: called when a webhook was disabled.
     """
 
@@ -76,15 +79,19 @@ class WebhookServicer(WebhookVerbs):
         self,
         database: Database,
         intake: Intake,
+        replays: Replays,
         *,
         egress: Egress,
         key_ring: KeyRing,
         quota: int,
         clock: Clock,
         wake: Callable[[], None],
+        begun: Callable[[], None],
         disabled: Callable[[], None],
     ) -> None:
-        super().__init__(database, intake, clock=clock, wake=wake, disabled=disabled)
+        super().__init__(
+            database, intake, replays, clock=clock, wake=wake, begun=begun, disabled=disabled
+        )
         self._egress = egress
         self._key_ring = key_ring
         self._quota = quota
@@ -104,7 +111,7 @@ class WebhookServicer(WebhookVerbs):
             webhook=webhook,
             keys=keys,
             request_id=request.request_id,
-            request_digest=_digest(request),
+            request_digest=request_digest(request),
         )
         async with self._database.transaction() as connection:
             before = await webhooks.create_webhook(
@@ -118,7 +125,7 @@ class WebhookServicer(WebhookVerbs):
         self, request: pb.RotateWebhookSecretRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> webhook_pb2.Webhook:
         """Replace the keys of a webhook, unless the same request replaced them before."""
-        webhook_id, digest = webhook_id_of(request.name), _digest(request)
+        webhook_id, digest = webhook_id_of(request.name), request_digest(request)
         overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else _OVERLAP
         async with self._database.transaction() as connection:
             locked = await webhooks.lock_webhook(connection, organization(), webhook_id)
@@ -188,6 +195,20 @@ class WebhookServicer(WebhookVerbs):
             return webhook.updated(subscription, self._clock.now())
 
         return webhook_message(await self._change(request.name, change))
+
+    async def ListEventTypes(
+        self, request: pb.ListEventTypesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListEventTypesResponse:
+        """List what may be subscribed to, by name."""
+        page = page_of(request)
+        rest = [each for each in EVENT_TYPES if each > page.cursor]
+        shown, token = cut(request, page, rest[: page.size + 1], lambda each: each)
+        return pb.ListEventTypesResponse(
+            event_types=[
+                insight_pb2.EventType(type=each, description=EVENT_TYPES[each]) for each in shown
+            ],
+            next_page_token=token,
+        )
 
     async def DeleteWebhook(
         self, request: pb.DeleteWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -263,7 +284,3 @@ def _secret(given: str, schemes: Sequence[Scheme], *, field: str) -> bytes:
 
 def _shown(secret: bytes, schemes: Sequence[Scheme]) -> str:
     return format_secret(secret) if Scheme.V1 in schemes else ""
-
-
-def _digest(request: Message) -> bytes:
-    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, ScalarSelect, Select, literal_column, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, and_, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from brikk_shared.ids import first_id
 from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
 from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, EVENT, WEBHOOK
 
 _MICROSECOND = timedelta(microseconds=1)
+_SKEW = timedelta(hours=1)
+"""How far the clocks of replicas and of the store may lie apart."""
 
 
 async def get_delivery(
@@ -73,6 +76,20 @@ async def list_attempts(
         .limit(limit)
     )
     return [_attempt(row) for row in await connection.execute(query)]
+
+
+def in_window(start: datetime | None, end: datetime | None) -> ColumnElement[bool]:
+    """Tell which deliveries were made from `start` on and before `end`."""
+    conditions: list[ColumnElement[bool]] = [true()]
+    # The ids begin with the time, so that only a part of the table is read; they come from the
+    # clocks of replicas, which differ from the store's.
+    if start is not None:
+        conditions.append(DELIVERY.c.id >= f"msg_{first_id(start - _SKEW)}")
+        conditions.append(DELIVERY.c.create_time >= start)
+    if end is not None:
+        conditions.append(DELIVERY.c.id < f"msg_{first_id(end + _SKEW)}")
+        conditions.append(DELIVERY.c.create_time < end)
+    return and_(*conditions)
 
 
 def _deliveries(organization: str, webhook_id: str) -> Select[Any]:

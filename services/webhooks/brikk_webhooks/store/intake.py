@@ -34,8 +34,17 @@ _DELIVERY = {
     "request_id": "text",
 }
 
-
 _Row: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewDelivery:
+    """A delivery to be made, of an event that is kept."""
+
+    webhook_uid: str
+    event_uid: str
+    ordering_key: str | None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +85,8 @@ class Intake:
         """Keep the events that a webhook asked for; return how many deliveries that makes."""
         subscribers = await self._read_subscribers(connection, events)
         matched: dict[tuple[str, str], list[_Subscriber]] = {}
-        event_rows: list[_Row] = []
-        delivery_rows: list[_Row] = []
+        kept: list[_Row] = []
+        made: list[NewDelivery] = []
         for event in events:
             key = (event.organization, event.type)
             if key not in matched:
@@ -88,33 +97,50 @@ class Intake:
                 ]
             if not matched[key]:
                 continue
-            event_row = _event_row(event)
-            event_rows.append(event_row)
-            delivery_rows += [
-                _delivery_row(event, event_row, subscriber) for subscriber in matched[key]
+            uid = new_id()
+            kept.append(_event_row(uid, event))
+            made += [
+                NewDelivery(
+                    webhook_uid=subscriber.uid,
+                    event_uid=uid,
+                    ordering_key=ordering_value(event, subscriber.ordering_key),
+                )
+                for subscriber in matched[key]
             ]
-        if delivery_rows:
-            await self._insert(connection, event_rows, delivery_rows)
-        return len(delivery_rows)
+        if made:
+            await connection.execute(self._events, batch_params(self._dialect, _EVENT, kept))
+            await self.enqueue(connection, made)
+        return len(made)
 
     async def send(
         self, connection: AsyncConnection, webhook_uid: str, event: CloudEvent, *, request_id: str
     ) -> str:
         """Keep an event for one webhook, asked for or not; return the id of its delivery."""
-        subscribers = await self._read_subscribers(connection, [event])
-        [subscriber] = [each for each in subscribers[event.organization] if each.uid == webhook_uid]
-        event_row = _event_row(event)
-        row = _delivery_row(event, event_row, subscriber) | {"request_id": request_id or None}
-        await self._insert(connection, [event_row], [row])
-        return str(row["id"])
-
-    async def _insert(
-        self, connection: AsyncConnection, events: Sequence[_Row], deliveries: Sequence[_Row]
-    ) -> None:
-        await connection.execute(self._events, batch_params(self._dialect, _EVENT, events))
-        await connection.execute(
-            self._deliveries, batch_params(self._dialect, _DELIVERY, deliveries)
+        uid = new_id()
+        row = _event_row(uid, event)
+        await connection.execute(self._events, batch_params(self._dialect, _EVENT, [row]))
+        delivery = NewDelivery(
+            webhook_uid=webhook_uid, event_uid=uid, ordering_key=None, request_id=request_id or None
         )
+        [delivery_id] = await self.enqueue(connection, [delivery])
+        return delivery_id
+
+    async def enqueue(
+        self, connection: AsyncConnection, deliveries: Sequence[NewDelivery]
+    ) -> list[str]:
+        """Have deliveries attempted as soon as may be; return their ids."""
+        rows: list[_Row] = [
+            {
+                "webhook_uid": each.webhook_uid,
+                "id": f"msg_{new_id()}",
+                "event_uid": each.event_uid,
+                "ordering_key": each.ordering_key,
+                "request_id": each.request_id,
+            }
+            for each in deliveries
+        ]
+        await connection.execute(self._deliveries, batch_params(self._dialect, _DELIVERY, rows))
+        return [str(row["id"]) for row in rows]
 
     async def _read_subscribers(
         self, connection: AsyncConnection, events: Sequence[CloudEvent]
@@ -133,22 +159,12 @@ class Intake:
         return subscribers
 
 
-def _event_row(event: CloudEvent) -> _Row:
+def _event_row(uid: str, event: CloudEvent) -> _Row:
     return {
-        "uid": new_id(),
+        "uid": uid,
         "organization": event.organization,
         "id": event.id,
         "type": event.type,
         "subject": event.subject,
         "body": render(event),
-    }
-
-
-def _delivery_row(event: CloudEvent, event_row: _Row, subscriber: _Subscriber) -> _Row:
-    return {
-        "webhook_uid": subscriber.uid,
-        "id": f"msg_{new_id()}",
-        "event_uid": event_row["uid"],
-        "ordering_key": ordering_value(event, subscriber.ordering_key),
-        "request_id": None,
     }

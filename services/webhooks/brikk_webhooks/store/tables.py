@@ -135,3 +135,30 @@ ATTEMPT = Table(
     Column("response_status", Integer, nullable=False),
     Column("error", Text, nullable=False),
 )
+
+REPLAY = Table(
+    "replay",
+    METADATA,
+    Column("webhook_uid", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("delivery_states", JsonText, nullable=False),
+    Column("event_types", JsonText, nullable=False),
+    Column("start_time", UtcDateTime),
+    Column("end_time", UtcDateTime, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("after_id", Text, nullable=False),  # of the delivery that it took last
+    Column("replayed", BigInteger, nullable=False),
+    Column("erased", BigInteger, nullable=False),
+    Column("request_id", Text),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("complete_time", UtcDateTime),
+    UniqueConstraint("webhook_uid", "request_id", name="replay_by_request"),
+    Index(
+        "replay_running",
+        "webhook_uid",
+        unique=True,
+        postgresql_where=text("state = 1"),
+        sqlite_where=text("state = 1"),
+    ),
+)

@@ -16,7 +16,7 @@ from brikk_shared.turns import take_turn
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, WebhookState
 from brikk_webhooks.store.signing_keys import NewKey, add_keys
-from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, SIGNING_KEY, WEBHOOK
+from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, REPLAY, SIGNING_KEY, WEBHOOK
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -102,6 +102,16 @@ async def lock_webhook(
     return None if webhook is None else (uid, webhook)
 
 
+async def find_webhook(
+    connection: AsyncConnection, organization: str, webhook_id: str
+) -> str | None:
+    """Return the uid of the life that a webhook has now."""
+    query = select(WEBHOOK.c.uid).where(
+        WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id
+    )
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
 async def get_webhook(
     connection: AsyncConnection, organization: str, webhook_id: str
 ) -> Webhook | None:
@@ -142,6 +152,7 @@ async def delete_webhook(connection: AsyncConnection, organization: str, webhook
     if uid is None:
         return False
     await connection.execute(delete(SIGNING_KEY).where(SIGNING_KEY.c.webhook_uid == uid))
+    await connection.execute(delete(REPLAY).where(REPLAY.c.webhook_uid == uid))
     await connection.execute(delete(DELIVERY).where(DELIVERY.c.webhook_uid == uid))
     await connection.execute(delete(ATTEMPT).where(ATTEMPT.c.webhook_uid == uid))
     return True

@@ -3,6 +3,7 @@
 isort:skip_file
 How webhooks are set up and their deliveries read."""
 
+import brikk.webhooks.v1.insight_pb2
 import brikk.webhooks.v1.webhook_pb2
 import builtins
 import collections.abc
@@ -11,6 +12,7 @@ import google.protobuf.duration_pb2
 import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import sys
 import typing
 
@@ -445,3 +447,145 @@ class ListAttemptsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "next_page_token", b"next_page_token"]) -> None: ...
 
 Global___ListAttemptsResponse: typing_extensions.TypeAlias = ListAttemptsResponse
+
+@typing.final
+class ReplayDeliveriesRequest(google.protobuf.message.Message):
+    """Asks to make new deliveries of old ones."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DELIVERY_STATES_FIELD_NUMBER: builtins.int
+    EVENT_TYPES_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    request_id: builtins.str
+    """The same id gives the same replay, however often it is sent."""
+    @property
+    def delivery_states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[brikk.webhooks.v1.webhook_pb2.Delivery.State.ValueType]:
+        """States of the deliveries to take; STATE_FAILED, the dead letters, when empty. STATE_PENDING is refused: those are still to come."""
+
+    @property
+    def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Types of the events to take: exact, or ending in `.*`; all when empty."""
+
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Takes deliveries that were made from here on; all that are kept when unset."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Takes deliveries that were made before; now when unset or later."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        delivery_states: collections.abc.Iterable[brikk.webhooks.v1.webhook_pb2.Delivery.State.ValueType] | None = ...,
+        event_types: collections.abc.Iterable[builtins.str] | None = ...,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["delivery_states", b"delivery_states", "end_time", b"end_time", "event_types", b"event_types", "name", b"name", "request_id", b"request_id", "start_time", b"start_time"]) -> None: ...
+
+Global___ReplayDeliveriesRequest: typing_extensions.TypeAlias = ReplayDeliveriesRequest
+
+@typing.final
+class GetReplayRequest(google.protobuf.message.Message):
+    """Asks for a replay."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}/replays/{replay}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetReplayRequest: typing_extensions.TypeAlias = GetReplayRequest
+
+@typing.final
+class GetWebhookStatsRequest(google.protobuf.message.Message):
+    """Asks how the deliveries of a webhook went."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`webhooks/{webhook}`."""
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Counts deliveries that were made from here on: 24 hours before the end when unset, 31 days at most."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Counts deliveries that were made before; now when unset."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "name", b"name", "start_time", b"start_time"]) -> None: ...
+
+Global___GetWebhookStatsRequest: typing_extensions.TypeAlias = GetWebhookStatsRequest
+
+@typing.final
+class ListEventTypesRequest(google.protobuf.message.Message):
+    """Asks for a page of the types of events."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most types to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListEventTypesRequest: typing_extensions.TypeAlias = ListEventTypesRequest
+
+@typing.final
+class ListEventTypesResponse(google.protobuf.message.Message):
+    """A page of types of events."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_TYPES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def event_types(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.webhooks.v1.insight_pb2.EventType]:
+        """The types, by name."""
+
+    def __init__(
+        self,
+        *,
+        event_types: collections.abc.Iterable[brikk.webhooks.v1.insight_pb2.EventType] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_types", b"event_types", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListEventTypesResponse: typing_extensions.TypeAlias = ListEventTypesResponse

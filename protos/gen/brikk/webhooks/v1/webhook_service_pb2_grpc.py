@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from brikk.webhooks.v1 import insight_pb2 as brikk_dot_webhooks_dot_v1_dot_insight__pb2
+from brikk.webhooks.v1 import replay_pb2 as brikk_dot_webhooks_dot_v1_dot_replay__pb2
 from brikk.webhooks.v1 import webhook_pb2 as brikk_dot_webhooks_dot_v1_dot_webhook__pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
@@ -107,10 +109,30 @@ class WebhookServiceStub(object):
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResendDeliveryRequest.SerializeToString,
                 response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.FromString,
                 _registered_method=True)
+        self.ReplayDeliveries = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/ReplayDeliveries',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ReplayDeliveriesRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_replay__pb2.Replay.FromString,
+                _registered_method=True)
+        self.GetReplay = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/GetReplay',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetReplayRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_replay__pb2.Replay.FromString,
+                _registered_method=True)
         self.ListAttempts = channel.unary_unary(
                 '/brikk.webhooks.v1.WebhookService/ListAttempts',
                 request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListAttemptsRequest.SerializeToString,
                 response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListAttemptsResponse.FromString,
+                _registered_method=True)
+        self.GetWebhookStats = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/GetWebhookStats',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetWebhookStatsRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_insight__pb2.WebhookStats.FromString,
+                _registered_method=True)
+        self.ListEventTypes = channel.unary_unary(
+                '/brikk.webhooks.v1.WebhookService/ListEventTypes',
+                request_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListEventTypesRequest.SerializeToString,
+                response_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListEventTypesResponse.FromString,
                 _registered_method=True)
 
 
@@ -228,8 +250,38 @@ class WebhookServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayDeliveries(self, request, context):
+        """Makes new deliveries of old ones, dead letters unless told otherwise, and returns once that is recorded; GetReplay tells how far it is.
+
+        FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and while another replay of it is RUNNING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReplay(self, request, context):
+        """Returns a replay. Of each webhook the last 100 are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAttempts(self, request, context):
         """Lists the attempts of a delivery, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWebhookStats(self, request, context):
+        """Counts how the deliveries of a webhook went.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEventTypes(self, request, context):
+        """Lists the types of events that there are, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,10 +360,30 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ResendDeliveryRequest.FromString,
                     response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__pb2.Delivery.SerializeToString,
             ),
+            'ReplayDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeliveries,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ReplayDeliveriesRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_replay__pb2.Replay.SerializeToString,
+            ),
+            'GetReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReplay,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetReplayRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_replay__pb2.Replay.SerializeToString,
+            ),
             'ListAttempts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAttempts,
                     request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListAttemptsRequest.FromString,
                     response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListAttemptsResponse.SerializeToString,
+            ),
+            'GetWebhookStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookStats,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetWebhookStatsRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_insight__pb2.WebhookStats.SerializeToString,
+            ),
+            'ListEventTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEventTypes,
+                    request_deserializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListEventTypesRequest.FromString,
+                    response_serializer=brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListEventTypesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -704,6 +776,60 @@ class WebhookService(object):
             _registered_method=True)
 
     @staticmethod
+    def ReplayDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/ReplayDeliveries',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ReplayDeliveriesRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_replay__pb2.Replay.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/GetReplay',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetReplayRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_replay__pb2.Replay.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListAttempts(request,
             target,
             options=(),
@@ -720,6 +846,60 @@ class WebhookService(object):
             '/brikk.webhooks.v1.WebhookService/ListAttempts',
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListAttemptsRequest.SerializeToString,
             brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListAttemptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/GetWebhookStats',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.GetWebhookStatsRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_insight__pb2.WebhookStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEventTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.webhooks.v1.WebhookService/ListEventTypes',
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListEventTypesRequest.SerializeToString,
+            brikk_dot_webhooks_dot_v1_dot_webhook__service__pb2.ListEventTypesResponse.FromString,
             options,
             channel_credentials,
             insecure,

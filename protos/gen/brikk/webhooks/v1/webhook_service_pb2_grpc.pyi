@@ -4,6 +4,8 @@ isort:skip_file
 How webhooks are set up and their deliveries read."""
 
 import abc
+import brikk.webhooks.v1.insight_pb2
+import brikk.webhooks.v1.replay_pb2
 import brikk.webhooks.v1.webhook_pb2
 import brikk.webhooks.v1.webhook_service_pb2
 import collections.abc
@@ -251,6 +253,38 @@ _WebhookServiceResendDeliveryType = typing_extensions.TypeVar(
     ],
 )
 
+_WebhookServiceReplayDeliveriesType = typing_extensions.TypeVar(
+    '_WebhookServiceReplayDeliveriesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+)
+
+_WebhookServiceGetReplayType = typing_extensions.TypeVar(
+    '_WebhookServiceGetReplayType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+)
+
 _WebhookServiceListAttemptsType = typing_extensions.TypeVar(
     '_WebhookServiceListAttemptsType',
     grpc.UnaryUnaryMultiCallable[
@@ -267,7 +301,39 @@ _WebhookServiceListAttemptsType = typing_extensions.TypeVar(
     ],
 )
 
-class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceUpdateWebhookType, _WebhookServicePauseWebhookType, _WebhookServiceResumeWebhookType, _WebhookServiceDisableWebhookType, _WebhookServiceEnableWebhookType, _WebhookServiceSendTestEventType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceGetDeliveryType, _WebhookServiceResendDeliveryType, _WebhookServiceListAttemptsType]):
+_WebhookServiceGetWebhookStatsType = typing_extensions.TypeVar(
+    '_WebhookServiceGetWebhookStatsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+        brikk.webhooks.v1.insight_pb2.WebhookStats,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+        brikk.webhooks.v1.insight_pb2.WebhookStats,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+        brikk.webhooks.v1.insight_pb2.WebhookStats,
+    ],
+)
+
+_WebhookServiceListEventTypesType = typing_extensions.TypeVar(
+    '_WebhookServiceListEventTypesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse,
+    ],
+)
+
+class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _WebhookServiceGetWebhookType, _WebhookServiceListWebhooksType, _WebhookServiceUpdateWebhookType, _WebhookServicePauseWebhookType, _WebhookServiceResumeWebhookType, _WebhookServiceDisableWebhookType, _WebhookServiceEnableWebhookType, _WebhookServiceSendTestEventType, _WebhookServiceRotateWebhookSecretType, _WebhookServiceDeleteWebhookType, _WebhookServiceListDeliveriesType, _WebhookServiceGetDeliveryType, _WebhookServiceResendDeliveryType, _WebhookServiceReplayDeliveriesType, _WebhookServiceGetReplayType, _WebhookServiceListAttemptsType, _WebhookServiceGetWebhookStatsType, _WebhookServiceListEventTypesType]):
     """The webhooks of an organisation."""
 
     @typing.overload
@@ -329,8 +395,24 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
             brikk.webhooks.v1.webhook_pb2.Delivery,
         ],
         grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+            brikk.webhooks.v1.replay_pb2.Replay,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+            brikk.webhooks.v1.replay_pb2.Replay,
+        ],
+        grpc.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
             brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+            brikk.webhooks.v1.insight_pb2.WebhookStats,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+            brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -393,8 +475,24 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
             brikk.webhooks.v1.webhook_pb2.Delivery,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+            brikk.webhooks.v1.replay_pb2.Replay,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+            brikk.webhooks.v1.replay_pb2.Replay,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
             brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+            brikk.webhooks.v1.insight_pb2.WebhookStats,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+            brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -458,8 +556,23 @@ class WebhookServiceStub(typing.Generic[_WebhookServiceCreateWebhookType, _Webho
     FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and with PAYLOAD_ERASED when its body is no longer kept.
     """
 
+    ReplayDeliveries: _WebhookServiceReplayDeliveriesType
+    """Makes new deliveries of old ones, dead letters unless told otherwise, and returns once that is recorded; GetReplay tells how far it is.
+
+    FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and while another replay of it is RUNNING.
+    """
+
+    GetReplay: _WebhookServiceGetReplayType
+    """Returns a replay. Of each webhook the last 100 are kept."""
+
     ListAttempts: _WebhookServiceListAttemptsType
     """Lists the attempts of a delivery, oldest first."""
+
+    GetWebhookStats: _WebhookServiceGetWebhookStatsType
+    """Counts how the deliveries of a webhook went."""
+
+    ListEventTypes: _WebhookServiceListEventTypesType
+    """Lists the types of events that there are, by name."""
 
 WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -519,8 +632,24 @@ WebhookServiceAsyncStub: typing_extensions.TypeAlias = WebhookServiceStub[
         brikk.webhooks.v1.webhook_pb2.Delivery,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+        brikk.webhooks.v1.replay_pb2.Replay,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
         brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
         brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+        brikk.webhooks.v1.insight_pb2.WebhookStats,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+        brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse,
     ],
 ]
 
@@ -658,11 +787,46 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def ReplayDeliveries(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.ReplayDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.replay_pb2.Replay, collections.abc.Awaitable[brikk.webhooks.v1.replay_pb2.Replay]]:
+        """Makes new deliveries of old ones, dead letters unless told otherwise, and returns once that is recorded; GetReplay tells how far it is.
+
+        FAILED_PRECONDITION with WRONG_STATE when the webhook is DISABLED, and while another replay of it is RUNNING.
+        """
+
+    @abc.abstractmethod
+    def GetReplay(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.GetReplayRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.replay_pb2.Replay, collections.abc.Awaitable[brikk.webhooks.v1.replay_pb2.Replay]]:
+        """Returns a replay. Of each webhook the last 100 are kept."""
+
+    @abc.abstractmethod
     def ListAttempts(
         self,
         request: brikk.webhooks.v1.webhook_service_pb2.ListAttemptsRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse, collections.abc.Awaitable[brikk.webhooks.v1.webhook_service_pb2.ListAttemptsResponse]]:
         """Lists the attempts of a delivery, oldest first."""
+
+    @abc.abstractmethod
+    def GetWebhookStats(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.GetWebhookStatsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.insight_pb2.WebhookStats, collections.abc.Awaitable[brikk.webhooks.v1.insight_pb2.WebhookStats]]:
+        """Counts how the deliveries of a webhook went."""
+
+    @abc.abstractmethod
+    def ListEventTypes(
+        self,
+        request: brikk.webhooks.v1.webhook_service_pb2.ListEventTypesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse, collections.abc.Awaitable[brikk.webhooks.v1.webhook_service_pb2.ListEventTypesResponse]]:
+        """Lists the types of events that there are, by name."""
 
 def add_WebhookServiceServicer_to_server(servicer: WebhookServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
