@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from brikk_shared.cel.values import kind_of
 from brikk_workflow.domain.compiled import CompiledMap, CompiledStep
 from brikk_workflow.domain.draft import Draft
 from brikk_workflow.domain.expression import ExpressionFailed
@@ -12,7 +13,6 @@ from brikk_workflow.domain.failure import Failure, too_many
 from brikk_workflow.domain.outcome import Done, Failed, Outcome
 from brikk_workflow.domain.payload import Json, check
 from brikk_workflow.domain.reading import items_of
-from brikk_workflow.domain.scope import kind_of
 from brikk_workflow.domain.state import Progress, StepState
 
 MAX_ITEMS = 10_000

@@ -7,11 +7,11 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
+from brikk_shared.cel.values import kind_of
 from brikk_shared.path import Path
 from brikk_workflow.domain.duration import format_duration
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.problems import Report
-from brikk_workflow.domain.scope import kind_of
 from brikk_workflow.domain.shapes import UNREAD, Shape
 
 _EMPTY: tuple[object, ...] = (None, "", [], {})

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping
 
+from brikk_shared.cel.values import LARGEST_INTEGER, Json, scrub, unstorable
 from brikk_shared.errors import InvalidArgument, Reason
 from brikk_shared.path import Path, written
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+__all__ = ["LARGEST_INTEGER", "Json", "PayloadRefused", "check", "scrub", "unstorable"]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
-MAX_ERROR_BYTES = 4096
-LARGEST_INTEGER = 1 << 53
-"""Beyond it a double, which every number of a payload is, no longer tells integers apart."""
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class PayloadRefused(InvalidArgument):
@@ -53,20 +47,6 @@ def check(
     except _Unacceptable as error:
         reason = Reason.INVALID_FIELD
         raise PayloadRefused(reason, name, str(error), path=error.path) from error
-
-
-def scrub(text: str) -> str:
-    r"""Return error text that can be stored anywhere: NUL and surrogates as \x00, at most 4 KiB."""
-    text = _UNSTORABLE.sub(lambda found: ascii(found[0])[1:-1], text[:MAX_ERROR_BYTES])
-    encoded = text.encode()
-    if len(encoded) <= MAX_ERROR_BYTES:
-        return text
-    return encoded[: MAX_ERROR_BYTES - 3].decode(errors="ignore") + "…"
-
-
-def unstorable(text: str) -> bool:
-    """Tell whether a text holds a NUL or half a surrogate pair, which cannot be stored anywhere."""
-    return _UNSTORABLE.search(text) is not None
 
 
 class _TooLarge(Exception):

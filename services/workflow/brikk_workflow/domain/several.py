@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import cast
 
+from brikk_shared.cel.values import kind_of
 from brikk_shared.errors import Reason
 from brikk_workflow.domain.compiled import CompiledSeveral, CompiledStep
 from brikk_workflow.domain.decision import AgentsFound, AskBids, Bid, BidsReceived, Muster
@@ -19,7 +20,7 @@ from brikk_workflow.domain.orders import render_call
 from brikk_workflow.domain.outcome import Done, Failed, Outcome
 from brikk_workflow.domain.payload import Json, check
 from brikk_workflow.domain.reading import Reading, agents_of
-from brikk_workflow.domain.scope import Scope, kind_of
+from brikk_workflow.domain.scope import Scope
 from brikk_workflow.domain.state import Progress, StepStatus
 
 

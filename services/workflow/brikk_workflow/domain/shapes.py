@@ -12,12 +12,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, cast
 
+from brikk_shared.cel.values import kind_of
 from brikk_shared.path import Path
 from brikk_workflow.domain.duration import PATTERN as DURATION
 from brikk_workflow.domain.duration import format_duration, parse_duration
 from brikk_workflow.domain.payload import Json, PayloadRefused, check
 from brikk_workflow.domain.problems import Report
-from brikk_workflow.domain.scope import kind_of
 
 UNREAD: Any = object()
 

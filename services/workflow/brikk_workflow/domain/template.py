@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from brikk_shared.cel.tokens import tokenize
 from brikk_shared.errors import Reason
 from brikk_shared.path import Path
 from brikk_workflow.domain.expression import Expression, ExpressionInvalid, compile_expression
 from brikk_workflow.domain.payload import LARGEST_INTEGER, MAX_BYTES, Json, PayloadRefused
 from brikk_workflow.domain.scope import Scope
-from brikk_workflow.domain.tokens import tokenize
 
 _OPENING = re.compile(r"\$?\$\{")
 

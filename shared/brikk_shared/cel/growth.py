@@ -3,7 +3,7 @@
 `[s].map(a, a + a)` repeated twenty times makes a gigabyte of a kilobyte, chains of `replace` do
 the same, and a thousand copies of a long text are as bad. The runtime counts none of it and holds
 the interpreter meanwhile: one expression could end the process. These rules are decided on the
-text, so that a definition that was accepted makes values at most `MAX_GROWTH` times its data.
+text, so that an expression that was accepted makes values at most `MAX_GROWTH` times its data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from brikk_workflow.domain.tokens import Kind, Reference, Token, is_sign, selects
+from brikk_shared.cel.tokens import Kind, Reference, Token, is_sign, selects
 
 MAX_GROWTH = 128
 MAX_LIST = 1000
@@ -80,7 +80,7 @@ def excesses(tokens: list[Token], variables: list[Reference]) -> list[str]:
     if growth > MAX_GROWTH:
         problems.append(
             f"may make a value {growth} times as large as its data; {MAX_GROWTH} times is the most:"
-            " split it into several steps"
+            " do it in parts"
         )
     if repetition > MAX_REPETITION:
         problems.append("repeats the variables of its list macros too often")
@@ -90,7 +90,7 @@ def excesses(tokens: list[Token], variables: list[Reference]) -> list[str]:
         problems.append("calls `strings.quote`, which is not available")
     problems += [
         f"makes texts and reads more than `{macro.variable}` for each `{macro.variable}`:"
-        " put the rest in the text around `${...}`"
+        " put the rest outside of the list macro"
         for macro in macros
         if any(macro.maps or macro.holds(maker) for maker in makers)
         and _reads_outside(tokens, macro, macros, variables)
