@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from sqlalchemy import select
 
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishItem, PublishRequest
+from brikk.webhooks.v1.webhook_pb2 import Webhook
 from brikk_shared.errors import Reason
 from brikk_shared.status import from_rpc_error, from_status
 from brikk_shared.tables import DEAD_LETTER
 from brikk_shared.testing import bearer
 from brikk_webhooks.store.tables import EVENT
 from support.receiver import Receiver, receiving
+from support.refusals import refused
 from support.webhooks import DEADLINE, GENERATION, Webhooks, event, store, webhooks
 
 
@@ -68,6 +71,58 @@ async def test_events_go_to_those_who_asked(service: Webhooks, receiver: Receive
         for webhook in (exact, prefix, everything)
     ]
     assert got == [types[:1], types[:2], types]
+
+
+async def test_events_go_to_those_whose_filters_and_channels_they_pass(
+    service: Webhooks, receiver: Receiver
+) -> None:
+    everything = await service.create(receiver.url + "/all")
+    filtered = await service.create(receiver.url + "/filtered")
+    channelled = await service.create(receiver.url + "/channelled")
+    await service.update(filtered.name, filter='event.data.workflow == "triage"')
+    await service.update(channelled.name, channels=["ops", "desk"])
+    sent = [
+        event(data={"workflow": "triage", "channels": ["desk"]}),
+        event(data={"workflow": "triage"}),
+        event(data={"channels": ["ops"]}),
+        event(data={"workflow": 3.0, "channels": "ops"}),
+    ]
+    await service.publish(*sent)
+    got = [
+        [delivery.event_id for delivery in reversed(await service.deliveries(webhook))]
+        for webhook in (everything, filtered, channelled)
+    ]
+    ids = [each.id for each in sent]
+    assert got == [ids, ids[:2], [ids[0], ids[2]]]
+    error = await refused(service.update(filtered.name, filter="event.type + 1.0"))
+    assert [each.field for each in error.violations] == ["webhook.filter"]
+
+
+async def test_a_thin_webhook_gets_everything_but_the_data_and_nothing_keeps_that(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    async with webhooks(database_url, tmp_path) as (service, _):
+        thin = await service.create(receiver.url + "/thin")
+        await service.update(thin.name, payload_mode=Webhook.PAYLOAD_MODE_THIN)
+        sent = event(data={"patient": "canary-5b1f"})
+        await service.publish(sent)
+        [received] = await receiver.wait("/thin")
+        received.verify(thin.secret)
+        body = json.loads(received.body)
+        assert (body["id"], body["subject"]) == (sent.id, sent.subject)
+        assert "data" not in body
+        await service.ended(thin)
+    async with store(database_url) as database, database.reading() as connection:
+        for body in (await connection.execute(select(EVENT.c.body))).scalars():
+            assert b"canary" not in body
+    async with webhooks(database_url, tmp_path) as (service, _):
+        full = await service.create(receiver.url + "/full")
+        await service.publish_at((2, sent))
+        [received] = await receiver.wait("/full")
+        assert json.loads(received.body)["data"] == {"patient": "canary-5b1f"}
+        both = await receiver.wait("/thin", 2)
+        assert both[0].body == both[1].body
+        assert full.payload_mode == Webhook.PAYLOAD_MODE_FULL
 
 
 async def test_events_stay_in_their_organisation(service: Webhooks, receiver: Receiver) -> None:

@@ -9,8 +9,10 @@ from google.protobuf.message import Message
 
 from brikk.webhooks.v1 import insight_pb2, webhook_pb2
 from brikk_shared.errors import invalid_field
+from brikk_webhooks.domain.cloudevent import PayloadMode
 from brikk_webhooks.domain.delivery import Attempt, Delivery, DeliveryState
 from brikk_webhooks.domain.endpoint import url_problem
+from brikk_webhooks.domain.selection import filter_problems
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.statistics import Statistics
 from brikk_webhooks.domain.webhook import Subscription, Webhook, WebhookState
@@ -30,7 +32,12 @@ _SCHEMES = {
     Scheme.V1: webhook_pb2.Webhook.SIGNATURE_SCHEME_V1,
     Scheme.V1A: webhook_pb2.Webhook.SIGNATURE_SCHEME_V1A,
 }
+_MODES = {
+    PayloadMode.FULL: webhook_pb2.Webhook.PAYLOAD_MODE_FULL,
+    PayloadMode.THIN: webhook_pb2.Webhook.PAYLOAD_MODE_THIN,
+}
 _SCHEMES_ASKED = {message: scheme for scheme, message in _SCHEMES.items()}
+_MODES_ASKED = {message: mode for mode, message in _MODES.items()}
 _ASKED = {message: state for state, message in _STATES.items()}
 
 
@@ -77,15 +84,20 @@ def read_subscription(webhook: webhook_pb2.Webhook) -> Subscription:
     """Read what people say of a webhook.
 
     Raises:
-        InvalidArgument: the URL cannot be posted to.
+        InvalidArgument: the URL cannot be posted to, or the filter is no condition.
     """
     problem = url_problem(webhook.url)
     if problem is not None:
         raise invalid_field("webhook.url", problem)
+    if webhook.filter and (problems := filter_problems(webhook.filter)):
+        raise invalid_field("webhook.filter", "; ".join(problems))
     kept = webhook.HasField("payload_retention")
     return Subscription(
         url=webhook.url,
         event_types=tuple(webhook.event_types),
+        filter=webhook.filter,
+        channels=tuple(webhook.channels),
+        payload_mode=_MODES_ASKED.get(webhook.payload_mode, PayloadMode.FULL),
         description=webhook.description,
         retry_schedule=tuple(wait.ToTimedelta() for wait in webhook.retry_schedule),
         max_rate=webhook.max_rate,
@@ -100,6 +112,9 @@ def subscription_message(subscription: Subscription) -> webhook_pb2.Webhook:
     message = webhook_pb2.Webhook(
         url=subscription.url,
         event_types=subscription.event_types,
+        filter=subscription.filter,
+        channels=subscription.channels,
+        payload_mode=_MODES[subscription.payload_mode],
         description=subscription.description,
         max_rate=subscription.max_rate,
         max_in_flight=subscription.max_in_flight,

@@ -57,7 +57,11 @@ class SendingMethods(DeliveryMethods):
                     time=self._clock.now(),
                 )
                 delivery_id = await self._intake.send(
-                    connection, uid, event, request_id=request.request_id
+                    connection,
+                    uid,
+                    event,
+                    mode=webhook.subscription.payload_mode,
+                    request_id=request.request_id,
                 )
             delivery = await read_delivery(connection, f"{request.name}/deliveries/{delivery_id}")
             if delivery.event_type != TEST_TYPE:

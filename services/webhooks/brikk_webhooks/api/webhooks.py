@@ -51,11 +51,14 @@ _OVERLAP = timedelta(hours=24)
 """For how long replaced keys sign, unless told."""
 _WRITABLE = frozenset(
     {
+        "channels",
         "description",
         "event_types",
+        "filter",
         "max_in_flight",
         "max_rate",
         "ordering_key",
+        "payload_mode",
         "payload_retention",
         "retry_schedule",
         "url",

@@ -6,8 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+
+
+class PayloadMode(StrEnum):
+    """How much of an event is sent."""
+
+    FULL = "full"
+    THIN = "thin"
+    """All but its data."""
+
 
 TEST_TYPE = "brikk.webhook.test.v1"
 
@@ -44,7 +54,7 @@ def make_trial(webhook_id: str, *, organization: str, event_id: str, time: datet
     )
 
 
-def render(event: CloudEvent) -> bytes:
+def render(event: CloudEvent, mode: PayloadMode) -> bytes:
     """Write the event as the JSON that is stored, signed and sent.
 
     `sequence`, a string that sorts, and `traceparent` are extensions that CloudEvents documents;
@@ -62,8 +72,9 @@ def render(event: CloudEvent) -> bytes:
     }
     if event.traceparent:
         envelope["traceparent"] = event.traceparent
-    envelope["datacontenttype"] = "application/json"
-    envelope["data"] = _natural(event.data)
+    if mode is PayloadMode.FULL:
+        envelope["datacontenttype"] = "application/json"
+        envelope["data"] = _natural(event.data)
     return json.dumps(envelope, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 

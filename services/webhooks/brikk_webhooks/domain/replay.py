@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from brikk_webhooks.domain.delivery import DeliveryState
-from brikk_webhooks.domain.webhook import matches
+from brikk_webhooks.domain.selection import matches
 
 
 class ReplayState(IntEnum):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 from brikk_shared.errors import FailedPrecondition, Reason, ResourceExhausted
+from brikk_webhooks.domain.cloudevent import PayloadMode
 from brikk_webhooks.domain.signing import Scheme
 
 MOST_KEYS = 10
@@ -43,6 +43,11 @@ class Subscription:
 
     url: str
     event_types: tuple[str, ...]
+    filter: str = ""
+    """A condition over the event; empty for none. See `selection`."""
+    channels: tuple[str, ...] = ()
+    """One of which an event must name; empty for any event."""
+    payload_mode: PayloadMode = PayloadMode.FULL
     description: str = ""
     retry_schedule: tuple[timedelta, ...] = ()
     """Waits between attempts; empty means the schedule of the service."""
@@ -146,13 +151,3 @@ def check_room(webhook: Webhook) -> None:
             f"{MOST_KEYS} keys sign already: replace them when some have expired",
             metadata={"quota": "signing_keys", "limit": str(MOST_KEYS)},
         )
-
-
-def matches(filters: Sequence[str], event_type: str) -> bool:
-    """Tell whether an event type passes one of the filters: exact, `prefix.*`, or `*` for all."""
-    for wanted in filters:
-        if wanted in ("*", event_type):
-            return True
-        if wanted.endswith(".*") and event_type.startswith(wanted[:-1]):
-            return True
-    return False

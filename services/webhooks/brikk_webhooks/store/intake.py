@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.ids import new_id
-from brikk_webhooks.domain.cloudevent import CloudEvent, render
+from brikk_webhooks.domain.cloudevent import CloudEvent, PayloadMode, render
 from brikk_webhooks.domain.ordering import ordering_value
-from brikk_webhooks.domain.webhook import WebhookState, matches
+from brikk_webhooks.domain.selection import in_channel, matches, passes, scope_of
+from brikk_webhooks.domain.webhook import WebhookState
 
 _ORGANIZATION = {"organization": "text"}
 _EVENT = {
@@ -34,6 +36,9 @@ _DELIVERY = {
     "request_id": "text",
 }
 
+_AT_ONCE = 20
+"""Filters that are tried before others get their turns: each may take milliseconds."""
+
 _Row: TypeAlias = dict[str, object]
 
 
@@ -51,7 +56,15 @@ class NewDelivery:
 class _Subscriber:
     uid: str
     event_types: Sequence[str]
+    filter: str
+    channels: Sequence[str]
+    payload_mode: PayloadMode
     ordering_key: str
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the type of an event alone does not tell if it wants it."""
+        return bool(self.filter or self.channels)
 
 
 class Intake:
@@ -60,7 +73,8 @@ class Intake:
     def __init__(self, database: Database) -> None:
         self._dialect = dialect = database.dialect
         self._subscribers = text(
-            "SELECT w.uid, w.organization, w.event_types, w.ordering_key FROM webhook w"
+            "SELECT w.uid, w.organization, w.event_types, w.filter, w.channels, w.payload_mode,"
+            " w.ordering_key FROM webhook w"
             f" JOIN {batch_source(dialect, _ORGANIZATION)} ON w.organization = b.organization"
             f" WHERE w.state <> {WebhookState.DISABLED:d}"
         )
@@ -84,40 +98,50 @@ class Intake:
     async def take(self, connection: AsyncConnection, events: Sequence[CloudEvent]) -> int:
         """Keep the events that a webhook asked for; return how many deliveries that makes."""
         subscribers = await self._read_subscribers(connection, events)
-        matched: dict[tuple[str, str], list[_Subscriber]] = {}
+        of_type: dict[tuple[str, str], list[_Subscriber]] = {}
         kept: list[_Row] = []
         made: list[NewDelivery] = []
         for event in events:
             key = (event.organization, event.type)
-            if key not in matched:
-                matched[key] = [
+            if key not in of_type:
+                of_type[key] = [
                     subscriber
                     for subscriber in subscribers.get(event.organization, ())
                     if matches(subscriber.event_types, event.type)
                 ]
-            if not matched[key]:
-                continue
-            uid = new_id()
-            kept.append(_event_row(uid, event))
-            made += [
-                NewDelivery(
-                    webhook_uid=subscriber.uid,
-                    event_uid=uid,
-                    ordering_key=ordering_value(event, subscriber.ordering_key),
+            wanted = of_type[key]
+            if any(subscriber.chooses for subscriber in wanted):
+                wanted = await _chosen(event, wanted)
+            uids: dict[PayloadMode, str] = {}
+            for subscriber in wanted:
+                mode = subscriber.payload_mode
+                if mode not in uids:
+                    uids[mode] = new_id()
+                    kept.append(_event_row(uids[mode], event, mode))
+                made.append(
+                    NewDelivery(
+                        webhook_uid=subscriber.uid,
+                        event_uid=uids[mode],
+                        ordering_key=ordering_value(event, subscriber.ordering_key),
+                    )
                 )
-                for subscriber in matched[key]
-            ]
         if made:
             await connection.execute(self._events, batch_params(self._dialect, _EVENT, kept))
             await self.enqueue(connection, made)
         return len(made)
 
     async def send(
-        self, connection: AsyncConnection, webhook_uid: str, event: CloudEvent, *, request_id: str
+        self,
+        connection: AsyncConnection,
+        webhook_uid: str,
+        event: CloudEvent,
+        *,
+        mode: PayloadMode,
+        request_id: str,
     ) -> str:
         """Keep an event for one webhook, asked for or not; return the id of its delivery."""
         uid = new_id()
-        row = _event_row(uid, event)
+        row = _event_row(uid, event, mode)
         await connection.execute(self._events, batch_params(self._dialect, _EVENT, [row]))
         delivery = NewDelivery(
             webhook_uid=webhook_uid, event_uid=uid, ordering_key=None, request_id=request_id or None
@@ -153,18 +177,35 @@ class Intake:
                 _Subscriber(
                     uid=row.uid,
                     event_types=json.loads(row.event_types),
+                    filter=row.filter,
+                    channels=json.loads(row.channels),
+                    payload_mode=PayloadMode(row.payload_mode),
                     ordering_key=row.ordering_key,
                 )
             )
         return subscribers
 
 
-def _event_row(uid: str, event: CloudEvent) -> _Row:
+async def _chosen(event: CloudEvent, subscribers: Sequence[_Subscriber]) -> list[_Subscriber]:
+    """Return those whose channels and filters the event passes, leaving others their turns."""
+    scope = scope_of(event)
+    chosen = []
+    for number, subscriber in enumerate(subscribers):
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if in_channel(subscriber.channels, event.data) and (
+            not subscriber.filter or passes(subscriber.filter, scope)
+        ):
+            chosen.append(subscriber)
+    return chosen
+
+
+def _event_row(uid: str, event: CloudEvent, mode: PayloadMode) -> _Row:
     return {
         "uid": uid,
         "organization": event.organization,
         "id": event.id,
         "type": event.type,
         "subject": event.subject,
-        "body": render(event),
+        "body": render(event, mode),
     }

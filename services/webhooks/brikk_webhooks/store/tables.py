@@ -37,6 +37,9 @@ WEBHOOK = Table(
     Column("max_in_flight", Integer, nullable=False),  # 0 for the service's bound
     Column("ordering_key", Text, nullable=False),  # where it stands in an event; empty for no order
     Column("payload_retention", BigInteger),  # microseconds; NULL for the service's time
+    Column("filter", Text, nullable=False),  # empty for none
+    Column("channels", JsonText, nullable=False),
+    Column("payload_mode", Text, nullable=False),
     Column("state", Integer, nullable=False),
     Column("state_reason", Text, nullable=False),
     Column("revision", Integer, nullable=False),

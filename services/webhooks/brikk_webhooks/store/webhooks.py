@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.errors import AlreadyExists, InvalidArgument, Reason, ResourceExhausted
 from brikk_shared.turns import take_turn
+from brikk_webhooks.domain.cloudevent import PayloadMode
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, WebhookState
 from brikk_webhooks.store.signing_keys import NewKey, add_keys
@@ -197,6 +198,9 @@ def _subscription(row: Row[Any]) -> Subscription:
     return Subscription(
         url=row.url,
         event_types=tuple(cast("list[str]", row.event_types)),
+        filter=row.filter,
+        channels=tuple(cast("list[str]", row.channels)),
+        payload_mode=PayloadMode(row.payload_mode),
         description=row.description,
         retry_schedule=tuple(wait * _MICROSECOND for wait in cast("list[int]", row.retry_schedule)),
         max_rate=row.max_rate,
@@ -212,6 +216,9 @@ def _changing(webhook: Webhook) -> dict[str, object]:
     return {
         "url": subscription.url,
         "event_types": subscription.event_types,
+        "filter": subscription.filter,
+        "channels": subscription.channels,
+        "payload_mode": subscription.payload_mode,
         "description": subscription.description,
         "retry_schedule": [wait // _MICROSECOND for wait in subscription.retry_schedule],
         "max_rate": subscription.max_rate,

@@ -77,6 +77,29 @@ class Webhook(google.protobuf.message.Message):
     STATE_DISABLED: Webhook.State.ValueType  # 3
     """Matching events become no deliveries until EnableWebhook. Those that had not ended when it was disabled are CANCELLED."""
 
+    class _PayloadMode:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _PayloadModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Webhook._PayloadMode.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        PAYLOAD_MODE_UNSPECIFIED: Webhook._PayloadMode.ValueType  # 0
+        """FULL."""
+        PAYLOAD_MODE_FULL: Webhook._PayloadMode.ValueType  # 1
+        """All of it."""
+        PAYLOAD_MODE_THIN: Webhook._PayloadMode.ValueType  # 2
+        """All but its data: the receiver asks for what it may see, by the subject. The data is not kept for this webhook."""
+
+    class PayloadMode(_PayloadMode, metaclass=_PayloadModeEnumTypeWrapper):
+        """How much of an event is sent."""
+
+    PAYLOAD_MODE_UNSPECIFIED: Webhook.PayloadMode.ValueType  # 0
+    """FULL."""
+    PAYLOAD_MODE_FULL: Webhook.PayloadMode.ValueType  # 1
+    """All of it."""
+    PAYLOAD_MODE_THIN: Webhook.PayloadMode.ValueType  # 2
+    """All but its data: the receiver asks for what it may see, by the subject. The data is not kept for this webhook."""
+
     @typing.final
     class SigningKey(google.protobuf.message.Message):
         """A key that signs. Its secret half is never shown here."""
@@ -125,6 +148,9 @@ class Webhook(google.protobuf.message.Message):
     STATE_REASON_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
     UPDATE_TIME_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    CHANNELS_FIELD_NUMBER: builtins.int
+    PAYLOAD_MODE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`webhooks/{webhook}`."""
     url: builtins.str
@@ -147,6 +173,13 @@ class Webhook(google.protobuf.message.Message):
     """Why it is PAUSED or DISABLED: as was said, or what the service found."""
     etag: builtins.str
     """Changes with each update and each change of the state."""
+    filter: builtins.str
+    """A condition in CEL over `event` that events must meet besides, for instance `event.data.workflow == "triage"`. It reads `id`, `source`, `type`, `subject`, `time`
+    (a text), `organization`, `sequence` and `data`; numbers are doubles. An event on which it fails, for lack of a member for instance, does not pass. It may have
+    no list macros.
+    """
+    payload_mode: Global___Webhook.PayloadMode.ValueType
+    """How much of an event is sent; FULL when unset."""
     @property
     def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Event types it wants: exact, or ending in `.*`; `*` alone means all. At least one, at most 50."""
@@ -177,6 +210,10 @@ class Webhook(google.protobuf.message.Message):
     def update_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it or its state was last changed."""
 
+    @property
+    def channels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Channels: when there are any, an event must name one of them in `channels`, a list of texts in its data. At most 10."""
+
     def __init__(
         self,
         *,
@@ -197,9 +234,12 @@ class Webhook(google.protobuf.message.Message):
         state_reason: builtins.str = ...,
         etag: builtins.str = ...,
         update_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        filter: builtins.str = ...,
+        channels: collections.abc.Iterable[builtins.str] | None = ...,
+        payload_mode: Global___Webhook.PayloadMode.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "payload_retention", b"payload_retention", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["channels", b"channels", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "filter", b"filter", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_mode", b"payload_mode", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
 
 Global___Webhook: typing_extensions.TypeAlias = Webhook
 
