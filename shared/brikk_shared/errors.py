@@ -60,6 +60,7 @@ class Reason(StrEnum):
     INPUT_MISMATCH = auto()
     OUTPUT_MISMATCH = auto()
     PAYLOAD_ERASED = auto()
+    HANDSHAKE_REFUSED = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from brikk_shared.testing import Tokens
 from brikk_webhooks.domain.dispatch import key_place
 from brikk_webhooks.domain.signing import parse_secret
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
-from brikk_webhooks.store.signing_keys import count_by_ring_key
+from brikk_webhooks.store.sealed import count_by_ring_key
 from support.receiver import Received, Receiver, receiving
 from support.refusals import refused
 from support.webhook_queue import QueueStore

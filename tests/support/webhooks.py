@@ -55,14 +55,16 @@ class Webhooks:
         webhook_id: str = "",
         request_id: str = "",
         schemes: Sequence[webhook_pb2.Webhook.SignatureScheme.ValueType] = (),
+        **fields: Any,
     ) -> webhook_pb2.Webhook:
-        """Create a webhook, for all events unless told."""
+        """Create a webhook, for all events unless told; `fields` are further ones of it."""
         webhook = webhook_pb2.Webhook(
             url=url,
             event_types=event_types or ["*"],
             secret=secret,
             signature_schemes=schemes,
             retry_schedule=[_duration(wait) for wait in schedule],
+            **fields,
         )
         request = pb.CreateWebhookRequest(
             webhook_id=webhook_id, webhook=webhook, request_id=request_id

@@ -30,7 +30,7 @@ from brikk_webhooks.store.cancelling import Cancelling
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
 from brikk_webhooks.store.replays import Replays
-from brikk_webhooks.store.signing_keys import count_by_ring_key
+from brikk_webhooks.store.sealed import count_by_ring_key
 
 
 async def build(settings: WebhooksSettings, app: Application) -> None:
@@ -106,8 +106,10 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             database,
             intake,
             replays,
+            poster,
             egress=egress,
             key_ring=key_ring,
+            origin=settings.origin,
             quota=settings.webhook_quota,
             clock=app.clock,
             wake=wake,
@@ -146,7 +148,7 @@ async def _check_ring(key_ring: KeyRing, database: Database) -> None:
     missing = [f"{name!r} ({counts[name]})" for name in sorted(counts.keys() - key_ring.keys)]
     if missing:
         raise StartError(
-            "cannot use key_ring: it lacks keys that signing keys of webhooks are sealed under:"
+            "cannot use key_ring: it lacks keys that secrets of webhooks are sealed under:"
             f" {', '.join(missing)}"
         )
 

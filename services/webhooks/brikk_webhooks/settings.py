@@ -39,6 +39,12 @@ class WebhooksSettings(SqlSettings, EgressSettings, CommonSettings):
     webhook_quota: int = Field(
         default=500, ge=1, description="Webhooks that an organisation may have."
     )
+    origin: str = Field(
+        default="brikk.local",
+        pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?",
+        description="DNS name that this installation gives when it asks an endpoint for permission"
+        " (WebHook-Request-Origin).",
+    )
     request_timeout: Duration = Field(
         default=timedelta(seconds=15), description="How long an endpoint may take to answer."
     )

@@ -104,6 +104,7 @@ def read_subscription(webhook: webhook_pb2.Webhook) -> Subscription:
         max_in_flight=webhook.max_in_flight,
         ordering_key=webhook.ordering_key,
         payload_retention=webhook.payload_retention.ToTimedelta() if kept else None,
+        handshake=webhook.handshake,
     )
 
 
@@ -119,6 +120,7 @@ def subscription_message(subscription: Subscription) -> webhook_pb2.Webhook:
         max_rate=subscription.max_rate,
         max_in_flight=subscription.max_in_flight,
         ordering_key=subscription.ordering_key,
+        handshake=subscription.handshake,
     )
     for wait in subscription.retry_schedule:
         message.retry_schedule.add().FromTimedelta(wait)
@@ -138,6 +140,7 @@ def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhoo
             state=_WEBHOOK_STATES[webhook.state],
             state_reason=webhook.state_reason,
             etag=webhook.etag,
+            header_names=webhook.subscription.header_names,
         )
     )
     for key in webhook.signing_keys:

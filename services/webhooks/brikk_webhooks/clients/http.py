@@ -13,6 +13,7 @@ from yarl import URL
 
 from brikk_shared.egress import AddressRefusedError, Egress
 from brikk_webhooks.domain.delivery import Answer
+from brikk_webhooks.domain.handshake import Permission
 
 _READ_LIMIT = 64 * 1024
 _BAD_URL = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
@@ -66,11 +67,31 @@ class HttpPoster:
                     status=response.status, retry_after=response.headers.get("Retry-After")
                 )
         except TimeoutError:
-            return Answer(error=f"no answer within {self._timeout.total_seconds():g} s")
+            return Answer(error=self._too_late())
         except aiohttp.ClientError as error:
             return Answer(error=_describe(error), final=isinstance(error, _BAD_URL))
         except ValueError:  # of URL itself
             return Answer(error=_CANNOT_BE_USED, final=True)
+
+    async def ask(self, url: str, *, headers: Mapping[str, str]) -> Permission:
+        """Ask an endpoint whether it may be posted to."""
+        try:
+            async with self._session.options(
+                URL(url, encoded=True), headers=headers, allow_redirects=False
+            ) as response:
+                await _skip_body(response)
+                return Permission(
+                    status=response.status,
+                    origin=response.headers.get("WebHook-Allowed-Origin"),
+                    rate=response.headers.get("WebHook-Allowed-Rate"),
+                )
+        except TimeoutError:
+            return Permission(error=self._too_late())
+        except aiohttp.ClientError as error:
+            return Permission(error=_describe(error))
+
+    def _too_late(self) -> str:
+        return f"no answer within {self._timeout.total_seconds():g} s"
 
 
 async def _skip_body(response: aiohttp.ClientResponse) -> None:

@@ -9,7 +9,8 @@ from brikk_shared.crypto import Place
 from brikk_webhooks.domain.delivery import Attempt, Verdict
 from brikk_webhooks.domain.signing import Scheme
 
-_KIND = "webhook"
+_KEY = "webhook"
+_HEADERS = "webhook-headers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,11 +23,20 @@ class SealedKey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SealedHeaders:
+    """The headers of a webhook as they rest: a JSON object, sealed."""
+
+    sealed: bytes
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """An endpoint that deliveries go to, with the keys that sign them, the newest first."""
 
     url: str
     keys: tuple[SealedKey, ...]
+    headers: SealedHeaders | None
     retry_schedule: tuple[timedelta, ...]
 
 
@@ -58,4 +68,9 @@ class Report:
 
 def key_place(organization: str, webhook_id: str, version: int) -> Place:
     """Say where a signing key of a webhook belongs."""
-    return Place(organization=organization, kind=_KIND, id=webhook_id, version=version)
+    return Place(organization=organization, kind=_KEY, id=webhook_id, version=version)
+
+
+def headers_place(organization: str, webhook_id: str, version: int) -> Place:
+    """Say where headers of a webhook belong."""
+    return Place(organization=organization, kind=_HEADERS, id=webhook_id, version=version)

@@ -59,6 +59,19 @@ class Subscription:
     """What in an event keeps its deliveries in order; see `ordering`."""
     payload_retention: timedelta | None = None
     """For how long bodies are kept; None means the time of the service."""
+    header_names: tuple[str, ...] = ()
+    """Of the headers that requests carry besides; their values lie elsewhere, sealed."""
+    headers_version: int = 0
+    """Another one whenever they are replaced."""
+    handshake: bool = False
+    """Whether the endpoint must agree before it is posted to."""
+
+    def must_ask(self, before: Subscription | None) -> bool:
+        """Tell whether the endpoint must be asked for this, after what it agreed to before."""
+        return self.handshake and (
+            before is None
+            or (self.url, self.max_rate, True) != (before.url, before.max_rate, before.handshake)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

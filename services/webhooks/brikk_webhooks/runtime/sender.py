@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import cast
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -16,7 +18,7 @@ from brikk_shared.group_commit import GroupCommit
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.cloudevent import CONTENT_TYPE
 from brikk_webhooks.domain.delivery import Answer, Attempt, judge
-from brikk_webhooks.domain.dispatch import Claim, Report
+from brikk_webhooks.domain.dispatch import Claim, Report, Target
 from brikk_webhooks.domain.signing import sign, signed_content
 from brikk_webhooks.runtime.metrics import DeliveryMetrics
 
@@ -104,10 +106,23 @@ class Sender:
             _logger.warning("signing_key_not_opened", webhook=claim.webhook_uid, error=str(error))
             final = not isinstance(error, KeyMissing)
             return Answer(error="the signing secret cannot be opened", final=final)
+        try:
+            besides = self._open_headers(target)
+        except SealingError as error:
+            _logger.warning("headers_not_opened", webhook=claim.webhook_uid, error=str(error))
+            final = not isinstance(error, KeyMissing)
+            return Answer(error="the headers cannot be opened", final=final)
         headers = {
+            **besides,
             "Content-Type": CONTENT_TYPE,
             "webhook-id": claim.delivery_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(signatures),
         }
         return await self._poster.post(target.url, headers=headers, body=claim.body)
+
+    def _open_headers(self, target: Target) -> Mapping[str, str]:
+        if target.headers is None:
+            return {}
+        opened = self._key_ring.open(target.headers.sealed, target.headers.place)
+        return cast("dict[str, str]", json.loads(opened))

@@ -1,4 +1,4 @@
-"""Signing keys in order: those that expired are erased, all lie sealed under the primary key."""
+"""Secrets in order: keys that expired are erased, all lies sealed under the primary key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from brikk_shared.clock import Clock
 from brikk_shared.crypto import KeyRing, SealingError
 from brikk_shared.database import Database
 from brikk_shared.errors import Unavailable
-from brikk_webhooks.store.signing_keys import Resting, SigningKeys, lock_outdated
+from brikk_webhooks.store.sealed import Resting, SealedRows, all_sealed
+from brikk_webhooks.store.signing_keys import SigningKeys
 
 _INTERVAL = timedelta(minutes=1)
 _BATCH = 200
@@ -27,6 +28,7 @@ class KeyUpkeep:
         self._key_ring = key_ring
         self._clock = clock
         self._signing_keys = SigningKeys(database)
+        self._sealed = all_sealed(database)
 
     async def run(self) -> None:
         """Look after them for ever."""
@@ -45,28 +47,27 @@ class KeyUpkeep:
         """
         async with self._database.transaction(audit=()) as connection:
             await self._signing_keys.erase_expired(connection)
-        after: tuple[str, int] | None = ("", 0)
-        while after is not None:
-            after = await self._renew(after)
+        for rows in self._sealed:
+            after: tuple[str, int] | None = ("", 0)
+            while after is not None:
+                after = await self._renew(rows, after)
 
-    async def _renew(self, after: tuple[str, int]) -> tuple[str, int] | None:
+    async def _renew(self, rows: SealedRows, after: tuple[str, int]) -> tuple[str, int] | None:
         """Seal a batch anew; give where the next begins, None when there is none."""
         async with self._database.transaction(audit=()) as connection:
-            found = await lock_outdated(
+            found = await rows.lock_outdated(
                 connection, self._key_ring.primary, after=after, limit=_BATCH
             )
             renewed = [each for each in map(self._sealed_anew, found) if each is not None]
             if renewed:
-                await self._signing_keys.renew(connection, renewed)
-                _logger.info("signing_keys_sealed_anew", n=len(renewed))
+                await rows.renew(connection, renewed)
+                _logger.info("secrets_sealed_anew", n=len(renewed))
         return (found[-1].webhook_uid, found[-1].version) if len(found) == _BATCH else None
 
     def _sealed_anew(self, resting: Resting) -> Resting | None:
-        key = resting.key
         try:
-            sealed = self._key_ring.renew(key.sealed, key.place)
+            return replace(resting, sealed=self._key_ring.renew(resting.sealed, resting.place))
         except SealingError as error:
             # It stays as it is: its deliveries say that it cannot be opened.
-            _logger.warning("signing_key_not_opened", webhook=resting.webhook_uid, error=str(error))
+            _logger.warning("secret_not_opened", webhook=resting.webhook_uid, error=str(error))
             return None
-        return replace(resting, key=replace(key, sealed=sealed))

@@ -18,7 +18,14 @@ from sqlalchemy import Row, text
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.types import from_microseconds
-from brikk_webhooks.domain.dispatch import Claim, SealedKey, Target, key_place
+from brikk_webhooks.domain.dispatch import (
+    Claim,
+    SealedHeaders,
+    SealedKey,
+    Target,
+    headers_place,
+    key_place,
+)
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import WebhookState
 
@@ -73,9 +80,10 @@ class Queue:
         self._waiting = {lane: text(_waiting(lane, now)) for lane in Lane}
         self._claim = {lane: text(_claim(lane, database)) for lane in Lane}
         self._contents = text(
-            "SELECT b.webhook_uid, b.event_uid, e.body, w.url, w.retry_schedule"
-            f" FROM {batch_source(dialect, _CONTENT)}"
+            "SELECT b.webhook_uid, b.event_uid, e.body, w.url, w.retry_schedule, w.organization,"
+            f" w.id, h.version, h.sealed FROM {batch_source(dialect, _CONTENT)}"
             " JOIN event e ON e.uid = b.event_uid JOIN webhook w ON w.uid = b.webhook_uid"
+            " LEFT JOIN webhook_headers h ON h.webhook_uid = b.webhook_uid"
         )
         self._keys = text(
             "SELECT k.webhook_uid, k.version, k.scheme, k.sealed, w.organization, w.id"
@@ -243,5 +251,10 @@ def _target(row: Row[Any], keys: Sequence[SealedKey]) -> Target:
     return Target(
         url=row.url,
         keys=tuple(keys),
+        headers=None
+        if row.sealed is None
+        else SealedHeaders(
+            sealed=row.sealed, place=headers_place(row.organization, row.id, row.version)
+        ),
         retry_schedule=tuple(wait * _MICROSECOND for wait in json.loads(row.retry_schedule)),
     )

@@ -6,21 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, insert, select, text, tuple_
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.crypto import sealed_under
 from brikk_shared.database import Database
 from brikk_shared.errors import InvalidArgument, Reason
 from brikk_shared.turns import take_turn
-from brikk_webhooks.domain.dispatch import SealedKey, key_place
-from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey
-from brikk_webhooks.store.tables import SIGNING_KEY, WEBHOOK
+from brikk_webhooks.store.tables import SIGNING_KEY
 
 _MICROSECOND = timedelta(microseconds=1)
-_RENEWED = {"webhook_uid": "text", "version": "bigint", "sealed": "bytes", "sealed_under": "text"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,20 +27,10 @@ class NewKey:
     sealed: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resting:
-    """A key where it lies."""
-
-    webhook_uid: str
-    version: int
-    key: SealedKey
-
-
 class SigningKeys:
     """Keeps the keys of webhooks. Time is the store's, so the clocks of replicas may differ."""
 
     def __init__(self, database: Database) -> None:
-        self._dialect = database.dialect
         now = database.now_sql
         self._retire = text(
             f"UPDATE signing_key SET expire_time = {now} + :overlap"
@@ -53,11 +39,6 @@ class SigningKeys:
         expired = f"DELETE FROM signing_key WHERE expire_time <= {now}"
         self._erase = text(expired)
         self._erase_own = text(f"{expired} AND webhook_uid = :webhook_uid")
-        self._renew = text(
-            "UPDATE signing_key SET sealed = b.sealed, sealed_under = b.sealed_under"
-            f" FROM {batch_source(database.dialect, _RENEWED)}"
-            " WHERE signing_key.webhook_uid = b.webhook_uid AND signing_key.version = b.version"
-        )
 
     async def replaced_before(
         self, connection: AsyncConnection, webhook_uid: str, *, request_id: str, digest: bytes
@@ -103,19 +84,6 @@ class SigningKeys:
         await take_turn(connection, "erasing signing keys")
         await connection.execute(self._erase)
 
-    async def renew(self, connection: AsyncConnection, keys: Sequence[Resting]) -> None:
-        """Keep keys as they have been sealed anew. They must be locked."""
-        rows = [
-            {
-                "webhook_uid": each.webhook_uid,
-                "version": each.version,
-                "sealed": each.key.sealed,
-                "sealed_under": sealed_under(each.key.sealed),
-            }
-            for each in keys
-        ]
-        await connection.execute(self._renew, batch_params(self._dialect, _RENEWED, rows))
-
 
 async def add_keys(
     connection: AsyncConnection,
@@ -140,37 +108,3 @@ async def add_keys(
         for each in keys
     ]
     await connection.execute(insert(SIGNING_KEY), rows)
-
-
-async def count_by_ring_key(connection: AsyncConnection) -> dict[str, int]:
-    """Tell how many keys lie sealed under each key of a ring."""
-    column = SIGNING_KEY.c.sealed_under
-    counts = await connection.execute(select(column, func.count()).group_by(column))
-    return {row[0]: row[1] for row in counts}
-
-
-async def lock_outdated(
-    connection: AsyncConnection, primary: str, *, after: tuple[str, int], limit: int
-) -> list[Resting]:
-    """Lock keys that lie sealed under another key of the ring; others have theirs to themselves."""
-    place = (SIGNING_KEY.c.webhook_uid, SIGNING_KEY.c.version)
-    query = (
-        select(SIGNING_KEY, WEBHOOK.c.organization, WEBHOOK.c.id)
-        .join(WEBHOOK, WEBHOOK.c.uid == SIGNING_KEY.c.webhook_uid)
-        .where(SIGNING_KEY.c.sealed_under != primary, tuple_(*place) > after)
-        .order_by(*place)
-        .limit(limit)
-        .with_for_update(of=SIGNING_KEY, skip_locked=True)
-    )
-    return [
-        Resting(
-            webhook_uid=row.webhook_uid,
-            version=row.version,
-            key=SealedKey(
-                scheme=Scheme(row.scheme),
-                sealed=row.sealed,
-                place=key_place(row.organization, row.id, row.version),
-            ),
-        )
-        for row in await connection.execute(query)
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -40,12 +41,25 @@ WEBHOOK = Table(
     Column("filter", Text, nullable=False),  # empty for none
     Column("channels", JsonText, nullable=False),
     Column("payload_mode", Text, nullable=False),
+    Column("header_names", JsonText, nullable=False),
+    Column("headers_version", Integer, nullable=False),  # the revision that they came with
+    Column("handshake", Boolean, nullable=False),
     Column("state", Integer, nullable=False),
     Column("state_reason", Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
     UniqueConstraint("organization", "id", name="webhook_by_organization"),
     UniqueConstraint("organization", "request_id", name="webhook_by_request"),
+)
+
+# Headers that requests to a webhook carry besides, as one JSON object.
+HEADERS = Table(
+    "webhook_headers",
+    METADATA,
+    Column("webhook_uid", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed_under", Text, nullable=False),  # key of the ring, as `sealed` names it too
 )
 
 SIGNING_KEY = Table(

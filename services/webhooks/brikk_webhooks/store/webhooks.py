@@ -11,13 +11,14 @@ from typing import Any, cast
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from brikk_shared.crypto import sealed_under
 from brikk_shared.errors import AlreadyExists, InvalidArgument, Reason, ResourceExhausted
 from brikk_shared.turns import take_turn
 from brikk_webhooks.domain.cloudevent import PayloadMode
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, WebhookState
 from brikk_webhooks.store.signing_keys import NewKey, add_keys
-from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, REPLAY, SIGNING_KEY, WEBHOOK
+from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, HEADERS, REPLAY, SIGNING_KEY, WEBHOOK
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -29,6 +30,8 @@ class Registration:
     uid: str
     webhook: Webhook
     keys: Sequence[NewKey]
+    headers: bytes | None = None
+    """Sealed; None when there are none."""
     request_id: str
     """Empty when the caller gave none."""
     request_digest: bytes
@@ -84,6 +87,8 @@ async def create_webhook(
         )
     )
     await add_keys(connection, registration.uid, registration.keys)
+    if registration.headers is not None:
+        await replace_headers(connection, registration.uid, webhook, registration.headers)
     return None
 
 
@@ -141,6 +146,22 @@ async def change_webhook(connection: AsyncConnection, uid: str, webhook: Webhook
     await connection.execute(update(WEBHOOK).where(WEBHOOK.c.uid == uid).values(_changing(webhook)))
 
 
+async def replace_headers(
+    connection: AsyncConnection, uid: str, webhook: Webhook, sealed: bytes | None
+) -> None:
+    """Keep the sealed headers of a webhook in place of others; None for none."""
+    await connection.execute(delete(HEADERS).where(HEADERS.c.webhook_uid == uid))
+    if sealed is not None:
+        await connection.execute(
+            insert(HEADERS).values(
+                webhook_uid=uid,
+                version=webhook.subscription.headers_version,
+                sealed=sealed,
+                sealed_under=sealed_under(sealed),
+            )
+        )
+
+
 async def delete_webhook(connection: AsyncConnection, organization: str, webhook_id: str) -> bool:
     """Delete a webhook with its deliveries and their attempts; tell whether there was one."""
     gone = (
@@ -152,6 +173,7 @@ async def delete_webhook(connection: AsyncConnection, organization: str, webhook
     uid = (await connection.execute(gone)).scalar_one_or_none()
     if uid is None:
         return False
+    await connection.execute(delete(HEADERS).where(HEADERS.c.webhook_uid == uid))
     await connection.execute(delete(SIGNING_KEY).where(SIGNING_KEY.c.webhook_uid == uid))
     await connection.execute(delete(REPLAY).where(REPLAY.c.webhook_uid == uid))
     await connection.execute(delete(DELIVERY).where(DELIVERY.c.webhook_uid == uid))
@@ -207,6 +229,9 @@ def _subscription(row: Row[Any]) -> Subscription:
         max_in_flight=row.max_in_flight,
         ordering_key=row.ordering_key,
         payload_retention=None if retention is None else retention * _MICROSECOND,
+        header_names=tuple(cast("list[str]", row.header_names)),
+        headers_version=row.headers_version,
+        handshake=row.handshake,
     )
 
 
@@ -225,6 +250,9 @@ def _changing(webhook: Webhook) -> dict[str, object]:
         "max_in_flight": subscription.max_in_flight,
         "ordering_key": subscription.ordering_key,
         "payload_retention": None if retention is None else retention // _MICROSECOND,
+        "header_names": subscription.header_names,
+        "headers_version": subscription.headers_version,
+        "handshake": subscription.handshake,
         "state": webhook.state,
         "state_reason": webhook.state_reason,
         "revision": webhook.revision,

@@ -110,6 +110,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """What an agent answered does not match the output schema of its capability. Metadata: `agent`, `capability`, and `field`, the place in the output."""
     ERROR_REASON_PAYLOAD_ERASED: _ErrorReason.ValueType  # 43
     """The body of a delivery is no longer kept, so that it cannot be sent again. Metadata: `resource`."""
+    ERROR_REASON_HANDSHAKE_REFUSED: _ErrorReason.ValueType  # 44
+    """The endpoint of a webhook did not agree to be posted to. Metadata: `problem`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or a step of an execution, failed. Stable: programs may match on it. The metadata keys that come with a reason are named in its comment."""
@@ -202,4 +204,6 @@ ERROR_REASON_OUTPUT_MISMATCH: ErrorReason.ValueType  # 42
 """What an agent answered does not match the output schema of its capability. Metadata: `agent`, `capability`, and `field`, the place in the output."""
 ERROR_REASON_PAYLOAD_ERASED: ErrorReason.ValueType  # 43
 """The body of a delivery is no longer kept, so that it cannot be sent again. Metadata: `resource`."""
+ERROR_REASON_HANDSHAKE_REFUSED: ErrorReason.ValueType  # 44
+"""The endpoint of a webhook did not agree to be posted to. Metadata: `problem`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason

@@ -131,6 +131,22 @@ class Webhook(google.protobuf.message.Message):
         def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "public_key", b"public_key", "scheme", b"scheme", "version", b"version"]) -> None: ...
 
+    @typing.final
+    class HeadersEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     URL_FIELD_NUMBER: builtins.int
     EVENT_TYPES_FIELD_NUMBER: builtins.int
@@ -151,6 +167,9 @@ class Webhook(google.protobuf.message.Message):
     FILTER_FIELD_NUMBER: builtins.int
     CHANNELS_FIELD_NUMBER: builtins.int
     PAYLOAD_MODE_FIELD_NUMBER: builtins.int
+    HEADERS_FIELD_NUMBER: builtins.int
+    HEADER_NAMES_FIELD_NUMBER: builtins.int
+    HANDSHAKE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`webhooks/{webhook}`."""
     url: builtins.str
@@ -180,6 +199,12 @@ class Webhook(google.protobuf.message.Message):
     """
     payload_mode: Global___Webhook.PayloadMode.ValueType
     """How much of an event is sent; FULL when unset."""
+    handshake: builtins.bool
+    """Whether the endpoint must agree before it is posted to, by the handshake of "HTTP 1.1 Web Hooks for Event Delivery": CreateWebhook, and UpdateWebhook when it
+    changes `url`, `max_rate` or this, send OPTIONS with WebHook-Request-Origin, and WebHook-Request-Rate when there is a max_rate. The endpoint must answer 2xx with
+    the origin, or `*`, in WebHook-Allowed-Origin. A lower WebHook-Allowed-Rate becomes max_rate. Otherwise nothing happens, and the answer is FAILED_PRECONDITION with
+    HANDSHAKE_REFUSED.
+    """
     @property
     def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Event types it wants: exact, or ending in `.*`; `*` alone means all. At least one, at most 50."""
@@ -214,6 +239,14 @@ class Webhook(google.protobuf.message.Message):
     def channels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Channels: when there are any, an event must name one of them in `channels`, a list of texts in its data. At most 10."""
 
+    @property
+    def headers(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Headers that every request carries besides, for instance `Authorization`. Names that the service sets itself are refused. Sealed at rest and never returned."""
+
+    @property
+    def header_names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of the headers, sorted."""
+
     def __init__(
         self,
         *,
@@ -237,9 +270,12 @@ class Webhook(google.protobuf.message.Message):
         filter: builtins.str = ...,
         channels: collections.abc.Iterable[builtins.str] | None = ...,
         payload_mode: Global___Webhook.PayloadMode.ValueType = ...,
+        headers: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        header_names: collections.abc.Iterable[builtins.str] | None = ...,
+        handshake: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "payload_retention", b"payload_retention", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["channels", b"channels", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "filter", b"filter", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_mode", b"payload_mode", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["channels", b"channels", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "filter", b"filter", "handshake", b"handshake", "header_names", b"header_names", "headers", b"headers", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_mode", b"payload_mode", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
 
 Global___Webhook: typing_extensions.TypeAlias = Webhook
 
