@@ -14,6 +14,10 @@ from redis.asyncio import Redis
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishRefusal
 from brikk.monitoring.v1.performance_pb2 import AgentPerformance, ExecutionCounts, StepCounts
+from brikk_monitoring.domain.measurement import Status
+from brikk_monitoring.domain.window import Resolution, Window
+from brikk_monitoring.store.buckets import Buckets
+from brikk_monitoring.store.connection import connect
 from brikk_shared.status import from_status
 from brikk_shared.testing import ManualClock, Tokens
 from support.monitoring import Monitoring, execution, monitoring, numbered, step
@@ -121,12 +125,26 @@ async def test_windows_reach_back_as_far_as_they_say(
     assert await started(timedelta(hours=3)) == 3
 
 
-async def test_late_events_count_at_their_own_minute_while_it_is_held(service: Monitoring) -> None:
-    held, gone = NOW - timedelta(hours=2), NOW - timedelta(hours=3, minutes=2)
-    answer = await service.publish(
-        *numbered([execution("started", held), execution("started", gone)])
-    )
-    assert (answer.mark, len(answer.refusals)) == (2, 0)
+async def test_late_events_count_at_their_own_time_where_it_is_held(
+    service: Monitoring, redis_url: str
+) -> None:
+    held, gone = NOW - timedelta(hours=2), NOW - timedelta(days=402)
+    in_hours, in_days = NOW - timedelta(days=6), NOW - timedelta(days=300)
+    moments = (held, gone, in_hours, in_days)
+    answer = await service.publish(*numbered([execution("started", each) for each in moments]))
+    assert (answer.mark, len(answer.refusals)) == (4, 0)
+    async with connect(redis_url) as redis:
+        window = Window.ending_in(
+            Resolution.HOUR.bucket_of(NOW), timedelta(days=7), Resolution.HOUR
+        )
+        sums = await Buckets(redis).sums("acme", ["executions"], window)
+        assert sums["executions"].of(Status.STARTED) == 2
+        window = Window.ending_in(
+            Resolution.DAY.bucket_of(NOW), timedelta(days=300), Resolution.DAY
+        )
+        courses = await Buckets(redis).courses("acme", ["executions"], window)
+        started = [each.of(Status.STARTED) for each in courses["executions"]]
+        assert [number for number, count in enumerate(started) if count] == [0, 294, 300]
     assert (await service.summary(window=timedelta(hours=1))).executions.started == 0
     assert (await service.summary(window=timedelta(hours=3))).executions.started == 1
     assert service.metric("brikk_monitoring_ingested_total", result="expired") == 1
@@ -185,7 +203,7 @@ async def test_unknown_types_are_acknowledged_without_effect(
     service: Monitoring, redis_url: str
 ) -> None:
     unknown = execution("started", NOW)
-    unknown.type = "brikk.agent.registered.v1"
+    unknown.type = "brikk.agent.drained.v1"
     answer = await service.publish(*numbered([unknown]))
     assert (answer.mark, len(answer.refusals)) == (1, 0)
     assert service.metric("brikk_monitoring_ingested_total", result="ignored") == 1
@@ -196,7 +214,7 @@ async def test_unknown_types_are_acknowledged_without_effect(
 async def test_agents_beyond_the_cap_are_counted_together(
     redis_url: str, tokens: Tokens, clock: ManualClock
 ) -> None:
-    async with monitoring(redis_url, tokens, clock=clock, series_cap=2) as service:
+    async with monitoring(redis_url, tokens, clock=clock, series_cap=4) as service:
         names = [f"agents/a{number}" for number in range(5)]
         await service.publish(*numbered([step("succeeded", NOW, agent=name) for name in names]))
         clock.advance(timedelta(minutes=1))
@@ -211,7 +229,7 @@ async def test_agents_beyond_the_cap_are_counted_together(
         assert (await service.agents("zenith")).agents == []
 
         # Agents that are not called any more make room.
-        clock.advance(timedelta(hours=4))
+        clock.advance(timedelta(hours=25))
         await service.publish(*numbered([step("failed", clock.now(), agent=names[4])], first=11))
         answer = await service.agents()
         assert [agent.agent for agent in answer.agents] == [names[4]]
@@ -225,14 +243,20 @@ async def test_every_key_expires(service: Monitoring, redis_url: str) -> None:
         execution("started", NOW + timedelta(days=1)),
     ]
     await service.publish(*numbered(events))
-    longest = {"mark": timedelta(days=30), "dead": timedelta(days=7)}
+    longest = {
+        "mark": timedelta(days=30),
+        "dead": timedelta(days=7),
+        "series": timedelta(days=1),
+        "minute": timedelta(hours=3, minutes=6),
+        "hour": timedelta(days=7, hours=2),
+        "day": timedelta(days=402),
+    }
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
         keys = cast("list[str]", await redis.keys("*"))
         assert len(keys) > 10
         for key in keys:
             kind = re.sub(r"^brikk:monitoring:({\w+}:)?", "", key).partition(":")[0]
-            most = longest.get(kind, timedelta(hours=3, minutes=6))
-            assert 0 < await redis.ttl(key) <= most.total_seconds(), key
+            assert 0 < await redis.ttl(key) <= longest[kind].total_seconds(), key
 
 
 async def dead_letters(redis_url: str, organization: str) -> list[dict[bytes, bytes]]:

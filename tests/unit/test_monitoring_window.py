@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brikk_monitoring.domain.window import Window, minute_of, time_to_live
+from brikk_monitoring.domain.window import Resolution, Retention, Window, minute_of
 
 RETENTION = timedelta(hours=3)
 
@@ -27,8 +27,8 @@ def test_a_window_covers_its_length_and_under_two_minutes_more(
     window = Window.ending_in(minute(now), length)
     assert window.start_time <= now - length < window.start_time + timedelta(minutes=2)
     assert window.start_time.second == window.start_time.microsecond == 0
-    assert minute(now) == window.minutes[-1]
-    assert minute(window.start_time) == window.minutes[0]
+    assert minute(now) == window.buckets[-1]
+    assert minute(window.start_time) == window.buckets[0]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,22 @@ def test_a_window_covers_its_length_and_under_two_minutes_more(
     ],
 )
 def test_a_length_is_rounded_up_to_whole_minutes(length: timedelta, count: int) -> None:
-    assert len(Window.ending_in(1000, length).minutes) == count
+    assert len(Window.ending_in(1000, length).buckets) == count
 
 
-@given(moments, st.timedeltas(timedelta(0), timedelta(hours=4)))
-def test_a_minute_is_held_exactly_while_the_longest_window_reaches_it(
-    now: datetime, age: timedelta
-) -> None:
-    then = minute(now - age)
-    reached = then in Window.ending_in(minute(now), RETENTION).minutes
-    assert (time_to_live(then, RETENTION, now) > 0) == reached
+@pytest.mark.parametrize(
+    ("resolution", "number"),
+    [(Resolution.MINUTE, 29_530_080), (Resolution.HOUR, 492_168), (Resolution.DAY, 20_507)],
+)
+def test_a_moment_falls_into_one_bucket_of_each_length(resolution: Resolution, number: int) -> None:
+    moment = datetime(2026, 2, 23, tzinfo=UTC)
+    assert resolution.bucket_of(moment) == number
+    window = Window.ending_in(number, timedelta(days=2), resolution)
+    assert window.start_time == moment - timedelta(days=2)
+
+
+def test_a_policy_says_how_many_buckets_it_holds() -> None:
+    policy = Retention(
+        minute=timedelta(minutes=90), hour=timedelta(days=1), day=timedelta(hours=30)
+    )
+    assert policy.buckets == 91 + 25 + 3

@@ -20,12 +20,12 @@ from brikk_shared.application import Application, run
 async def build(settings: MonitoringSettings, app: Application) -> None:
     """Connect the servicers to the store."""
     redis = await app.enter(connect(settings.redis_url))
-    limits = Limits(series_cap=settings.series_cap, retention=settings.minute_retention)
+    limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
     intake = Intake(redis, limits)
     metrics = IngestionMetrics(app.telemetry.registry)
     app.mount(
         add_EventServiceServicer_to_server,
-        EventServicer(intake, settings.minute_retention, metrics, app.clock),
+        EventServicer(intake, metrics, app.clock),
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     )
     app.mount(

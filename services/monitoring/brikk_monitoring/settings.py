@@ -7,6 +7,7 @@ from datetime import timedelta
 from pydantic import Field, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
+from brikk_monitoring.domain.window import Retention
 from brikk_shared.settings import CommonSettings, Duration
 
 
@@ -25,10 +26,26 @@ class MonitoringSettings(CommonSettings):
     )
     series_cap: PositiveInt = Field(
         default=500,
-        description="Agents per organisation counted by name; those beyond count as `agents/-`.",
+        description="Series per organisation that are counted by name, such as those of workflows,"
+        " steps and agents; of those beyond, each kind counts together, as `-`.",
     )
     minute_retention: Duration = Field(
         default=timedelta(hours=3),
         ge=timedelta(hours=3),
-        description="How long a minute is held; at least as long as the longest window, 3 hours.",
+        description="How long minutes are held; the longest window of minutes is 3 hours.",
     )
+    hour_retention: Duration = Field(
+        default=timedelta(days=7),
+        ge=timedelta(hours=1),
+        description="How long hours are held.",
+    )
+    day_retention: Duration = Field(
+        default=timedelta(days=400), ge=timedelta(days=1), description="How long days are held."
+    )
+
+    @property
+    def retention(self) -> Retention:
+        """How long buckets are held where an organisation has no policy of its own."""
+        return Retention(
+            minute=self.minute_retention, hour=self.hour_retention, day=self.day_retention
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -30,11 +29,8 @@ from brikk_shared.status import to_status
 class EventServicer(EventServiceServicer):
     """Counts what other services report."""
 
-    def __init__(
-        self, intake: Intake, retention: timedelta, metrics: IngestionMetrics, clock: Clock
-    ) -> None:
+    def __init__(self, intake: Intake, metrics: IngestionMetrics, clock: Clock) -> None:
         self._intake = intake
-        self._retention = retention
         self._metrics = metrics
         self._clock = clock
 
@@ -55,12 +51,12 @@ class EventServicer(EventServiceServicer):
             self._metrics.gaps.inc()
 
         now = self._clock.now()
-        judgements = [judge(item, now, self._retention) for item in items]
+        judgements = [judge(item, now) for item in items]
         begun = self._clock.monotonic()
-        await self._intake.apply(shard, judgements, now)
+        expired = await self._intake.apply(shard, judgements, now)
         mark = await self._intake.advance(shard, items[-1].position)
         self._metrics.apply_seconds.observe(self._clock.monotonic() - begun)
-        self._count(judgements)
+        self._count(judgements, expired)
         return PublishResponse(
             mark=mark,
             refusals=[
@@ -72,8 +68,11 @@ class EventServicer(EventServiceServicer):
             ],
         )
 
-    def _count(self, judgements: Sequence[Judgement]) -> None:
-        for outcome, count in Counter(judgement.outcome for judgement in judgements).items():
+    def _count(self, judgements: Sequence[Judgement], expired: int) -> None:
+        counts = Counter(judgement.outcome for judgement in judgements)
+        counts[Outcome.COUNTED] -= expired
+        counts[Outcome.EXPIRED] += expired
+        for outcome, count in counts.items():
             self._metrics.ingested.labels(outcome).inc(count)
         for judgement in judgements:
             if judgement.refusal is not None:

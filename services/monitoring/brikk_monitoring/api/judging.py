@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishItem
 from brikk_monitoring.domain.judgement import Judgement, Refusal
 from brikk_monitoring.domain.meaning import Members, measure
-from brikk_monitoring.domain.window import FUTURE_ALLOWANCE, minute_of, time_to_live
+from brikk_monitoring.domain.window import FUTURE_ALLOWANCE, minute_of
 from brikk_shared.errors import BrikkError, InvalidArgument, Reason
 from brikk_shared.event import check_event
 from brikk_shared.identity import is_organization
@@ -18,7 +18,7 @@ UNATTRIBUTED: Final = "-"
 """Stands for the organisation of a refused event that names none; none can have this name."""
 
 
-def judge(item: PublishItem, now: datetime, retention: timedelta) -> Judgement:
+def judge(item: PublishItem, now: datetime) -> Judgement:
     """Judge an item. Only the members that count are read: converting all data would cost most."""
     event = item.event
     error = check_event(event)
@@ -26,16 +26,13 @@ def judge(item: PublishItem, now: datetime, retention: timedelta) -> Judgement:
         error = _in_future(event)
     if error is not None:
         return _refuse(item, error)
-    minute = minute_of(event.time.seconds)
-    if time_to_live(minute, retention, now) <= 0:
-        return Judgement(position=item.position, organization=event.organization, expired=True)
     measured = measure(event.type, _members(event))
     if isinstance(measured, BrikkError):
         return _refuse(item, measured)
     return Judgement(
         position=item.position,
         organization=event.organization,
-        minute=minute,
+        minute=minute_of(event.time.seconds),
         measurements=measured,
     )
 

@@ -18,14 +18,8 @@ from brikk.monitoring.v1.monitoring_service_pb2 import (
     GetCoordinationSummaryRequest,
 )
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceServicer
-from brikk_monitoring.domain.measurement import (
-    EXECUTIONS,
-    STEPS,
-    Latency,
-    Status,
-    Sums,
-    share,
-)
+from brikk_monitoring.domain.measurement import Latency, Status, Sums, share
+from brikk_monitoring.domain.series import Dimension, Metric, group_name, parse_series, series_name
 from brikk_monitoring.domain.window import Window, minute_of
 from brikk_monitoring.store.buckets import Buckets
 from brikk_shared.call import organization
@@ -34,6 +28,8 @@ from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 from brikk_shared.pagination import cut, page_of
 
 _DEFAULT_WINDOW: Final = timedelta(hours=1)
+_AGENTS: Final = "agents/"
+_BY_AGENT: Final = group_name(Metric.CALLS, Dimension.AGENT)
 _CURSOR: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18}):(agents/[a-z0-9-]+)")
 
 
@@ -52,8 +48,8 @@ class MonitoringServicer(MonitoringServiceServicer):
         """Sum up the executions and the steps."""
         now = self._clock.now()
         window = Window.ending_in(_minute(now), _length(request))
-        sums = await self._buckets.sums(organization(), (EXECUTIONS, STEPS), window)
-        executions, steps = sums[EXECUTIONS], sums[STEPS]
+        sums = await self._buckets.sums(organization(), (Metric.EXECUTIONS, Metric.STEPS), window)
+        executions, steps = sums[Metric.EXECUTIONS], sums[Metric.STEPS]
         succeeded = executions.of(Status.SUCCEEDED)
         failed = executions.of(Status.FAILED)
         cancelled = executions.of(Status.CANCELLED)
@@ -88,7 +84,8 @@ class MonitoringServicer(MonitoringServiceServicer):
         minute = before.minute if before else _minute(self._clock.now())
         window = Window.ending_in(minute, _length(request))
 
-        ranking = await self._buckets.busiest(organization(), window)
+        ranked = await self._buckets.ranking(organization(), _BY_AGENT, window)
+        ranking = [(_agent(series), calls) for series, calls in ranked]
         if request.agent:
             ranking = [(agent, calls) for agent, calls in ranking if agent == request.agent]
         if before:
@@ -99,10 +96,11 @@ class MonitoringServicer(MonitoringServiceServicer):
             ranking,
             lambda each: str(_Cursor(minute=minute, agent=each[0], calls=each[1])),
         )
-        sums = await self._buckets.sums(organization(), [agent for agent, _ in listed], window)
+        wanted = [_series(agent) for agent, _ in listed]
+        sums = await self._buckets.sums(organization(), wanted, window)
 
         return GetAgentPerformanceResponse(
-            agents=[_performance(agent, counted) for agent, counted in sums.items()],
+            agents=[_performance(_agent(series), counted) for series, counted in sums.items()],
             next_page_token=token,
         )
 
@@ -135,6 +133,14 @@ class _Cursor:
     def precedes(self, agent: str, calls: int) -> bool:
         """Whether an agent comes later in the list."""
         return (-self.calls, self.agent) < (-calls, agent)
+
+
+def _agent(series: str) -> str:
+    return _AGENTS + parse_series(series).dimensions[Dimension.AGENT]
+
+
+def _series(agent: str) -> str:
+    return series_name(Metric.CALLS, agent=agent.removeprefix(_AGENTS))
 
 
 def _performance(agent: str, sums: Sums) -> performance_pb2.AgentPerformance:

@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     IGNORED = "ignored"
     """Its type is not counted."""
     EXPIRED = "expired"
-    """Its minute is no longer held."""
+    """No bucket that it belongs to is held any more."""
     REFUSED = "refused"
     REPEATED = "repeated"
     """It was taken before."""
@@ -39,24 +39,29 @@ class Judgement:
     organization: str
     minute: int = 0
     measurements: tuple[Measurement, ...] = ()
-    expired: bool = False
     refusal: Refusal | None = None
 
     @property
     def outcome(self) -> Outcome:
-        """What becomes of it. Only a counted or a refused item leaves something in the store."""
+        """What becomes of it, as far as it is known before the store finds that it came too late.
+
+        Only a counted or a refused item leaves something there.
+        """
         if self.refusal is not None:
             return Outcome.REFUSED
-        if self.expired:
-            return Outcome.EXPIRED
         return Outcome.COUNTED if self.measurements else Outcome.IGNORED
 
 
 def tally(judgements: Iterable[Judgement]) -> dict[tuple[int, str], Bucket]:
     """Add up the measurements by minute and series."""
-    buckets: dict[tuple[int, str], Bucket] = {}
+    alike: dict[tuple[int, tuple[str, ...]], Bucket] = {}
     for judgement in judgements:
         for measurement in judgement.measurements:
-            bucket = buckets.setdefault((judgement.minute, measurement.series), {})
-            measurement.add_to(bucket)
+            measurement.add_to(alike.setdefault((judgement.minute, measurement.series), {}))
+    buckets: dict[tuple[int, str], Bucket] = {}
+    for (minute, names), added in alike.items():
+        for name in names:
+            bucket = buckets.setdefault((minute, name), {})
+            for field, number in added.items():
+                bucket[field] = bucket.get(field, 0) + number
     return buckets

@@ -6,23 +6,25 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from brikk_monitoring.domain.measurement import EXECUTIONS, STEPS, Measurement, Status
+from brikk_monitoring.domain.measurement import Measurement, Status
+from brikk_monitoring.domain.series import Dimension, Metric, is_value, series_name
 from brikk_shared.errors import BrikkError, invalid_field
 
 Members = Callable[[str], object]
 """Looks up a member of an event's data: a str, a float, or None when it is absent or neither."""
 
 _MAX_AGENT_LENGTH: Final = 128
-_AGENT: Final = re.compile(r"agents/[a-z]([a-z0-9-]*[a-z0-9])?")
+_AGENT: Final = re.compile(r"agents/([a-z](?:[a-z0-9-]*[a-z0-9])?)")
+_PLACE: Final = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Meaning:
     """What an event of one type counts as."""
 
-    series: str
+    metric: Metric
     status: Status
     timed: bool = False
     """Whether `duration_ms` says how long it took."""
@@ -30,26 +32,28 @@ class _Meaning:
     """What became of the call that `agent` and `latency_ms` report; none without agent."""
 
 
+def _ended(metric: Metric, status: Status, call: Status | None = None) -> _Meaning:
+    return _Meaning(metric=metric, status=status, timed=True, call=call)
+
+
 _MEANINGS: Final[Mapping[str, _Meaning]] = {
-    "brikk.execution.started.v1": _Meaning(series=EXECUTIONS, status=Status.STARTED),
-    "brikk.execution.succeeded.v1": _Meaning(
-        series=EXECUTIONS, status=Status.SUCCEEDED, timed=True
+    "brikk.execution.started.v1": _Meaning(metric=Metric.EXECUTIONS, status=Status.STARTED),
+    "brikk.execution.succeeded.v1": _ended(Metric.EXECUTIONS, Status.SUCCEEDED),
+    "brikk.execution.failed.v1": _ended(Metric.EXECUTIONS, Status.FAILED),
+    "brikk.execution.cancelled.v1": _ended(Metric.EXECUTIONS, Status.CANCELLED),
+    "brikk.execution.terminated.v1": _ended(Metric.EXECUTIONS, Status.CANCELLED),
+    "brikk.step.succeeded.v1": _ended(Metric.STEPS, Status.SUCCEEDED, Status.SUCCEEDED),
+    "brikk.step.failed.v1": _ended(Metric.STEPS, Status.FAILED, Status.FAILED),
+    "brikk.step.retrying.v1": _Meaning(
+        metric=Metric.STEPS, status=Status.RETRIED, call=Status.FAILED
     ),
-    "brikk.execution.failed.v1": _Meaning(series=EXECUTIONS, status=Status.FAILED, timed=True),
-    "brikk.execution.cancelled.v1": _Meaning(
-        series=EXECUTIONS, status=Status.CANCELLED, timed=True
-    ),
-    "brikk.execution.terminated.v1": _Meaning(
-        series=EXECUTIONS, status=Status.CANCELLED, timed=True
-    ),
-    "brikk.step.succeeded.v1": _Meaning(
-        series=STEPS, status=Status.SUCCEEDED, timed=True, call=Status.SUCCEEDED
-    ),
-    "brikk.step.failed.v1": _Meaning(
-        series=STEPS, status=Status.FAILED, timed=True, call=Status.FAILED
-    ),
-    "brikk.step.retrying.v1": _Meaning(series=STEPS, status=Status.RETRIED, call=Status.FAILED),
-    "brikk.step.skipped.v1": _Meaning(series=STEPS, status=Status.SKIPPED),
+    "brikk.step.skipped.v1": _Meaning(metric=Metric.STEPS, status=Status.SKIPPED),
+    "brikk.agent.registered.v1": _Meaning(metric=Metric.AGENTS, status=Status.REGISTERED),
+    "brikk.agent.deregistered.v1": _Meaning(metric=Metric.AGENTS, status=Status.DEREGISTERED),
+    "brikk.agent.expired.v1": _Meaning(metric=Metric.AGENTS, status=Status.EXPIRED),
+    "brikk.delivery.succeeded.v1": _ended(Metric.DELIVERIES, Status.SUCCEEDED),
+    "brikk.delivery.failed.v1": _ended(Metric.DELIVERIES, Status.FAILED),
+    "brikk.delivery.retrying.v1": _ended(Metric.DELIVERIES, Status.RETRIED),
 }
 
 
@@ -64,18 +68,57 @@ def measure(event_type: str, members: Members) -> tuple[Measurement, ...] | Brik
     duration_ms = _duration(members, "duration_ms") if meaning.timed else None
     if isinstance(duration_ms, BrikkError):
         return duration_ms
-    subject = Measurement(series=meaning.series, status=meaning.status, duration_ms=duration_ms)
+    reason = _text(members, "reason") if meaning.status is Status.FAILED else ""
+    subject = Measurement(
+        series=_series_of(meaning.metric, members),
+        status=meaning.status,
+        value=duration_ms,
+        reason=reason,
+        attempts=_amount(members, "attempts"),
+    )
     if meaning.call is None:
         return (subject,)
     agent = members("agent")
     if agent == "":
         return (subject,)
-    if not isinstance(agent, str) or len(agent) > _MAX_AGENT_LENGTH or not _AGENT.fullmatch(agent):
+    match = _AGENT.fullmatch(agent) if isinstance(agent, str) else None
+    if match is None or len(cast("str", agent)) > _MAX_AGENT_LENGTH:
         return invalid_field("data.agent", "must be the full name of an agent, or empty")
     latency_ms = _duration(members, "latency_ms")
     if isinstance(latency_ms, BrikkError):
         return latency_ms
-    return subject, Measurement(series=agent, status=meaning.call, duration_ms=latency_ms)
+    series = [Metric.CALLS.value, series_name(Metric.CALLS, agent=match[1])]
+    if is_value(capability := members(Dimension.CAPABILITY)):
+        series.append(series_name(Metric.CALLS, capability=cast("str", capability)))
+    return subject, Measurement(
+        series=tuple(series),
+        status=meaning.call,
+        value=latency_ms,
+        reason=_text(members, "reason") if meaning.call is Status.FAILED else "",
+        tokens=_amount(members, "tokens"),
+        cost_micros=_amount(members, "cost_micros"),
+    )
+
+
+def _series_of(metric: Metric, members: Members) -> tuple[str, ...]:
+    """Name the series of an execution or a step: all, of its workflow, and of its step."""
+    workflow = members(Dimension.WORKFLOW)
+    if metric not in (Metric.EXECUTIONS, Metric.STEPS) or not is_value(workflow):
+        return (metric.value,)
+    by_workflow = (metric.value, f"{metric.value};workflow={workflow}")
+    # The rounds of a loop and the items of a map are one step: their places know no bound.
+    step = _PLACE.sub("[]", _text(members, Dimension.STEP)) if metric is Metric.STEPS else ""
+    return (*by_workflow, f"{by_workflow[1]};step={step}") if is_value(step) else by_workflow
+
+
+def _text(members: Members, name: str) -> str:
+    value = members(name)
+    return value if isinstance(value, str) else ""
+
+
+def _amount(members: Members, name: str) -> int:
+    value = members(name)
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value > 0 else 0
 
 
 def _duration(members: Members, name: str) -> float | BrikkError:

@@ -1,4 +1,4 @@
-"""What is counted: series, what an event adds to them, and the sums that come out."""
+"""What is counted: what an event adds to its series, and the sums that come out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ from enum import StrEnum
 from typing import Final
 
 from brikk_monitoring.domain import histogram
-
-EXECUTIONS: Final = "executions"
-STEPS: Final = "steps"
-AGENT_PREFIX: Final = "agents/"
-"""The series of an agent's calls is the agent's name, which begins with this."""
-
-OTHER_AGENTS: Final = "agents/-"
-"""The series of all agents beyond an organisation's cap. No agent can have this name."""
+from brikk_shared.errors import Reason
 
 
 class Status(StrEnum):
-    """What became of an execution, a step or a call. The values are fields of the buckets."""
+    """What became of an execution, a step, a call, an agent; the values are fields of buckets."""
 
     STARTED = "started"
     SUCCEEDED = "succeeded"
@@ -27,33 +20,69 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     RETRIED = "retried"
+    REGISTERED = "registered"
+    DEREGISTERED = "deregistered"
+    EXPIRED = "expired"
+    OBSERVED = "observed"
+    """It was only measured."""
 
 
 _TOTAL: Final = "total"
+_TOKENS: Final = "tokens"
+_COST: Final = "cost"
+_ATTEMPTS: Final = "attempts"
+_ERROR: Final = "error."
+_OTHER_ERROR: Final = "OTHER"
+_MOST: Final = 10**12
+"""Of what one event may add, so that no sum leaves the whole numbers of the store."""
+
+_STATUSES: Final = frozenset(Status)
+_REASONS: Final = frozenset(Reason)
 
 Bucket = dict[str, int]
-"""What a series counted in a minute: a field per status, a field per histogram bin, named by its
-number, and `total`, the sum of the durations in whole microseconds, so that no order of adding
-changes it.
+"""What a series counted in a bucket of time, field by field.
+
+A field per status; `error.<REASON>` per reason of a failure; a field per histogram bin, named by
+its number; `total`, the sum of the values in whole thousandths, so that no order of adding changes
+it; `attempts`, `tokens`, and `cost` in millionths of the currency.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """What one event adds to one series: one more of a status, timed or not."""
+    """What one event adds to each of some series."""
 
-    series: str
+    series: tuple[str, ...]
     status: Status
-    duration_ms: float | None = None
+    value: float | None = None
+    """Of durations the milliseconds; None when nothing was measured."""
+    reason: str = ""
+    """Why it failed."""
+    attempts: int = 0
+    tokens: int = 0
+    cost_micros: int = 0
+    count: int = 1
+    """How often it happened like this."""
 
     def add_to(self, bucket: Bucket) -> None:
         """Count it."""
-        bucket[self.status] = bucket.get(self.status, 0) + 1
-        if self.duration_ms is not None:
-            duration_ms = histogram.clamp(self.duration_ms)
-            index = str(histogram.bin_of(duration_ms))
-            bucket[index] = bucket.get(index, 0) + 1
-            bucket[_TOTAL] = bucket.get(_TOTAL, 0) + round(duration_ms * 1000)
+        count = self.count
+        bucket[self.status] = bucket.get(self.status, 0) + count
+        if self.value is not None:
+            value = histogram.clamp(self.value)
+            index = str(histogram.bin_of(value))
+            bucket[index] = bucket.get(index, 0) + count
+            bucket[_TOTAL] = bucket.get(_TOTAL, 0) + round(value * 1000) * count
+        if self.reason:
+            name = _ERROR + (self.reason if self.reason in _REASONS else _OTHER_ERROR)
+            bucket[name] = bucket.get(name, 0) + count
+        for name, number in (
+            (_ATTEMPTS, self.attempts),
+            (_TOKENS, self.tokens),
+            (_COST, self.cost_micros),
+        ):
+            if number:
+                bucket[name] = bucket.get(name, 0) + min(number, _MOST)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,34 +100,75 @@ class Latency:
 class Sums:
     """The buckets of one series over a window, merged."""
 
-    _counts: dict[str, int] = field(default_factory=dict)
-    _bins: dict[int, int] = field(default_factory=dict)
-    _total: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    """By status."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """By reason."""
+    bins: dict[int, int] = field(default_factory=dict)
+    """Of the histogram."""
+    amounts: dict[str, int] = field(default_factory=dict)
 
     def merge(self, bucket: Mapping[str, str]) -> None:
         """Add a bucket as the store keeps it."""
         for name, value in bucket.items():
-            if name == _TOTAL:
-                self._total += int(value)
+            if name in _STATUSES:
+                self.counts[name] = self.counts.get(name, 0) + int(value)
+            elif name.startswith(_ERROR):
+                reason = name.removeprefix(_ERROR)
+                self.errors[reason] = self.errors.get(reason, 0) + int(value)
             elif name.isalpha():
-                self._counts[name] = self._counts.get(name, 0) + int(value)
+                self.amounts[name] = self.amounts.get(name, 0) + int(value)
             else:
                 index = int(name)
-                self._bins[index] = self._bins.get(index, 0) + int(value)
+                self.bins[index] = self.bins.get(index, 0) + int(value)
 
     def of(self, status: Status) -> int:
         """Return how many had this status."""
-        return self._counts.get(status, 0)
+        return self.counts.get(status, 0)
+
+    @property
+    def count(self) -> int:
+        """How many there were of any status."""
+        return sum(self.counts.values())
+
+    @property
+    def measured(self) -> int:
+        """How many of them have a value."""
+        return sum(self.bins.values())
+
+    @property
+    def total(self) -> float:
+        """The sum of the values."""
+        return self.amounts.get(_TOTAL, 0) / 1000
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that the steps took."""
+        return self.amounts.get(_ATTEMPTS, 0)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the calls used."""
+        return self.amounts.get(_TOKENS, 0)
+
+    @property
+    def cost_micros(self) -> int:
+        """What the calls cost, in millionths of the currency."""
+        return self.amounts.get(_COST, 0)
+
+    def quantile(self, per_mille: int) -> float:
+        """Return what so many of a thousand values did not exceed; 0 when there is none."""
+        return histogram.quantile(self.bins, per_mille)
 
     def latency(self) -> Latency:
         """Return the mean, and the quantiles with at most the histogram's error."""
-        count = sum(self._bins.values())
+        count = self.measured
         return Latency(
             count=count,
-            mean_ms=self._total / count / 1000 if count else 0.0,
-            p50_ms=histogram.quantile(self._bins, 500),
-            p95_ms=histogram.quantile(self._bins, 950),
-            p99_ms=histogram.quantile(self._bins, 990),
+            mean_ms=self.total / count if count else 0.0,
+            p50_ms=self.quantile(500),
+            p95_ms=self.quantile(950),
+            p99_ms=self.quantile(990),
         )
 
 

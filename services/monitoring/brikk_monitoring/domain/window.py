@@ -1,50 +1,90 @@
-"""Minutes: which one a moment falls into, which ones a window spans, how long each is held."""
+"""Buckets of time: their lengths, how long each is held, which ones a window spans."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 FUTURE_ALLOWANCE: Final = timedelta(minutes=5)
 """How far ahead of our clock a producer's may be; an event further ahead is refused."""
 
-_MINUTE: Final = 60
+
+class Resolution(StrEnum):
+    """How long the buckets are. Everything is counted in one of each."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def seconds(self) -> int:
+        """The length of a bucket."""
+        return _SECONDS[self]
+
+    def bucket_of(self, moment: datetime) -> int:
+        """Return the number, counted from 1970, of the bucket that a moment falls into."""
+        return int(moment.timestamp()) // _SECONDS[self]
+
+
+_SECONDS: Final = {Resolution.MINUTE: 60, Resolution.HOUR: 3600, Resolution.DAY: 86400}
 
 
 def minute_of(seconds: int) -> int:
     """Return the minute, counted from 1970, of a moment in seconds from 1970."""
-    return seconds // _MINUTE
+    return seconds // _SECONDS[Resolution.MINUTE]
 
 
-def time_to_live(minute: int, retention: timedelta, now: datetime) -> int:
-    """Return for how many more seconds a minute is held; 0 or less when it is not.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """How long buckets are held after their end, by resolution."""
 
-    That is as long as a window of the retention's length still reaches it.
-    """
-    end = (minute + 1) * _MINUTE
-    return end + int(retention.total_seconds()) - int(now.timestamp())
+    minute: timedelta
+    hour: timedelta
+    day: timedelta
+
+    def of(self, resolution: Resolution) -> timedelta:
+        """Return how long buckets of a resolution are held."""
+        match resolution:
+            case Resolution.MINUTE:
+                return self.minute
+            case Resolution.HOUR:
+                return self.hour
+            case Resolution.DAY:
+                return self.day
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets of a series are held at once, at most."""
+        return sum(
+            math.ceil(self.of(each) / timedelta(seconds=each.seconds)) + 1 for each in Resolution
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Whole minutes, the last one included. It is still under way when the window ends now."""
+    """Whole buckets, the last one included. It is still under way when the window ends now."""
 
     first: int
     last: int
+    resolution: Resolution = Resolution.MINUTE
 
     @staticmethod
-    def ending_in(minute: int, length: timedelta) -> Window:
-        """Return the window that ends in a minute and reaches back by at least a length."""
-        return Window(first=minute - math.ceil(length / timedelta(minutes=1)), last=minute)
+    def ending_in(
+        bucket: int, length: timedelta, resolution: Resolution = Resolution.MINUTE
+    ) -> Window:
+        """Return the window that ends in a bucket and reaches back by at least a length."""
+        count = math.ceil(length / timedelta(seconds=resolution.seconds))
+        return Window(first=bucket - count, last=bucket, resolution=resolution)
 
     @property
-    def minutes(self) -> range:
-        """All its minutes."""
+    def buckets(self) -> range:
+        """The numbers of all its buckets."""
         return range(self.first, self.last + 1)
 
     @property
     def start_time(self) -> datetime:
-        """When its first minute begins."""
-        return datetime.fromtimestamp(self.first * _MINUTE, UTC)
+        """When its first bucket begins."""
+        return datetime.fromtimestamp(self.first * self.resolution.seconds, UTC)

@@ -1,9 +1,13 @@
 #!lua
--- Applies to one organisation what one batch of events adds: once, however often it is sent.
+-- Applies to one organisation what one batch adds: once, however often it is sent.
 --
--- KEYS  1 the organisation's mark  2 its agents  3 its dead letters  4.. keys that the batch refers to by number
+-- KEYS  1 the mark  2 the index of series  3 the dead letters  4 the retention policies
 -- ARGV  1 the batch, JSON  then for each refused event: position, reason, message, event
--- Returns the mark it found: below batch.first everything was applied now, otherwise nothing was.
+-- Returns the mark it found, and how many events came too late for every bucket. Below batch.first everything was
+-- applied now, otherwise nothing was.
+--
+-- The keys of buckets are put together here, as brikk_monitoring.store.keys says: all have the organisation's hash tag,
+-- so they are on this server, and three of them for each series would be most of the batch.
 --
 -- An error halfway would leave the first half applied and the mark unmoved. So nothing here can fail: every argument
 -- is judged before it comes, and the #! line lets the server refuse a script as a whole when its memory is full.
@@ -11,7 +15,7 @@
 local batch = cjson.decode(ARGV[1])
 local mark = tonumber(redis.call('GET', KEYS[1]) or 0)
 if mark >= batch.first then
-  return mark
+  return {mark, 0}
 end
 redis.call('SET', KEYS[1], string.format('%.0f', batch.last), 'EX', batch.mark_ttl)
 
@@ -23,35 +27,84 @@ if #ARGV > 1 then
   redis.call('EXPIRE', KEYS[3], batch.dead_letter_ttl)
 end
 
--- As text, because how a large Lua number is rendered depends on the server's version.
-local function add(key, ttl, fields)
-  for field, number in pairs(fields) do
-    redis.call('HINCRBY', key, field, string.format('%.0f', number))
+local resolutions = {{'minute', 60}, {'hour', 3600}, {'day', 86400}}
+local policies = {}
+local stored = redis.call('HGETALL', KEYS[4])
+for i = 1, #stored, 2 do
+  local seconds = {}
+  for number in string.gmatch(stored[i + 1], '%d+') do
+    seconds[#seconds + 1] = tonumber(number)
   end
-  redis.call('EXPIRE', key, ttl)
+  policies[stored[i]] = seconds
 end
+local default = policies['default'] or batch.retention
 
-for _, bucket in ipairs(batch.buckets) do
-  add(KEYS[bucket.key], bucket.ttl, bucket.add)
-end
-
--- An agent that is neither counted already nor under the cap is counted with the others beyond it.
-local function has_series(agent)
-  return redis.call('ZSCORE', KEYS[2], agent) or redis.call('ZCARD', KEYS[2]) < batch.cap
-end
-
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. batch.oldest)
-for _, bucket in ipairs(batch.agents) do
-  local agent, key = bucket.agent, KEYS[bucket.key]
-  if has_series(agent) then
-    redis.call('ZADD', KEYS[2], 'GT', bucket.minute, agent)
-    redis.call('EXPIRE', KEYS[2], batch.agents_ttl)
-  else
-    agent, key = batch.overflow, KEYS[bucket.overflow]
+-- The buckets of a minute that are held still, as {what their keys begin with, how long they are held}.
+local function buckets_of(minute, metric)
+  local retention, held = policies[metric] or default, {}
+  for i, resolution in ipairs(resolutions) do
+    local number = math.floor(minute * 60 / resolution[2])
+    local ttl = (number + 1) * resolution[2] + retention[i] - batch.now
+    if ttl > 0 then
+      held[#held + 1] = {batch.prefix .. ':' .. resolution[1] .. ':' .. string.format('%.0f', number) .. ':', ttl}
+    end
   end
-  add(key, bucket.ttl, bucket.add)
-  redis.call('ZINCRBY', KEYS[bucket.calls], bucket.count, agent)
-  redis.call('EXPIRE', KEYS[bucket.calls], bucket.ttl)
+  return held
 end
 
-return mark
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', batch.now - batch.series_ttl)
+local places = redis.call('ZCARD', KEYS[2])
+local placed = {}
+
+-- A series that neither has a place nor gets one is counted with the others of its group.
+local function has_place(series)
+  if placed[series] == nil then
+    placed[series] = true
+    if not redis.call('ZSCORE', KEYS[2], series) then
+      placed[series] = places < batch.cap
+      places = placed[series] and places + 1 or places
+    end
+    if placed[series] then
+      redis.call('ZADD', KEYS[2], batch.now, series)
+    end
+  end
+  return placed[series]
+end
+
+for _, entry in ipairs(batch.entries) do
+  local held = buckets_of(entry.minute, entry.metric)
+  if #held > 0 then
+    local series = entry.series
+    if entry.group and not has_place(series) then
+      series = entry.others
+    end
+    -- As text, because how a large Lua number is rendered depends on the server's version.
+    local fields = {}
+    for field, number in pairs(entry.add) do
+      fields[field] = string.format('%.0f', number)
+    end
+    for _, bucket in ipairs(held) do
+      local key = bucket[1] .. series
+      for field, number in pairs(fields) do
+        redis.call('HINCRBY', key, field, number)
+      end
+      redis.call('EXPIRE', key, bucket[2])
+      if entry.group then
+        local rank = bucket[1] .. 'rank:' .. entry.group
+        redis.call('ZINCRBY', rank, entry.count, series)
+        redis.call('EXPIRE', rank, bucket[2])
+      end
+    end
+  end
+end
+if next(placed) then
+  redis.call('EXPIRE', KEYS[2], batch.series_ttl)
+end
+
+local expired = 0
+for _, minute in ipairs(batch.minutes) do
+  if #buckets_of(minute[1], minute[3]) == 0 then
+    expired = expired + minute[2]
+  end
+end
+return {mark, expired}

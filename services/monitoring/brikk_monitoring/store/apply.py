@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +12,16 @@ from importlib import resources
 from typing import Final
 
 from brikk_monitoring.domain.judgement import Judgement, tally
-from brikk_monitoring.domain.measurement import AGENT_PREFIX, OTHER_AGENTS, Bucket, Status
-from brikk_monitoring.domain.window import FUTURE_ALLOWANCE, minute_of, time_to_live
-from brikk_monitoring.store.keys import Keys, Shard
+from brikk_monitoring.domain.measurement import Bucket, Status
+from brikk_monitoring.domain.series import parse_series
+from brikk_monitoring.domain.window import Resolution, Retention
+from brikk_monitoring.store.keys import Keys
 
 MARK_TTL: Final = timedelta(days=30)
 """A mark not moved for so long is of a shard that is gone."""
+
+SERIES_TTL: Final = timedelta(days=1)
+"""A series not counted for so long leaves its place to others; its buckets stay."""
 
 _DEAD_LETTER_TTL: Final = timedelta(days=7)
 _DEAD_LETTERS: Final = 1000
@@ -36,55 +41,72 @@ class Limits:
     """What bounds the measurements of every organisation."""
 
     series_cap: int
-    retention: timedelta
+    retention: Retention
+    """Where an organisation has no policy of its own."""
 
 
 def call(
-    shard: Shard, organization: str, items: Sequence[Judgement], limits: Limits, now: datetime
+    name: str,
+    organization: str,
+    items: Sequence[Judgement],
+    limits: Limits,
+    now: datetime,
+    mark_ttl: timedelta = MARK_TTL,
 ) -> tuple[list[str], list[Argument]]:
-    """Return the keys and the arguments that apply an organisation's items of a batch."""
-    names = Keys(organization)
-    keys = [names.mark(shard), names.agents, names.dead_letters]
+    """Return the keys and the arguments that apply an organisation's items of a batch.
 
-    def number_of(key: str) -> int:
-        keys.append(key)
-        return len(keys)
-
-    buckets: list[dict[str, object]] = []
-    agents: list[dict[str, object]] = []
-    for (minute, series), bucket in tally(items).items():
-        entry: dict[str, object] = {
-            "key": number_of(names.bucket(minute, series)),
-            "ttl": time_to_live(minute, limits.retention, now),
-            "add": bucket,
-        }
-        if not series.startswith(AGENT_PREFIX):
-            buckets.append(entry)
-            continue
-        entry["agent"] = series
-        entry["minute"] = minute
-        entry["overflow"] = number_of(names.bucket(minute, OTHER_AGENTS))
-        entry["calls"] = number_of(names.calls(minute))
-        entry["count"] = _calls(bucket)
-        agents.append(entry)
-    newest = minute_of(int((now + FUTURE_ALLOWANCE).timestamp()))
+    Args:
+        name: of the mark: items at or below it were applied before.
+        organization: whose items they are.
+        items: in ascending positions.
+        limits: what bounds them.
+        now: the time of day.
+        mark_ttl: how long the mark is remembered.
+    """
+    keys = Keys(organization)
+    # What an item counts as first tells when it came too late for all buckets.
+    minutes = Counter(
+        (item.minute, parse_series(item.measurements[0].series[0]).metric)
+        for item in items
+        if item.measurements
+    )
     batch = {
         "first": items[0].position,
         "last": items[-1].position,
-        "mark_ttl": int(MARK_TTL.total_seconds()),
-        "buckets": buckets,
-        "agents": agents,
-        "agents_ttl": time_to_live(newest, limits.retention, now),
-        "oldest": minute_of(int((now - limits.retention).timestamp())),
+        "mark_ttl": int(mark_ttl.total_seconds()),
+        "now": int(now.timestamp()),
+        "prefix": keys.prefix,
+        "retention": [
+            int(limits.retention.of(resolution).total_seconds()) for resolution in Resolution
+        ],
+        "entries": [_entry(*entry) for entry in tally(items).items()],
+        "minutes": [(minute, count, metric) for (minute, metric), count in minutes.items()],
         "cap": limits.series_cap,
-        "overflow": OTHER_AGENTS,
+        "series_ttl": int(SERIES_TTL.total_seconds()),
         "dead_letters": _DEAD_LETTERS,
         "dead_letter_ttl": int(_DEAD_LETTER_TTL.total_seconds()),
     }
-    return keys, [json.dumps(batch, separators=(",", ":")), *_dead_letters(items)]
+    return (
+        [keys.mark(name), keys.series, keys.dead_letters, keys.retention],
+        [json.dumps(batch, separators=(",", ":")), *_dead_letters(items)],
+    )
 
 
-def _calls(bucket: Bucket) -> int:
+def _entry(place: tuple[int, str], bucket: Bucket) -> dict[str, object]:
+    minute, name = place
+    series = parse_series(name)
+    entry: dict[str, object] = {
+        "minute": minute,
+        "metric": series.metric,
+        "series": name,
+        "add": bucket,
+    }
+    if series.group:
+        entry |= {"group": series.group, "others": series.others, "count": _count(bucket)}
+    return entry
+
+
+def _count(bucket: Bucket) -> int:
     return sum(bucket.get(status, 0) for status in Status)
 
 

@@ -42,8 +42,8 @@ class Intake:
                 *_, mark = await pipe.execute()
         return int(mark)
 
-    async def apply(self, shard: Shard, judgements: Sequence[Judgement], now: datetime) -> None:
-        """Apply what leaves something, in ascending positions.
+    async def apply(self, shard: Shard, judgements: Sequence[Judgement], now: datetime) -> int:
+        """Apply what leaves something, in ascending positions; say how many came too late.
 
         All organisations go in one round trip. One whose mark lies within its items had the first
         of them, in another batch: nothing was applied, and those above the mark are sent again.
@@ -52,21 +52,24 @@ class Intake:
         for judgement in judgements:
             if judgement.outcome in (Outcome.COUNTED, Outcome.REFUSED):
                 waiting.setdefault(judgement.organization, []).append(judgement)
+        expired = 0
         while waiting:
             found = await self._send(shard, waiting, now)
+            expired += sum(late for _, late in found)
             waiting = {
                 organization: [item for item in items if item.position > mark]
-                for (organization, items), mark in zip(waiting.items(), found, strict=True)
+                for (organization, items), (mark, _) in zip(waiting.items(), found, strict=True)
                 if items[0].position <= mark < items[-1].position
             }
+        return expired
 
     async def _send(
         self, shard: Shard, batches: Mapping[str, Sequence[Judgement]], now: datetime
-    ) -> list[int]:
+    ) -> list[tuple[int, int]]:
         with telling_failures():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for organization, items in batches.items():
-                    keys, arguments = call(shard, organization, items, self._limits, now)
+                    keys, arguments = call(shard.name, organization, items, self._limits, now)
                     # Not EVALSHA: a restarted server knows no digest, and a pipeline cannot react.
                     pipe.eval(script(), len(keys), *keys, *arguments)
-                return [int(mark) for mark in await pipe.execute()]
+                return [(int(mark), int(late)) for mark, late in await pipe.execute()]
