@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection, text
 
 from brikk_discovery.clients.events import SOURCE, Announcer
 from brikk_discovery.domain.agent import (
@@ -29,9 +33,10 @@ from brikk_discovery.runtime.changes import Changes
 from brikk_discovery.runtime.metrics import Metrics
 from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.store.agents import AgentStore, Renewal
+from brikk_discovery.store.agents import AgentStore
 from brikk_discovery.store.memories import MemoryStore
 from brikk_discovery.store.removals import RemovalStore
+from brikk_discovery.store.renewals import Renewal, RenewalStore
 from brikk_discovery.store.tables import METADATA
 from brikk_shared.call import Call, enter_call
 from brikk_shared.clock import SystemClock
@@ -40,6 +45,7 @@ from brikk_shared.errors import BrikkError, Unavailable
 from brikk_shared.identity import Identity
 from brikk_shared.migrations import compare
 from brikk_shared.outbox import Outbox
+from brikk_shared.types import to_microseconds
 from support.discovery import until
 
 KEY = AgentKey("acme", "writer")
@@ -82,11 +88,13 @@ class Parts:
         clock, metrics = SystemClock(), Metrics(CollectorRegistry())
         self.database = database
         self.store = AgentStore(database, clock)
+        self.renewals = RenewalStore(database)
         self.registry: Registry[str] = Registry(offered)
         pace = Pace(TERMS, max_beats_per_second=1000, clock=clock)
         self.beats = Beats(
             database=database,
             store=self.store,
+            renewals=self.renewals,
             registry=self.registry,
             pace=pace,
             catch_up=None,
@@ -144,6 +152,44 @@ async def test_agents_come_back_from_the_store_as_they_were(parts: Parts) -> Non
     assert held.definition == DEFINITION
     async with parts.database.reading() as connection:
         assert await parts.store.read_all(connection) == [held]
+
+
+async def test_leases_of_before_are_held_still(database_url: str) -> None:
+    # A database as the version left it that kept a lease in the row of its agent.
+    migrations = "brikk_discovery.store.migrations"
+    before = agent(7)
+
+    def migrate(connection: Connection) -> None:
+        with Operations.context(MigrationContext.configure(connection)):
+            for number in (1, 2):
+                import_module(f"{migrations}.versions.discovery_000{number}").upgrade()
+        connection.execute(text("INSERT INTO alembic_version VALUES ('discovery_0002')"))
+        connection.execute(
+            text(
+                "INSERT INTO agent (organization, agent_id, incarnation, epoch, revision,"
+                " definition, in_flight, draining, ready, capacity, doubt, register_time,"
+                " beat_time, expire_time, turn, graces) VALUES ('acme', 'writer', 'one', 7, 9,"
+                ' \'{"endpoint": "127.0.0.1:9000", "labels": {}, "services": []}\','
+                " 3, true, false, 5, 'silent', :beat, :beat, :beat, 4, 1)"
+            ),
+            {"beat": to_microseconds(before.beat_time)},
+        )
+
+    async with (
+        Database(database_url, migrations=None) as database,
+        database.transaction() as connection,
+    ):
+        await connection.run_sync(migrate)
+    async with (
+        Database(database_url, migrations=migrations) as database,
+        database.reading() as connection,
+    ):
+        (after,) = await AgentStore(database, SystemClock()).read_all(connection)
+        (beaten,) = await RenewalStore(database).since(connection, 3)
+    assert (after.key, after.epoch, after.revision) == (KEY, 7, 9)
+    assert after.load == beaten.load == Load(in_flight=3, draining=True, ready=False, capacity=5)
+    assert after.doubt is Doubt.SILENT
+    assert after.beat_time == after.expire_time == beaten.expire_time == before.beat_time
 
 
 async def test_a_heartbeat_that_comes_during_a_checkpoint_is_not_lost(parts: Parts) -> None:
@@ -218,7 +264,7 @@ async def test_a_heartbeat_that_is_late_does_not_set_back_a_newer_one(parts: Par
         )
         async with parts.database.transaction() as connection:
             await parts.store.advance(connection)
-            await parts.store.renew(connection, [renewal])
+            await parts.renewals.renew(connection, [renewal])
     stored = await parts.stored()
     assert stored is not None
     assert stored.load == Load(in_flight=2)

@@ -27,7 +27,7 @@ async def let_leases_end(database_url: str) -> None:
     """Do to the store of a stopped registry what an hour of time does."""
     hour = 3_600_000_000
     statement = (
-        f"UPDATE agent SET beat_time = beat_time - {hour}, expire_time = expire_time - {hour}"
+        f"UPDATE agent_lease SET beat_time = beat_time - {hour}, expire_time = expire_time - {hour}"
     )
     if database_url.startswith("sqlite"):
         connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))

@@ -16,9 +16,10 @@ from brikk_discovery.domain.terms import Terms
 from brikk_discovery.runtime.feed import Feed
 from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.store.agents import AgentStore, Position, Renewal
+from brikk_discovery.store.agents import AgentStore, Position
 from brikk_discovery.store.outcomes import OutcomeStore
 from brikk_discovery.store.removals import KEPT, RemovalStore
+from brikk_discovery.store.renewals import Renewal, RenewalStore
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
 from brikk_shared.errors import Reason, Unavailable
@@ -84,6 +85,7 @@ class Replica:
 
     database: Database
     store: AgentStore
+    renewals: RenewalStore
     registry: Registry[str]
     feed: Feed
 
@@ -119,11 +121,12 @@ class Replica:
                 beat_time=now,
                 expire_time=now + TERMS.expire_after,
             )
-            await self.store.renew(connection, [beat])
+            await self.renewals.renew(connection, [beat])
 
     async def lose(self, agent_id: str, revision: int) -> None:
         """Do to the store what restoring a copy does that was made before an agent came."""
-        await self._execute("DELETE FROM agent WHERE agent_id = :agent", agent=agent_id)
+        for table in ("agent", "agent_lease"):
+            await self._execute(f"DELETE FROM {table} WHERE agent_id = :agent", agent=agent_id)
         await self._execute("UPDATE registry SET revision = :revision", revision=revision)
 
     async def lose_heartbeats(self, turns: int) -> None:
@@ -154,7 +157,7 @@ class Replica:
 def replica(database: Database, way: Database, position: Position) -> Replica:
     """A replica that reads the store its own way."""
     clock = SystemClock()
-    store, registry = AgentStore(database, clock), Registry(offered)
+    store, renewals, registry = AgentStore(database, clock), RenewalStore(way), Registry(offered)
     outcomes = Outcomes(
         database=way,
         agents=store,
@@ -166,6 +169,7 @@ def replica(database: Database, way: Database, position: Position) -> Replica:
     feed = Feed(
         database=way,
         store=store,
+        renewals=renewals,
         removals=RemovalStore(way),
         registry=registry,
         outcomes=outcomes,
@@ -173,7 +177,7 @@ def replica(database: Database, way: Database, position: Position) -> Replica:
         terms=TERMS,
         clock=clock,
     )
-    return Replica(database=database, store=store, registry=registry, feed=feed)
+    return Replica(database=database, store=store, renewals=renewals, registry=registry, feed=feed)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ async def lapse(
     if not beating:
         await run(
             database_url,
-            f"UPDATE agent SET beat_time = beat_time - {by}, expire_time = expire_time - {by}"
+            f"UPDATE agent_lease SET beat_time = beat_time - {by}, expire_time = expire_time - {by}"
             f" WHERE {like}",
         )
 

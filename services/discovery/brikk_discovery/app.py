@@ -36,6 +36,7 @@ from brikk_discovery.store.agents import AgentStore, Position
 from brikk_discovery.store.memories import MemoryStore
 from brikk_discovery.store.outcomes import OutcomeStore
 from brikk_discovery.store.removals import RemovalStore
+from brikk_discovery.store.renewals import RenewalStore
 from brikk_discovery.store.standings import StandingStore
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
@@ -62,6 +63,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     pace = Pace(terms, max_beats_per_second=settings.max_beats_per_second, clock=app.clock)
     store = AgentStore(database, app.clock)
     memories, removals = MemoryStore(database), RemovalStore(database)
+    renewals = RenewalStore(database)
     leases = Leases(database, new_id(), app.clock)
     registry = Registry(offered)
     search = Search()
@@ -103,6 +105,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
         feed = Feed(
             database=database,
             store=store,
+            renewals=renewals,
             removals=removals,
             registry=registry,
             outcomes=outcomes,
@@ -131,6 +134,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
     beats = Beats(
         database=database,
         store=store,
+        renewals=renewals,
         registry=registry,
         pace=pace,
         catch_up=None if feed is None else feed.catch_up,

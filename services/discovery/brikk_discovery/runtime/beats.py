@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from brikk_discovery.domain.agent import AgentKey, Load
+from brikk_discovery.domain.agent import Agent, AgentKey, Load
 from brikk_discovery.domain.lease import Beat, check_holder
 from brikk_discovery.domain.ranking import State
 from brikk_discovery.runtime.metrics import Metrics
 from brikk_discovery.runtime.pace import Pace
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.store.agents import AgentStore, Renewal
+from brikk_discovery.store.agents import AgentStore
+from brikk_discovery.store.renewals import Renewal, RenewalStore
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import BrikkError, NotFound, Reason, Unavailable
@@ -47,6 +48,7 @@ class Beats:
         *,
         database: Database,
         store: AgentStore,
+        renewals: RenewalStore,
         registry: Registry[object],
         pace: Pace,
         catch_up: Callable[[], Awaitable[None]] | None,
@@ -55,6 +57,7 @@ class Beats:
     ) -> None:
         self._database = database
         self._store = store
+        self._renewals = renewals
         self._registry = registry
         self._pace = pace
         self._catch_up = catch_up
@@ -119,8 +122,10 @@ class Beats:
 
     def _check_writing(self) -> None:
         """Let agents beat elsewhere before their leases end, when the store cannot be told."""
+        if self._failing is None:
+            return
         patience = self._pace.terms.heartbeat_interval.total_seconds()
-        if self._failing is not None and self._clock.monotonic() - self._failing > patience:
+        if self._clock.monotonic() - self._failing > patience:
             raise Unavailable(
                 Reason.DEPENDENCY_UNAVAILABLE, "the store of the registry does not answer"
             )
@@ -163,13 +168,17 @@ class Beats:
         async with self._database.transaction() as connection:
             _, now = await self._store.advance(connection)
             self._ahead = now - self._clock.now()
-            renewals = list(self._renewals(batch, now))
-            changed = await self._store.renew(connection, renewals)
-            agents = await self._store.read(connection, changed) if changed else {}
+            renewals = list(self._renewals_of(batch, now))
+            agents: Mapping[AgentKey, Agent] = {}
+            if changed := await self._renewals.renew(connection, renewals):
+                last, _ = await self._store.advance(connection, len(changed))
+                revisions = range(last - len(changed) + 1, last + 1)
+                await self._store.revise(connection, dict(zip(changed, revisions, strict=True)))
+                agents = await self._store.read(connection, changed)
         for agent in agents.values():
             self._registry.put(agent)
 
-    def _renewals(self, batch: Mapping[AgentKey, _Heard], now: datetime) -> Iterator[Renewal]:
+    def _renewals_of(self, batch: Mapping[AgentKey, _Heard], now: datetime) -> Iterator[Renewal]:
         moment = self._clock.monotonic()
         for key, heard in batch.items():
             time = now - timedelta(seconds=moment - heard.moment)

@@ -157,7 +157,7 @@ class Expiry:
             self._late.inc()
         # Whoever was heard within a heartbeat's interval has missed none.
         overdue = now - self._terms.heartbeat_interval
-        granted += await self._store.extend(
+        granted += await self._standings.extend(
             connection, until, unheard_since=overdue, at_most=_GRACES
         )
         return granted

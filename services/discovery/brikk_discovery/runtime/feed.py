@@ -13,8 +13,9 @@ from brikk_discovery.domain.agent import Agent, AgentKey
 from brikk_discovery.domain.terms import Terms
 from brikk_discovery.runtime.outcomes import Outcomes
 from brikk_discovery.runtime.registry import Registry
-from brikk_discovery.store.agents import AgentStore, Position, Renewal
+from brikk_discovery.store.agents import AgentStore, Position
 from brikk_discovery.store.removals import KEPT, RemovalStore
+from brikk_discovery.store.renewals import Renewal, RenewalStore
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import Unavailable
@@ -39,6 +40,7 @@ class Feed:
         *,
         database: Database,
         store: AgentStore,
+        renewals: RenewalStore,
         removals: RemovalStore,
         registry: Registry[object],
         outcomes: Outcomes,
@@ -48,6 +50,7 @@ class Feed:
     ) -> None:
         self._database = database
         self._store = store
+        self._renewals = renewals
         self._removals = removals
         self._registry = registry
         self._outcomes = outcomes
@@ -100,7 +103,7 @@ class Feed:
                 news.removed = await self._removals.since(connection, seen.revision)
             due = abs(position.time - self._heard.time) >= self._terms.checkpoint_interval
             if due:
-                news.beats = await self._store.beats_since(connection, self._heard.turn)
+                news.beats = await self._renewals.since(connection, self._heard.turn)
                 await self._outcomes.learn(connection, position.time)
             if known and lost:
                 news.revisions = await self._store.revisions(connection)

@@ -11,52 +11,42 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Doubt, Load
+from brikk_discovery.domain.agent import Agent, AgentKey, Definition, Doubt
 from brikk_discovery.store.memories import order_of
-from brikk_discovery.store.tables import AGENT, MEMORY, REGISTRY
+from brikk_discovery.store.renewals import RENEWAL, TURN, load_of, renewal_row
+from brikk_discovery.store.tables import AGENT, AGENT_LEASE, MEMORY, REGISTRY
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.types import from_microseconds, to_microseconds
 
 _KEY = {"organization": "text", "agent_id": "text"}
-_RENEWAL = _KEY | {
-    "epoch": "bigint",
-    "revision": "bigint",
-    "in_flight": "bigint",
-    "draining": "bool",
-    "ready": "bool",
-    "capacity": "bigint",
-    "beat_time": "timestamp",
-    "expire_time": "timestamp",
-}
-_AGENT = _RENEWAL | {
+_AGENT = _KEY | {
     "incarnation": "text",
+    "revision": "bigint",
     "definition": "text",
-    "doubt": "text",
     "register_time": "timestamp",
 }
-_DOUBT = _KEY | {"doubt": "text", "revision": "bigint"}
+_LEASE = RENEWAL | {"doubt": "text"}
+_DOUBT = _KEY | {"doubt": "text"}
+_REVISION = _KEY | {"revision": "bigint"}
 
-_REMEMBERED = AGENT.outerjoin(
-    MEMORY,
-    (MEMORY.c.organization == AGENT.c.organization) & (MEMORY.c.agent_id == AGENT.c.agent_id),
+_COLUMNS: Sequence[ColumnElement[Any]] = (
+    *AGENT.c,
+    *(column for column in AGENT_LEASE.c if column.name not in _KEY),
+    MEMORY.c.standing_order,
 )
-_COLUMNS: Sequence[ColumnElement[Any]] = (*AGENT.c, MEMORY.c.standing_order)
+_SELECT = select(*_COLUMNS).select_from(
+    AGENT.join(
+        AGENT_LEASE,
+        (AGENT_LEASE.c.organization == AGENT.c.organization)
+        & (AGENT_LEASE.c.agent_id == AGENT.c.agent_id),
+    ).outerjoin(
+        MEMORY,
+        (MEMORY.c.organization == AGENT.c.organization) & (MEMORY.c.agent_id == AGENT.c.agent_id),
+    )
+)
 _LOCK = update(REGISTRY).values(turn=REGISTRY.c.turn + 1).returning(REGISTRY.c.revision)
-_TURN = "(SELECT turn FROM registry)"
-_SELECT = select(*_COLUMNS).select_from(_REMEMBERED)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Renewal:
-    """What a heartbeat changes in the store."""
-
-    key: AgentKey
-    epoch: int
-    load: Load
-    beat_time: datetime
-    expire_time: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,11 +69,10 @@ class AgentStore:
         self._dialect = dialect = database.dialect
         self._clock = clock
         self._definitions = TypeAdapter(Definition)
-        keys, renewals = batch_source(dialect, _KEY), batch_source(dialect, _RENEWAL)
+        keys = batch_source(dialect, _KEY)
         same = "agent.organization = b.organization AND agent.agent_id = b.agent_id"
-        names = ", ".join(_AGENT)
-        replaced = ", ".join(f"{name} = excluded.{name}" for name in _AGENT if name not in _KEY)
-        columns = ", ".join(f"agent.{column.name}" for column in AGENT.c)
+        leased = "agent_lease.organization = b.organization AND agent_lease.agent_id = b.agent_id"
+        columns = ", ".join(str(column) for column in _COLUMNS)
         greatest = "max" if dialect == "sqlite" else "greatest"
         self._now = text(f"SELECT {database.now_sql}")
         now = ":now" if dialect == "sqlite" else database.now_sql
@@ -95,43 +84,35 @@ class AgentStore:
             f"SELECT epoch, revision, turn, {database.now_sql} AS now FROM registry"
         )
         self._read = text(
-            f"SELECT {columns}, memory.standing_order FROM {keys} JOIN agent ON {same}"
-            " LEFT JOIN memory ON memory.organization = agent.organization"
-            " AND memory.agent_id = agent.agent_id"
-        ).columns(*AGENT.c, MEMORY.c.standing_order)
+            f"SELECT {columns} FROM {keys} JOIN agent ON {same} JOIN agent_lease ON {leased}"
+            " LEFT JOIN memory ON memory.organization = b.organization"
+            " AND memory.agent_id = b.agent_id"
+        ).columns(*_COLUMNS)
         self._save = text(
-            f"INSERT INTO agent ({names}, turn, graces)"
-            f" SELECT {names}, {_TURN}, 0 FROM {batch_source(dialect, _AGENT)} WHERE true"
-            f" ON CONFLICT (organization, agent_id) DO UPDATE SET {replaced},"
+            f"INSERT INTO agent ({', '.join(_AGENT)})"
+            f" SELECT {', '.join(_AGENT)} FROM {batch_source(dialect, _AGENT)} WHERE true"
+            f" ON CONFLICT (organization, agent_id) DO UPDATE SET {_replaced(_AGENT)}"
+        )
+        self._lease = text(
+            f"INSERT INTO agent_lease ({', '.join(_LEASE)}, turn, graces)"
+            f" SELECT {', '.join(_LEASE)}, {TURN}, 0 FROM {batch_source(dialect, _LEASE)}"
+            f" WHERE true ON CONFLICT (organization, agent_id) DO UPDATE SET {_replaced(_LEASE)},"
             " turn = excluded.turn, graces = 0"
         )
-        self._delete = text(
-            "DELETE FROM agent WHERE (organization, agent_id) IN"
-            f" (SELECT organization, agent_id FROM {keys})"
+        self._delete = [
+            text(
+                f"DELETE FROM {table} WHERE (organization, agent_id) IN"
+                f" (SELECT organization, agent_id FROM {keys})"
+            )
+            for table in (AGENT, AGENT_LEASE)
+        ]
+        self._revise = text(
+            "UPDATE agent SET revision = b.revision"
+            f" FROM {batch_source(dialect, _REVISION)} WHERE {same}"
         )
-        # A heartbeat that a slower replica brings later than a newer one must not set it back.
-        newer = f"{same} AND agent.epoch = b.epoch AND agent.beat_time <= b.beat_time"
-        self._changed = text(
-            f"SELECT agent.organization, agent.agent_id FROM {renewals} JOIN agent ON {newer}"
-            f" WHERE agent.draining <> b.draining OR agent.doubt = '{Doubt.SILENT}'"
-        )
-        # What an agent was promised holds, also when less is promised by now.
-        self._renew = text(
-            "UPDATE agent SET in_flight = b.in_flight, draining = b.draining, ready = b.ready,"
-            " capacity = coalesce(b.capacity, agent.capacity), beat_time = b.beat_time,"
-            f" expire_time = {greatest}(agent.expire_time, b.expire_time),"
-            f" turn = {_TURN}, graces = 0,"
-            f" doubt = CASE agent.doubt WHEN '{Doubt.SILENT}' THEN '' ELSE agent.doubt END,"
-            " revision = coalesce(b.revision, agent.revision)"
-            f" FROM {renewals} WHERE {newer}"
-        )
-        self._beats = text(
-            "SELECT organization, agent_id, epoch, in_flight, draining, ready, capacity,"
-            " beat_time, expire_time FROM agent WHERE turn > :turn"
-        ).columns(*(AGENT.c[name] for name in _RENEWAL if name != "revision"))
         self._doubt = text(
-            "UPDATE agent SET doubt = b.doubt, revision = b.revision"
-            f" FROM {batch_source(dialect, _DOUBT)} WHERE {same}"
+            "UPDATE agent_lease SET doubt = b.doubt"
+            f" FROM {batch_source(dialect, _DOUBT)} WHERE {leased}"
         )
 
     async def now(self, connection: AsyncConnection) -> datetime:
@@ -214,7 +195,7 @@ class AgentStore:
         if not agents:
             return
         rows = [
-            _renewal(agent)
+            renewal_row(agent)
             | {
                 "incarnation": agent.incarnation,
                 "revision": agent.revision,
@@ -227,6 +208,12 @@ class AgentStore:
             for agent in agents
         ]
         await connection.execute(self._save, batch_params(self._dialect, _AGENT, rows))
+        await connection.execute(self._lease, batch_params(self._dialect, _LEASE, rows))
+
+    async def revise(self, connection: AsyncConnection, revisions: Mapping[AgentKey, int]) -> None:
+        """Note at which revisions agents changed."""
+        rows = [key._asdict() | {"revision": revision} for key, revision in revisions.items()]
+        await connection.execute(self._revise, batch_params(self._dialect, _REVISION, rows))
 
     async def doubt(
         self, connection: AsyncConnection, doubts: Mapping[AgentKey, tuple[Doubt, int]]
@@ -234,77 +221,17 @@ class AgentStore:
         """Write why agents are suspect, or that they are not, each with the revision of that."""
         if not doubts:
             return
-        rows = [
-            key._asdict() | {"doubt": doubt, "revision": revision}
-            for key, (doubt, revision) in doubts.items()
-        ]
+        rows = [key._asdict() | {"doubt": doubt} for key, (doubt, _) in doubts.items()]
         await connection.execute(self._doubt, batch_params(self._dialect, _DOUBT, rows))
+        await self.revise(connection, {key: revision for key, (_, revision) in doubts.items()})
 
     async def delete(self, connection: AsyncConnection, keys: Collection[AgentKey]) -> None:
         """Delete agents; those that do not exist are no error."""
         if not keys:
             return
         params = batch_params(self._dialect, _KEY, [key._asdict() for key in keys])
-        await connection.execute(self._delete, params)
-
-    async def renew(
-        self, connection: AsyncConnection, renewals: Sequence[Renewal]
-    ) -> list[AgentKey]:
-        """Write heartbeats. Those of leases that are gone or superseded change nothing.
-
-        Who was silent is so no more. Agents of which more changes than times and loads are given
-        new revisions, and returned.
-        """
-        rows = [_renewal(item) for item in renewals]
-        params = batch_params(self._dialect, _RENEWAL, rows)
-        found = await connection.execute(self._changed, params)
-        changed = [AgentKey(row.organization, row.agent_id) for row in found]
-        if changed:
-            last, _ = await self.advance(connection, len(changed))
-            revisions = dict(zip(changed, range(last, 0, -1), strict=False))
-            for item, row in zip(renewals, rows, strict=True):
-                row["revision"] = revisions.get(item.key)
-            params = batch_params(self._dialect, _RENEWAL, rows)
-        await connection.execute(self._renew, params)
-        return changed
-
-    async def beats_since(self, connection: AsyncConnection, turn: int) -> list[Renewal]:
-        """Read the last heartbeats of agents of which the last was written after a turn."""
-        rows = await connection.execute(self._beats, {"turn": turn})
-        return [
-            Renewal(
-                key=AgentKey(row.organization, row.agent_id),
-                epoch=row.epoch,
-                load=_load(row),
-                beat_time=row.beat_time,
-                expire_time=row.expire_time,
-            )
-            for row in rows
-        ]
-
-    async def extend(
-        self,
-        connection: AsyncConnection,
-        until: datetime,
-        *,
-        unheard_since: datetime,
-        at_most: int,
-    ) -> list[AgentKey]:
-        """Let leases of agents unheard since a moment last until another, and return their keys.
-
-        That is done at most so many times in a row, and never shortens a lease.
-        """
-        rows = await connection.execute(
-            update(AGENT)
-            .where(
-                AGENT.c.beat_time <= unheard_since,
-                AGENT.c.expire_time < until,
-                AGENT.c.graces < at_most,
-            )
-            .values(expire_time=until, graces=AGENT.c.graces + 1)
-            .returning(AGENT.c.organization, AGENT.c.agent_id)
-        )
-        return [AgentKey(organization, agent_id) for organization, agent_id in rows]
+        for statement in self._delete:
+            await connection.execute(statement, params)
 
     def _agent(self, row: Row[Any]) -> Agent:
         return Agent(
@@ -313,7 +240,7 @@ class AgentStore:
             epoch=row.epoch,
             revision=row.revision,
             definition=self._definitions.validate_json(row.definition),
-            load=_load(row),
+            load=load_of(row),
             register_time=row.register_time,
             beat_time=row.beat_time,
             expire_time=row.expire_time,
@@ -322,25 +249,5 @@ class AgentStore:
         )
 
 
-def _load(row: Row[Any]) -> Load:
-    return Load(
-        in_flight=row.in_flight,
-        draining=row.draining,
-        ready=row.ready,
-        capacity=row.capacity,
-    )
-
-
-def _renewal(item: Agent | Renewal) -> dict[str, object]:
-    return {
-        "organization": item.key.organization,
-        "agent_id": item.key.agent_id,
-        "epoch": item.epoch,
-        "revision": None,
-        "in_flight": item.load.in_flight,
-        "draining": item.load.draining,
-        "ready": item.load.ready,
-        "capacity": item.load.capacity,
-        "beat_time": item.beat_time,
-        "expire_time": item.expire_time,
-    }
+def _replaced(columns: Collection[str]) -> str:
+    return ", ".join(f"{name} = excluded.{name}" for name in columns if name not in _KEY)

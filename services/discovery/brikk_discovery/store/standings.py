@@ -12,27 +12,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_discovery.domain.agent import AgentKey, Doubt
 from brikk_discovery.domain.memory import NOTHING, Memory
-from brikk_discovery.store.tables import AGENT, MEMORY
+from brikk_discovery.store.tables import AGENT_LEASE, MEMORY
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.types import to_json
 
 _KEY = {"organization": "text", "agent_id": "text"}
 _COLUMNS = (
-    AGENT.c.organization,
-    AGENT.c.agent_id,
-    AGENT.c.epoch,
-    AGENT.c.doubt,
-    AGENT.c.expire_time,
+    AGENT_LEASE.c.organization,
+    AGENT_LEASE.c.agent_id,
+    AGENT_LEASE.c.epoch,
+    AGENT_LEASE.c.doubt,
+    AGENT_LEASE.c.expire_time,
     MEMORY.c.penalty,
     MEMORY.c.penalty_time,
 )
-_SAME = (MEMORY.c.organization == AGENT.c.organization) & (MEMORY.c.agent_id == AGENT.c.agent_id)
+_SAME = (MEMORY.c.organization == AGENT_LEASE.c.organization) & (
+    MEMORY.c.agent_id == AGENT_LEASE.c.agent_id
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """What the sweep needs of an agent; a registration is large, and this is read every second."""
+    """What the sweep needs of an agent."""
 
     key: AgentKey
     epoch: int
@@ -50,7 +52,8 @@ class StandingStore:
         columns = ", ".join(str(column) for column in _COLUMNS)
         self._read = text(
             f"SELECT {columns} FROM {batch_source(dialect, _KEY)}"
-            " JOIN agent ON agent.organization = b.organization AND agent.agent_id = b.agent_id"
+            " JOIN agent_lease ON agent_lease.organization = b.organization"
+            " AND agent_lease.agent_id = b.agent_id"
             " LEFT JOIN memory ON memory.organization = b.organization"
             " AND memory.agent_id = b.agent_id"
         ).columns(*_COLUMNS)
@@ -64,22 +67,25 @@ class StandingStore:
         return [_standing(row) for row in await connection.execute(self._read, params)]
 
     async def ending(self, connection: AsyncConnection, before: datetime) -> list[Standing]:
-        """Read the agents whose leases end before then, the first to end first."""
+        """Read the agents whose leases end before then, the first to end first.
+
+        Reads the whole table, as all do here that name no agents.
+        """
         return await _all(
             connection,
             select(*_COLUMNS)
-            .select_from(AGENT.outerjoin(MEMORY, _SAME))
-            .where(AGENT.c.expire_time < before)
-            .order_by(AGENT.c.expire_time),
+            .select_from(AGENT_LEASE.outerjoin(MEMORY, _SAME))
+            .where(AGENT_LEASE.c.expire_time < before)
+            .order_by(AGENT_LEASE.c.expire_time),
         )
 
     async def doubted(self, connection: AsyncConnection, doubt: Doubt) -> list[Standing]:
-        """Read the agents that are suspect for one reason. Reads the whole table."""
+        """Read the agents that are suspect for one reason."""
         return await _all(
             connection,
             select(*_COLUMNS)
-            .select_from(AGENT.outerjoin(MEMORY, _SAME))
-            .where(AGENT.c.doubt == doubt),
+            .select_from(AGENT_LEASE.outerjoin(MEMORY, _SAME))
+            .where(AGENT_LEASE.c.doubt == doubt),
         )
 
     async def penalised(self, connection: AsyncConnection, above: float) -> list[Standing]:
@@ -87,19 +93,43 @@ class StandingStore:
         return await _all(
             connection,
             select(*_COLUMNS)
-            .select_from(MEMORY.join(AGENT, _SAME))
+            .select_from(MEMORY.join(AGENT_LEASE, _SAME))
             .where(MEMORY.c.penalty > above),
         )
+
+    async def extend(
+        self,
+        connection: AsyncConnection,
+        until: datetime,
+        *,
+        unheard_since: datetime,
+        at_most: int,
+    ) -> list[AgentKey]:
+        """Let leases of agents unheard since a moment last until another, and return their keys.
+
+        That is done at most so many times in a row, and never shortens a lease.
+        """
+        rows = await connection.execute(
+            update(AGENT_LEASE)
+            .where(
+                AGENT_LEASE.c.beat_time <= unheard_since,
+                AGENT_LEASE.c.expire_time < until,
+                AGENT_LEASE.c.graces < at_most,
+            )
+            .values(expire_time=until, graces=AGENT_LEASE.c.graces + 1)
+            .returning(AGENT_LEASE.c.organization, AGENT_LEASE.c.agent_id)
+        )
+        return [AgentKey(organization, agent_id) for organization, agent_id in rows]
 
     async def bring_back(
         self, connection: AsyncConnection, now: datetime, until: datetime
     ) -> list[AgentKey]:
         """Let leases that were renewed after `now` count from there, when time was set back."""
         rows = await connection.execute(
-            update(AGENT)
-            .where(AGENT.c.beat_time > now)
+            update(AGENT_LEASE)
+            .where(AGENT_LEASE.c.beat_time > now)
             .values(beat_time=now, expire_time=until)
-            .returning(AGENT.c.organization, AGENT.c.agent_id)
+            .returning(AGENT_LEASE.c.organization, AGENT_LEASE.c.agent_id)
         )
         return [AgentKey(organization, agent_id) for organization, agent_id in rows]
 
