@@ -28,6 +28,8 @@ _STATE_STYLES = {
     "CANCELLED": "yellow",
     "TERMINATED": "yellow",
     "PAUSED": "yellow",
+    "DISABLED": "red",
+    "ACTIVE": "green",
     "BACKING_OFF": "yellow",
     "SUSPECT": "yellow",
     "RUNNING": "cyan",

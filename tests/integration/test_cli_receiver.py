@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import aiohttp
 from standardwebhooks import Webhook
 
-from brikk_cli.demo.receiver import Receiver
+from brikk_cli.receiver import Receiver
 
 
 def signed(secret: str, webhook_id: str, body: str) -> dict[str, str]:

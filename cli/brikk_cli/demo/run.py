@@ -34,9 +34,9 @@ from brikk_cli.definitions import check, read_definition, store
 from brikk_cli.demo.examples import Examples
 from brikk_cli.demo.outcome import DELIVERIES_PER_EXECUTION, Deliveries, Outcome
 from brikk_cli.demo.progress import Bars, DemoProgress
-from brikk_cli.demo.receiver import Receiver
 from brikk_cli.failures import CommandError
 from brikk_cli.ports import Ports
+from brikk_cli.receiver import Receiver
 from brikk_cli.suite import Suite
 from brikk_shared.clock import SystemClock
 from brikk_shared.ids import new_id
