@@ -73,6 +73,7 @@ def service_specs(
     for service in ("discovery", "workflow"):
         settings[service]["webhooks_address"] = ports.address("webhooks")
         settings[service]["monitoring_address"] = ports.address("monitoring")
+    settings["webhooks"]["monitoring_address"] = ports.address("monitoring")
     settings["workflow"]["discovery_address"] = ports.address("discovery")
     settings["workflow"]["call_key"] = str(keys.call)
     settings["webhooks"]["key_ring"] = str(keys.webhooks_ring)

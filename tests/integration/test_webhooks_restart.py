@@ -23,6 +23,7 @@ from sqlalchemy import text
 from brikk.webhooks.v1.webhook_pb2 import Delivery
 from brikk_shared.testing import Tokens
 from brikk_webhooks.domain.signing import format_secret
+from support.discovery import until
 from support.receiver import answering, hang, receiving
 from support.webhooks import Webhooks, event, settings, store, webhooks
 
@@ -199,6 +200,17 @@ async def test_a_database_that_drops_its_connections_costs_only_time(
         webhook = await client.create(receiver.behave("/drops", drops))
         await client.publish(event())
         await dropped.wait()
+
+        async def answers() -> bool:
+            try:
+                await client.deliveries(webhook)
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNAVAILABLE
+                return False
+            return True
+
+        # Whoever first takes a connection that is gone is told so.
+        await until(answers)
         [delivery] = await client.ended(webhook)
         assert (delivery.state, delivery.attempts) == (Delivery.STATE_DELIVERED, 1)
     await other.close()

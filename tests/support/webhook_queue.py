@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from brikk_shared.database import Database
 from brikk_shared.ids import new_id
@@ -64,8 +64,8 @@ class QueueStore:
         self.intake = Intake(database)
         self._log = AttemptLog(database)
 
-    async def add_webhook(self, webhook_id: str, *event_types: str, ordering_key: str = "") -> str:
-        """Adds a webhook and gives the uid of this life of it."""
+    async def add_webhook(self, webhook_id: str, *event_types: str, **bounds: Any) -> str:
+        """Adds a webhook, with bounds and an order if given; gives the uid of this life of it."""
         key = SigningKey(version=1, scheme=Scheme.V1, public_key="")
         registration = Registration(
             uid=new_id(),
@@ -75,7 +75,7 @@ class QueueStore:
                     url="http://127.0.0.1/",
                     event_types=event_types or ("*",),
                     retry_schedule=(timedelta(milliseconds=1500),),
-                    ordering_key=ordering_key,
+                    **bounds,
                 ),
                 create_time=NOW,
                 update_time=NOW,
@@ -89,9 +89,11 @@ class QueueStore:
             await create_webhook(connection, "acme", registration, quota=500)
         return registration.uid
 
-    async def publish(self, count: int, *, event_type: str = EVENT.type) -> None:
+    async def publish(
+        self, count: int, *, event_type: str = EVENT.type, subject: str = EVENT.subject
+    ) -> None:
         """Takes in so many events at once."""
-        event = replace(EVENT, type=event_type)
+        event = replace(EVENT, type=event_type, subject=subject)
         async with self.database.transaction() as connection:
             await self.intake.take(connection, [event] * count)
 

@@ -198,6 +198,7 @@ def settings(database_url: str, folder: Path, tokens: Tokens, **overrides: Any) 
         "listen": "127.0.0.1:0",
         "http_listen": "127.0.0.1:0",
         "issuers": tokens.issuers,
+        "service_key": tokens.service_key,
         "database_url": database_url,
         "key_ring": ring,
         "egress_allowed": LOOPBACK,

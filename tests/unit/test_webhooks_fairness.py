@@ -9,29 +9,26 @@ from brikk_webhooks.domain.fairness import share
 
 
 def test_everybody_gets_one_before_anybody_gets_two() -> None:
-    assert share(4, ["a", "b", "c"], {}, most=10) == {"a": 2, "b": 1, "c": 1}
+    assert share(4, {"a": 10, "b": 10, "c": 10}) == {"a": 2, "b": 1, "c": 1}
 
 
 def test_the_longest_waiting_come_first() -> None:
-    assert share(2, ["c", "b", "a"], {}, most=10) == {"c": 1, "b": 1}
+    assert share(2, {"c": 10, "b": 10, "a": 10}) == {"c": 1, "b": 1}
 
 
-def test_what_is_under_way_counts() -> None:
-    assert share(10, ["hangs", "works"], {"hangs": 3}, most=3) == {"works": 3}
-    assert share(10, ["hangs"], {"hangs": 5}, most=3) == {}
+def test_what_has_no_room_gets_nothing() -> None:
+    assert share(10, {"hangs": 0, "works": 3}) == {"works": 3}
+    assert share(10, {"hangs": -2}) == {}
 
 
 @given(
     slots=st.integers(0, 200),
-    waiting=st.lists(st.sampled_from("abcdefgh"), unique=True),
-    busy=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 12)),
-    most=st.integers(1, 10),
+    room=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(-2, 12)),
 )
-def test_shares(slots: int, waiting: list[str], busy: dict[str, int], most: int) -> None:
-    shares = share(slots, waiting, busy, most=most)
-    room = {endpoint: max(0, most - busy.get(endpoint, 0)) for endpoint in waiting}
-    assert sum(shares.values()) == min(slots, sum(room.values()))
+def test_shares(slots: int, room: dict[str, int]) -> None:
+    shares = share(slots, room)
+    assert sum(shares.values()) == min(slots, sum(max(0, each) for each in room.values()))
     assert all(0 < given <= room[endpoint] for endpoint, given in shares.items())
-    for endpoint in waiting:
+    for endpoint in room:
         if shares.get(endpoint, 0) < room[endpoint]:  # it could have used more
             assert all(got <= shares.get(endpoint, 0) + 1 for got in shares.values())

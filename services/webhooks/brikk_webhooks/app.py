@@ -13,7 +13,10 @@ from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.errors import StartError
 from brikk_shared.group_commit import GroupCommit, in_transaction
+from brikk_shared.ids import new_id
+from brikk_shared.leases import Leases
 from brikk_shared.marks import gap_counter
+from brikk_shared.relays import relayed_outbox
 from brikk_webhooks.api.events import EventServicer
 from brikk_webhooks.api.webhooks import WebhookServicer
 from brikk_webhooks.clients.http import HttpPoster
@@ -22,6 +25,7 @@ from brikk_webhooks.runtime.cancelling import Canceller
 from brikk_webhooks.runtime.dispatcher import Dispatcher
 from brikk_webhooks.runtime.metrics import DeliveryMetrics, QueueGauge
 from brikk_webhooks.runtime.replaying import Replayer
+from brikk_webhooks.runtime.reviewing import Reviewer
 from brikk_webhooks.runtime.sender import Sender
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.settings import WebhooksSettings
@@ -30,6 +34,7 @@ from brikk_webhooks.store.cancelling import Cancelling
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
 from brikk_webhooks.store.replays import Replays
+from brikk_webhooks.store.reviews import Reviews
 from brikk_webhooks.store.sealed import count_by_ring_key
 
 
@@ -53,6 +58,21 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             connections=settings.concurrency + settings.retry_concurrency,
         )
     )
+    outbox = relayed_outbox(
+        app,
+        database,
+        Leases(database, new_id(), app.clock),
+        producer="webhooks",
+        addresses={"monitoring": settings.monitoring_address},
+    )
+    canceller = Canceller(Cancelling(database))
+    reviews = Reviews(database, outbox, patience=settings.failing_limit, clock=app.clock)
+    reviewer = Reviewer(reviews, disabled=canceller.wake)
+
+    def wake() -> None:
+        first_attempts.wake()
+        retries.wake()
+
     log: GroupCommit[Report, bool] = GroupCommit(
         in_transaction(database, AttemptLog(database).write),
         keys=lambda report: (report.claim.delivery_id,),
@@ -65,11 +85,9 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         lease=settings.claim_lease,
         metrics=metrics,
         clock=app.clock,
+        wake=wake,
+        review=reviewer.wake,
     )
-
-    def wake() -> None:
-        first_attempts.wake()
-        retries.wake()
 
     def dispatcher(lane: Lane, slots: int) -> Dispatcher:
         return Dispatcher(
@@ -86,7 +104,6 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     first_attempts = dispatcher(Lane.FIRST, settings.concurrency)
     retries = dispatcher(Lane.RETRY, settings.retry_concurrency)
     intake = Intake(database)
-    canceller = Canceller(Cancelling(database))
     replays = Replays(database, intake)
     replayer = Replayer(replays, made=first_attempts.wake)
     metrics.watch_in_flight(lambda: first_attempts.in_flight + retries.in_flight)
@@ -95,6 +112,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     app.loop("retries", retries.run)
     app.loop("cancellations", canceller.run)
     app.loop("replays", replayer.run)
+    app.loop("reviews", reviewer.run)
     app.loop("signing-keys", KeyUpkeep(database, key_ring, app.clock).run)
     app.loop("queue-gauge", QueueGauge(queue, metrics, app.clock).run)
     app.on_drain(first_attempts.drain)

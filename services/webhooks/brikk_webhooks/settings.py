@@ -70,6 +70,16 @@ class WebhooksSettings(SqlSettings, EgressSettings, CommonSettings):
         max_length=20,
         description="Waits between the attempts of webhooks that have no schedule of their own.",
     )
+    failing_limit: Duration = Field(
+        default=timedelta(days=5),
+        gt=timedelta(0),
+        description="For how long all attempts to a webhook may fail before it is disabled.",
+    )
+    monitoring_address: str | None = Field(
+        default=None,
+        description="gRPC address of monitoring, which is told of webhooks that fail; unset, it is"
+        " told nothing.",
+    )
     poll_interval: Duration = Field(
         default=timedelta(seconds=1),
         gt=timedelta(0),

@@ -12,6 +12,7 @@ LONGEST_RETRY_AFTER = timedelta(hours=24)
 JITTER = 0.2
 
 _GONE = 410
+_STRAINED = (429, 502, 504)
 
 
 class DeliveryState(IntEnum):
@@ -78,6 +79,10 @@ class Verdict:
     outcome: Outcome
     error: str = ""
     delay: timedelta = timedelta()
+    gone: bool = False
+    """The endpoint wants nothing any more."""
+    strain: timedelta | None = None
+    """For how long, at least, the endpoint wants to be spared; None when it said nothing of it."""
 
 
 def judge(
@@ -92,12 +97,14 @@ def judge(
     if 200 <= answer.status < 300:
         return Verdict(outcome=Outcome.DELIVERED)
     error = answer.error or f"answered {answer.status}"
-    if answer.final or answer.status == _GONE or attempt > len(schedule):
-        return Verdict(outcome=Outcome.FAILED, error=error)
+    gone = answer.status == _GONE
     asked = parse_retry_after(answer.retry_after, now)
+    strain = (asked or timedelta()) if answer.status in _STRAINED else None
+    if answer.final or gone or attempt > len(schedule):
+        return Verdict(outcome=Outcome.FAILED, error=error, gone=gone, strain=strain)
     spread = 1 - JITTER + 2 * JITTER * chance
     delay = schedule[attempt - 1] * spread if asked is None else asked
-    return Verdict(outcome=Outcome.RETRY, error=error, delay=delay)
+    return Verdict(outcome=Outcome.RETRY, error=error, delay=delay, strain=strain)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:

@@ -38,6 +38,10 @@ class Target:
     keys: tuple[SealedKey, ...]
     headers: SealedHeaders | None
     retry_schedule: tuple[timedelta, ...]
+    bounded: bool
+    """It may be that others wait for room there."""
+    failing: bool
+    """Its last attempt failed, as far as was known when this one was claimed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -53,8 +57,16 @@ class Claim:
     attempts_before: int
     """Those before it was last sent again: the retry schedule begins after them."""
     create_time: datetime
+    ordering_key: str | None
+    probe: bool
+    """It goes alone, to see whether the endpoint has recovered."""
     body: bytes
     target: Target
+
+    @property
+    def awaited(self) -> bool:
+        """Whether others may become due by its end."""
+        return self.probe or self.target.bounded or self.ordering_key is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

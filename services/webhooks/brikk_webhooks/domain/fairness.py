@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 
-def share(
-    slots: int, waiting: Sequence[str], busy: Mapping[str, int], *, most: int
-) -> dict[str, int]:
+def share(slots: int, room: Mapping[str, int]) -> dict[str, int]:
     """Say how many deliveries to take for each waiting endpoint.
 
-    Endpoints come in the order of their oldest delivery. Slots are dealt in rounds of one each, so
-    everybody gets one before anybody gets two, and nobody gets more than `most` together with what
-    is under way there already (`busy`).
+    Endpoints come in the order of their oldest delivery, each with how many it has room for. Slots
+    are dealt in rounds of one each, so everybody gets one before anybody gets two.
     """
-    room = {endpoint: most - busy.get(endpoint, 0) for endpoint in waiting}
     shares: dict[str, int] = {}
-    hungry = [endpoint for endpoint in waiting if room[endpoint] > 0]
+    hungry = [endpoint for endpoint in room if room[endpoint] > 0]
     while slots > 0 and hungry:
         for endpoint in hungry[:slots]:
             shares[endpoint] = shares.get(endpoint, 0) + 1

@@ -125,11 +125,18 @@ class Dispatcher:
         return pause
 
     def _share_out(self, waiting: Sequence[Waiting]) -> Mapping[str, int]:
-        due = [each.webhook_uid for each in waiting if each.due_in <= _NOW]
+        room = {
+            each.webhook_uid: min(
+                self._most - self._busy[each.webhook_uid],
+                self._most if each.room is None else each.room,
+            )
+            for each in waiting
+            if each.due_in <= _NOW
+        }
         # Whoever is due and gets nothing now may get the slot of the next to end.
-        self._hungry = bool(due)
+        self._hungry = bool(room)
         free = self._slots - self._in_flight
-        return share(min(free, _BATCH), due, self._busy, most=self._most)
+        return share(min(free, _BATCH), room)
 
     async def _attempt(self, claim: Claim) -> None:
         report = await self._send(claim)

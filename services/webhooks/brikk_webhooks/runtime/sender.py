@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
@@ -17,7 +17,7 @@ from brikk_shared.errors import Unavailable
 from brikk_shared.group_commit import GroupCommit
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.cloudevent import CONTENT_TYPE
-from brikk_webhooks.domain.delivery import Answer, Attempt, judge
+from brikk_webhooks.domain.delivery import Answer, Attempt, Outcome, judge
 from brikk_webhooks.domain.dispatch import Claim, Report, Target
 from brikk_webhooks.domain.signing import sign, signed_content
 from brikk_webhooks.runtime.metrics import DeliveryMetrics
@@ -32,6 +32,8 @@ class Sender:
     Args:
         log: commits a report together with the delivery's new state; False when its claim is lost.
         lease: how long a claim is held, and so for how long it makes sense to try to log.
+        wake: called when others may have become due by what was logged.
+        review: called when an endpoint is to be looked at.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class Sender:
         lease: timedelta,
         metrics: DeliveryMetrics,
         clock: Clock,
+        wake: Callable[[], None],
+        review: Callable[[], None],
     ) -> None:
         self._poster = poster
         self._key_ring = key_ring
@@ -51,6 +55,8 @@ class Sender:
         self._retry_schedule = tuple(retry_schedule)
         self._metrics = metrics
         self._clock = clock
+        self._wake = wake
+        self._review = review
         self._again = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_fixed(timedelta(milliseconds=500)),
@@ -91,8 +97,13 @@ class Sender:
             delivery = report.claim.delivery_id
             _logger.warning("attempt_not_logged", delivery=delivery, error=error.message)
             return
-        if held:
-            self._metrics.count(report, self._clock.now())
+        if not held:
+            return
+        self._metrics.count(report, self._clock.now())
+        if report.claim.awaited:
+            self._wake()
+        if report.verdict.outcome is Outcome.FAILED or report.claim.probe:
+            self._review()
 
     async def _post(self, claim: Claim, timestamp: int) -> Answer:
         target = claim.target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -13,6 +14,8 @@ from brikk_shared.database import Database
 from brikk_shared.errors import BrikkError
 from brikk_webhooks.domain.delivery import DeliveryState, Outcome
 from brikk_webhooks.domain.dispatch import Report
+from brikk_webhooks.store.endpoints import Endpoint, Endpoints, Locked
+from brikk_webhooks.store.ordering import Ordering
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -40,6 +43,8 @@ class AttemptLog:
 
     def __init__(self, database: Database) -> None:
         self._dialect = database.dialect
+        self._endpoints = Endpoints(database)
+        self._ordering = Ordering(database)
         source = batch_source(self._dialect, _COLUMNS)
         self._end = text(
             "UPDATE delivery SET state = b.state, attempts = b.number,"
@@ -60,13 +65,54 @@ class AttemptLog:
         A report is answered False, and nothing of it is written, when its claim is no longer held:
         the lease ran out and somebody else took over, or the webhook was deleted.
         """
+        uids = {report.claim.webhook_uid for report in reports if _concerns_endpoint(report)}
+        locked = await self._endpoints.lock(connection, uids) if uids else None
         rows = [_row(report) for report in reports]
         ended = await connection.execute(self._end, batch_params(self._dialect, _COLUMNS, rows))
         held = set(ended.scalars())
         logged = [row for row in rows if row["delivery_id"] in held]
         if logged:
             await connection.execute(self._log, batch_params(self._dialect, _COLUMNS, logged))
+        if locked is not None:
+            counted = [report for report in reports if report.claim.delivery_id in held]
+            await self._endpoints.write(connection, _judged(counted, locked))
+            await self._let_go(connection, counted)
         return [report.claim.delivery_id in held for report in reports]
+
+    async def _let_go(self, connection: AsyncConnection, reports: Sequence[Report]) -> None:
+        """Make due what waited for the end of deliveries before it."""
+        keys = {
+            (report.claim.webhook_uid, report.claim.ordering_key)
+            for report in reports
+            if report.claim.ordering_key is not None and report.verdict.outcome is not Outcome.RETRY
+        }
+        if keys:
+            await self._ordering.let_go(connection, sorted(keys))
+
+
+def _concerns_endpoint(report: Report) -> bool:
+    """Tell whether a report says more of its endpoint than that it goes on working."""
+    claim = report.claim
+    return (
+        report.verdict.outcome is not Outcome.DELIVERED
+        or claim.probe
+        or claim.target.failing
+        or claim.ordering_key is not None
+    )
+
+
+def _judged(reports: Sequence[Report], locked: Locked) -> dict[str, Endpoint]:
+    """Return the endpoints that fare differently now."""
+    changed: dict[str, Endpoint] = {}
+    for report in reports:
+        uid = report.claim.webhook_uid
+        endpoint = changed.get(uid) or locked.endpoints.get(uid)
+        if endpoint is None:
+            continue
+        health = endpoint.health.after(report.verdict, probe=report.claim.probe, now=locked.now)
+        if health != endpoint.health:
+            changed[uid] = replace(endpoint, health=health)
+    return changed
 
 
 def _row(report: Report) -> dict[str, object]:

@@ -18,6 +18,8 @@ from brikk_webhooks.domain.cloudevent import CloudEvent, PayloadMode, render
 from brikk_webhooks.domain.ordering import ordering_value
 from brikk_webhooks.domain.selection import in_channel, matches, passes, scope_of
 from brikk_webhooks.domain.webhook import WebhookState
+from brikk_webhooks.store.endpoints import Endpoints
+from brikk_webhooks.store.ordering import pending_before
 
 _ORGANIZATION = {"organization": "text"}
 _EVENT = {
@@ -33,6 +35,7 @@ _DELIVERY = {
     "id": "text",
     "event_uid": "text",
     "ordering_key": "text",
+    "held": "bool",
     "request_id": "text",
 }
 
@@ -72,6 +75,7 @@ class Intake:
 
     def __init__(self, database: Database) -> None:
         self._dialect = dialect = database.dialect
+        self._endpoints = Endpoints(database)
         self._subscribers = text(
             "SELECT w.uid, w.organization, w.event_types, w.filter, w.channels, w.payload_mode,"
             " w.ordering_key FROM webhook w"
@@ -89,8 +93,10 @@ class Intake:
         self._deliveries = text(
             "INSERT INTO delivery (webhook_uid, id, event_uid, state, attempts, response_status,"
             " attempts_before, due_at, create_time, ordering_key, request_id)"
-            " SELECT b.webhook_uid, b.id, b.event_uid, 1, 0, 0, 0, now, now, b.ordering_key,"
-            " b.request_id"
+            " SELECT b.webhook_uid, b.id, b.event_uid, 1, 0, 0, 0,"
+            " CASE WHEN b.ordering_key IS NULL THEN now"
+            f" WHEN NOT b.held AND NOT {pending_before('b')} THEN now END,"
+            " now, b.ordering_key, b.request_id"
             f" FROM {batch_source(dialect, _DELIVERY)} JOIN webhook w ON w.uid = b.webhook_uid"
             f" CROSS JOIN (SELECT {database.now_sql} AS now) AS clock{lock}"
         )
@@ -152,17 +158,26 @@ class Intake:
     async def enqueue(
         self, connection: AsyncConnection, deliveries: Sequence[NewDelivery]
     ) -> list[str]:
-        """Have deliveries attempted as soon as may be; return their ids."""
-        rows: list[_Row] = [
-            {
-                "webhook_uid": each.webhook_uid,
-                "id": f"msg_{new_id()}",
-                "event_uid": each.event_uid,
-                "ordering_key": each.ordering_key,
-                "request_id": each.request_id,
-            }
-            for each in deliveries
-        ]
+        """Have deliveries attempted as soon as may be, or as their order says; return their ids."""
+        ordered = {each.webhook_uid for each in deliveries if each.ordering_key is not None}
+        if ordered:
+            await self._endpoints.lock(connection, ordered)
+        # A batch does not see its own rows.
+        before: set[tuple[str, str | None]] = set()
+        rows: list[_Row] = []
+        for each in deliveries:
+            key = (each.webhook_uid, each.ordering_key)
+            rows.append(
+                {
+                    "webhook_uid": each.webhook_uid,
+                    "id": f"msg_{new_id()}",
+                    "event_uid": each.event_uid,
+                    "ordering_key": each.ordering_key,
+                    "held": key in before,
+                    "request_id": each.request_id,
+                }
+            )
+            before.add(key)
         await connection.execute(self._deliveries, batch_params(self._dialect, _DELIVERY, rows))
         return [str(row["id"]) for row in rows]
 

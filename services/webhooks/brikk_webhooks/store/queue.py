@@ -6,7 +6,7 @@ It serves the dispatcher, which works for all organisations alike; nothing here 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from sqlalchemy import Row, text
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.types import from_microseconds
+from brikk_webhooks.domain.bounds import Bounds
 from brikk_webhooks.domain.dispatch import (
     Claim,
     SealedHeaders,
@@ -28,6 +29,7 @@ from brikk_webhooks.domain.dispatch import (
 )
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import WebhookState
+from brikk_webhooks.store.room import Room, cut
 
 _MICROSECOND = timedelta(microseconds=1)
 _ACTIVE = f"{WebhookState.ACTIVE:d}"
@@ -47,10 +49,13 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """An endpoint that has deliveries waiting, and how long until its oldest is due."""
+    """An endpoint that has deliveries waiting."""
 
     webhook_uid: str
     due_in: timedelta
+    """Until its oldest may be attempted."""
+    room: int | None
+    """How many may be under way, as far as is known before a claim; None for any number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +81,7 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._dialect = dialect = database.dialect
+        self._room = Room(database, [lane.value for lane in Lane])
         now = database.now_sql
         self._waiting = {lane: text(_waiting(lane, now)) for lane in Lane}
         self._claim = {lane: text(_claim(lane, database)) for lane in Lane}
@@ -136,29 +142,42 @@ class Queue:
             lease: until when nobody else may have what is claimed.
         """
         async with self._database.transaction() as connection:
-            waiting = [
-                Waiting(webhook_uid=uid, due_in=due_in * _MICROSECOND)
-                for uid, due_in in await connection.execute(self._waiting[lane])
-            ]
+            found = {row.uid: row for row in await connection.execute(self._waiting[lane])}
+            bounds = {uid: _bounds(row) for uid, row in found.items()}
+            waiting = [_waiting_of(row, bounds[uid]) for uid, row in found.items()]
             shares = choose(waiting)
+            bounded = {uid: found[uid] for uid in shares if uid in bounds and bounds[uid].any}
+            if bounded:
+                room = await self._room.look(connection, bounded)
+                shares = cut(shares, room)
             if not shares:
                 return Catch(waiting=waiting, claims=[])
             rows = [{"webhook_uid": uid, "most": most} for uid, most in shares.items()]
             params = batch_params(self._dialect, _SHARE, rows)
             params |= {"claim": claim, "lease": lease // _MICROSECOND}
             claimed = (await connection.execute(self._claim[lane], params)).all()
+            probed: Collection[str] = ()
+            if bounded:
+                taken = Counter(row.webhook_uid for row in claimed)
+                probed = await self._room.take(connection, taken, room, lease=lease)
             rows = [{"webhook_uid": row.webhook_uid, "event_uid": row.event_uid} for row in claimed]
             params = batch_params(self._dialect, _CONTENT, rows)
             contents = (await connection.execute(self._contents, params)).all()
             rows = [{"webhook_uid": uid} for uid in {row.webhook_uid for row in claimed}]
             params = batch_params(self._dialect, _UID, rows)
             keys = _by_webhook(await connection.execute(self._keys, params))
-            bodies: dict[str, bytes] = {}
-            targets: dict[str, Target] = {}
-            for row in contents:
-                bodies[row.event_uid] = row.body
-                if row.webhook_uid not in targets:
-                    targets[row.webhook_uid] = _target(row, keys[row.webhook_uid])
+        bodies: dict[str, bytes] = {}
+        targets: dict[str, Target] = {}
+        for row in contents:
+            uid = row.webhook_uid
+            bodies[row.event_uid] = row.body
+            if uid not in targets:
+                targets[uid] = _target(
+                    row,
+                    keys[uid],
+                    bounded=uid in bounded,
+                    failing=uid in found and bool(found[uid].failures),
+                )
         claims = [
             Claim(
                 webhook_uid=row.webhook_uid,
@@ -167,6 +186,8 @@ class Queue:
                 attempt=row.attempts + 1,
                 attempts_before=row.attempts_before,
                 create_time=from_microseconds(row.create_time),
+                ordering_key=row.ordering_key,
+                probe=row.webhook_uid in probed,
                 body=bodies[row.event_uid],
                 target=targets[row.webhook_uid],
             )
@@ -193,15 +214,38 @@ class Queue:
 def _waiting(lane: Lane, now: str) -> str:
     # Jumps along the lane's index from endpoint to endpoint: the length of a backlog costs nothing.
     return (
-        "WITH RECURSIVE endpoint(uid) AS ("
+        "WITH RECURSIVE jump(uid) AS ("
         f" SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
         " UNION ALL"
         f" SELECT (SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
-        "  AND webhook_uid > endpoint.uid)"
-        " FROM endpoint WHERE endpoint.uid IS NOT NULL)"
-        f" SELECT endpoint.uid, (SELECT min(due_at) FROM delivery WHERE {lane.value}"
-        f"  AND webhook_uid = endpoint.uid) - (SELECT {now})"
-        f" FROM endpoint JOIN webhook w ON w.uid = endpoint.uid AND w.state = {_ACTIVE} ORDER BY 2"
+        "  AND webhook_uid > jump.uid)"
+        " FROM jump WHERE jump.uid IS NOT NULL)"
+        " SELECT * FROM (SELECT j.uid, w.max_rate, w.max_in_flight, w.update_time, e.paced_until,"
+        f" e.paused_until, e.failed_at, e.failures, (SELECT {now}) AS now,"
+        f" (SELECT min(due_at) FROM delivery WHERE {lane.value} AND webhook_uid = j.uid) AS due_at"
+        f" FROM jump j JOIN webhook w ON w.uid = j.uid AND w.state = {_ACTIVE}"
+        " LEFT JOIN endpoint e ON e.webhook_uid = j.uid) AS waiting"
+        " WHERE due_at IS NOT NULL ORDER BY due_at"
+    )
+
+
+def _bounds(row: Row[Any]) -> Bounds:
+    # A webhook that was changed since is tried anew.
+    paused = row.paused_until is not None and row.failed_at >= row.update_time
+    return Bounds(
+        max_rate=row.max_rate,
+        max_in_flight=row.max_in_flight,
+        paced_until=None if row.paced_until is None else from_microseconds(row.paced_until),
+        paused_until=from_microseconds(row.paused_until) if paused else None,
+    )
+
+
+def _waiting_of(row: Row[Any], bounds: Bounds) -> Waiting:
+    now = from_microseconds(row.now)
+    return Waiting(
+        webhook_uid=row.uid,
+        due_in=bounds.opens_at(from_microseconds(row.due_at)) - now,
+        room=bounds.room(now),
     )
 
 
@@ -233,7 +277,7 @@ def _claim(lane: Lane, database: Database) -> str:
         f" UPDATE delivery SET claim = :claim, due_at = {database.now_sql} + :lease"
         f" FROM picked WHERE delivery.{place} = picked.place"
         " RETURNING delivery.webhook_uid, delivery.id, delivery.event_uid, delivery.attempts,"
-        " delivery.attempts_before, delivery.create_time"
+        " delivery.attempts_before, delivery.create_time, delivery.ordering_key"
     )
 
 
@@ -247,7 +291,7 @@ def _by_webhook(rows: Iterable[Row[Any]]) -> Mapping[str, Sequence[SealedKey]]:
     return keys
 
 
-def _target(row: Row[Any], keys: Sequence[SealedKey]) -> Target:
+def _target(row: Row[Any], keys: Sequence[SealedKey], *, bounded: bool, failing: bool) -> Target:
     return Target(
         url=row.url,
         keys=tuple(keys),
@@ -257,4 +301,6 @@ def _target(row: Row[Any], keys: Sequence[SealedKey]) -> Target:
             sealed=row.sealed, place=headers_place(row.organization, row.id, row.version)
         ),
         retry_schedule=tuple(wait * _MICROSECOND for wait in json.loads(row.retry_schedule)),
+        bounded=bounded,
+        failing=failing,
     )

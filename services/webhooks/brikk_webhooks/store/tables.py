@@ -48,6 +48,7 @@ WEBHOOK = Table(
     Column("state_reason", Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
+    Column("announcements", Integer, nullable=False),  # how often people were told of it
     UniqueConstraint("organization", "id", name="webhook_by_organization"),
     UniqueConstraint("organization", "request_id", name="webhook_by_request"),
 )
@@ -88,8 +89,25 @@ EVENT = Table(
     Column("body", LargeBinary),  # the very bytes that are signed and sent; NULL when erased
 )
 
+# What is known of an endpoint beside its webhook; most have no row.
+ENDPOINT = Table(
+    "endpoint",
+    METADATA,
+    Column("webhook_uid", Text, primary_key=True),
+    Column("paced_until", UtcDateTime),  # where its requests have led, see `pace`
+    Column("failures", Integer, nullable=False),  # from here on, see `health`
+    Column("failing_since", UtcDateTime),
+    Column("failed_at", UtcDateTime),
+    Column("pauses", Integer, nullable=False),
+    Column("paused_until", UtcDateTime),
+    Column("failing", Boolean, nullable=False),
+    Column("gone", Boolean, nullable=False),
+    Column("announced", Boolean, nullable=False),  # that it fails
+)
+
 # This table is the queue. A delivery may be taken when it is due; taking it sets the claim and
 # moves due_at to the end of the lease, so that one whose worker died comes due again by itself.
+# One without due_at is held until what comes before it in its order has ended.
 DELIVERY = Table(
     "delivery",
     METADATA,
@@ -130,6 +148,15 @@ DELIVERY = Table(
             sqlite_where=text(condition),
         )
         for name, condition in (("failed", "state = 3"), ("cancelled", "state = 4"))
+    ),
+    Index(
+        "delivery_ordered",
+        "webhook_uid",
+        "ordering_key",
+        "create_time",
+        "id",
+        postgresql_where=text("state = 1 AND ordering_key IS NOT NULL"),
+        sqlite_where=text("state = 1 AND ordering_key IS NOT NULL"),
     ),
     Index(
         "delivery_by_request",

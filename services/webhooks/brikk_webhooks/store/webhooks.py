@@ -18,7 +18,15 @@ from brikk_webhooks.domain.cloudevent import PayloadMode
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, WebhookState
 from brikk_webhooks.store.signing_keys import NewKey, add_keys
-from brikk_webhooks.store.tables import ATTEMPT, DELIVERY, HEADERS, REPLAY, SIGNING_KEY, WEBHOOK
+from brikk_webhooks.store.tables import (
+    ATTEMPT,
+    DELIVERY,
+    ENDPOINT,
+    HEADERS,
+    REPLAY,
+    SIGNING_KEY,
+    WEBHOOK,
+)
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -83,6 +91,7 @@ async def create_webhook(
             request_id=registration.request_id or None,
             request_digest=registration.request_digest,
             create_time=webhook.create_time,
+            announcements=0,
             **_changing(webhook),
         )
     )
@@ -175,6 +184,7 @@ async def delete_webhook(connection: AsyncConnection, organization: str, webhook
         return False
     await connection.execute(delete(HEADERS).where(HEADERS.c.webhook_uid == uid))
     await connection.execute(delete(SIGNING_KEY).where(SIGNING_KEY.c.webhook_uid == uid))
+    await connection.execute(delete(ENDPOINT).where(ENDPOINT.c.webhook_uid == uid))
     await connection.execute(delete(REPLAY).where(REPLAY.c.webhook_uid == uid))
     await connection.execute(delete(DELIVERY).where(DELIVERY.c.webhook_uid == uid))
     await connection.execute(delete(ATTEMPT).where(ATTEMPT.c.webhook_uid == uid))
