@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from brikk.discovery.v1 import agent_pb2
 from brikk.discovery.v1 import discovery_service_pb2 as pb
 from brikk_agent import Connection
 from brikk_agent.registration import Load, Registration
@@ -93,6 +94,16 @@ async def test_each_beat_is_judged_as_in_a_call(database_url: str, tokens: Token
         assert names == ["agents/one", "agents/two", "agents/one"]
         theirs = (await Stream(stranger).beats(beat("one", epochs["one"]))).results[0]
         assert from_status(theirs.status).code == "NOT_FOUND"
+        # Who says the same again is told what holds by now.
+        same = beat("one", epochs["one"])
+        assert (await stream.beats(same)).results[0].state == agent_pb2.Agent.STATE_READY
+        drain = agent_pb2.Agent.STATE_DRAINING
+        await caller.stub.SetAgentState(
+            pb.SetAgentStateRequest(name="agents/one", state=drain), metadata=caller.metadata
+        )
+        assert (await stream.beats(same)).results[0].state == drain
+        await caller.deregister("one", epochs["one"])
+        assert from_status((await stream.beats(same)).results[0].status).code == "NOT_FOUND"
         await stream.call.done_writing()
         assert await stream.call.code() is grpc.StatusCode.OK
 

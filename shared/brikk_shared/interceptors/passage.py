@@ -153,10 +153,11 @@ class Requests:
     """The requests of a stream, one after the other, as they come.
 
     The next is read when it is asked for: who sends faster than it is answered waits. One that the
-    rate does not allow or that breaks its contract is raised, and ends the call.
+    rate does not allow or that breaks its contract is raised, and ends the call. One that equals
+    the one before is that one: what was found out about it need not be found out again.
     """
 
-    __slots__ = ("_context", "_identity", "_limits", "_metrics")
+    __slots__ = ("_before", "_context", "_identity", "_limits", "_metrics")
 
     def __init__(
         self, context: Context, metrics: MethodMetrics, limits: Limits, identity: Identity
@@ -165,6 +166,7 @@ class Requests:
         self._metrics = metrics
         self._limits = limits
         self._identity = identity
+        self._before: Message | None = None
 
     def __aiter__(self) -> Requests:
         return self
@@ -176,7 +178,9 @@ class Requests:
             raise StopAsyncIteration
         self._metrics.received()
         self._limits.spend(self._identity)
-        return _checked(cast("Message | Undecodable", request))
+        if self._before is None or request != self._before:
+            self._before = _checked(cast("Message | Undecodable", request))
+        return self._before
 
 
 def _checked(request: Message | Undecodable) -> Message:

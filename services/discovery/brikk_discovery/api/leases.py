@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from brikk.discovery.v1 import agent_pb2
@@ -13,6 +13,7 @@ from brikk_discovery.domain.agent import AgentKey, Load, OrderedState, check
 from brikk_discovery.domain.lease import Beat, Registration, Removal
 from brikk_discovery.domain.order import Command
 from brikk_discovery.domain.ranking import State, state_of
+from brikk_discovery.domain.terms import Terms
 from brikk_shared.call import current_call, organization
 from brikk_shared.errors import BrikkError, invalid_field
 from brikk_shared.status import to_status
@@ -53,30 +54,27 @@ class LeaseMethods(Methods):
         self, request: pb.HeartbeatRequest, context: Context
     ) -> pb.HeartbeatResponse:
         """Renew leases, each judged by itself."""
-        caller = organization()
-        results = await self._parts.beats.take(
-            [
-                Beat(key=key_of(caller, beat.agent), epoch=beat.epoch, load=_load_of(beat))
-                for beat in request.beats
-            ]
-        )
-        terms = self._parts.pace.terms
-        return pb.HeartbeatResponse(
-            results=[
-                _result(beat.agent, result)
-                for beat, result in zip(request.beats, results, strict=True)
-            ],
-            heartbeat_interval=to_duration(terms.heartbeat_interval),
-            lease_duration=to_duration(terms.expire_after),
-        )
+        results = await self._parts.beats.take(_beats_of(request))
+        return _answer(request, results, self._parts.pace.terms)
 
     async def StreamHeartbeats(
         self, requests: AsyncIterator[pb.HeartbeatRequest], context: Context
     ) -> AsyncGenerator[pb.HeartbeatResponse, None]:
-        """Renew leases for as long as the caller beats on."""
+        """Renew leases for as long as the caller beats on.
+
+        Most say what they said before: that is read once, and so is its answer written.
+        """
         with self._parts.streams.take(organization()):
+            asked, beats = pb.HeartbeatRequest(), list[Beat]()
+            told, answer = object(), pb.HeartbeatResponse()
             async for request in requests:
-                yield await self.Heartbeat(request, context)
+                if request is not asked:
+                    asked, beats = request, _beats_of(request)
+                results, terms = await self._parts.beats.take(beats), self._parts.pace.terms
+                if (asked, results, terms) != told:
+                    told = (asked, results, terms)
+                    answer = _answer(request, results, terms)
+                yield answer
 
     async def DeregisterAgent(
         self, request: pb.DeregisterAgentRequest, context: Context
@@ -105,12 +103,32 @@ class LeaseMethods(Methods):
         return agent_message(agent, state_of(agent))
 
 
+def _beats_of(request: pb.HeartbeatRequest) -> list[Beat]:
+    caller = organization()
+    return [
+        Beat(key=key_of(caller, beat.agent), epoch=beat.epoch, load=_load_of(beat))
+        for beat in request.beats
+    ]
+
+
 def _load_of(beat: pb.Beat) -> Load:
     return Load(
         in_flight=beat.in_flight,
         draining=beat.draining,
         ready=beat.ready if beat.HasField("ready") else True,
         capacity=beat.capacity if beat.HasField("capacity") else None,
+    )
+
+
+def _answer(
+    request: pb.HeartbeatRequest, results: Sequence[State | BrikkError], terms: Terms
+) -> pb.HeartbeatResponse:
+    return pb.HeartbeatResponse(
+        results=[
+            _result(beat.agent, result) for beat, result in zip(request.beats, results, strict=True)
+        ],
+        heartbeat_interval=to_duration(terms.heartbeat_interval),
+        lease_duration=to_duration(terms.expire_after),
     )
 
 

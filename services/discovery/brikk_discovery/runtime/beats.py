@@ -88,7 +88,8 @@ class Beats:
                 for beat, result in zip(beats, results, strict=True)
             ]
         refused = sum(isinstance(item, BrikkError) for item in results)
-        self._refused.inc(refused)
+        if refused:
+            self._refused.inc(refused)
         self._renewed.inc(len(results) - refused)
         return results
 
@@ -104,20 +105,19 @@ class Beats:
             load = replace(load, capacity=agent.load.capacity)
         # Whoever was heard later than now was heard before a clock was set back.
         now = max(self._clock.now() + self._ahead, agent.beat_time)
-        self._registry.beat(
+        entry = self._registry.beat(
             key,
             beat.epoch,
             load,
             beat_time=now,
             expire_time=max(agent.expire_time, now + lease),
         )
+        assert entry is not None  # it was there before it was heard
         self._pace.heard(key)
         self._pending[key] = _Heard(
             epoch=beat.epoch, load=load, moment=self._clock.monotonic(), lease=lease
         )
         self._arrived.set()
-        entry = self._registry.get(key)
-        assert entry is not None  # it was there before it was heard
         return entry.state
 
     def _check_writing(self) -> None:

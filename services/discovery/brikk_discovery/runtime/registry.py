@@ -123,25 +123,25 @@ class Registry(Generic[C_co]):
 
     def beat(
         self, key: AgentKey, epoch: int, load: Load, *, beat_time: datetime, expire_time: datetime
-    ) -> bool:
-        """Hear from an agent; False when it does not hold the lease. Times are the store's."""
+    ) -> Entry[C_co] | None:
+        """Hear from an agent, and give it; None when it does not hold the lease.
+
+        Times are the store's.
+        """
         entry = self.get(key)
         if entry is None or entry.agent.epoch != epoch:
-            return False
+            return None
         agent = entry.agent
         if beat_time < agent.beat_time:
-            return True
+            return entry
         doubt = Doubt.NONE if agent.doubt is Doubt.SILENT else agent.doubt
         after = replace(agent, load=load, doubt=doubt, beat_time=beat_time, expire_time=expire_time)
-        if load == agent.load and doubt is agent.doubt:
-            organization = self._organizations[key.organization]
-            organization.entries[key.agent_id] = Entry(
-                agent=after, state=entry.state, places=entry.places
-            )
-        else:
+        if load != agent.load or doubt is not agent.doubt:
             variants = {name: place.variants for name, place in entry.places.items()}
-            self._hold(entry, after, variants)
-        return True
+            return self._hold(entry, after, variants)
+        entry = Entry(agent=after, state=entry.state, places=entry.places)
+        self._organizations[key.organization].entries[key.agent_id] = entry
+        return entry
 
     def extend(self, keys: Iterable[AgentKey], until: datetime) -> None:
         """Note that leases were extended without a heartbeat."""
@@ -243,8 +243,8 @@ class Registry(Generic[C_co]):
         before: Entry[C_co] | None,
         agent: Agent,
         variants: Mapping[str, tuple[Variant, ...]],
-    ) -> None:
-        """Put an agent where it belongs now, and tell of it."""
+    ) -> Entry[C_co]:
+        """Put an agent where it belongs now, tell of it, and give it."""
         key, state = agent.key, state_of(agent)
         organization = self._organizations.setdefault(key.organization, Organization())
         held: Mapping[str, Place[C_co]] = {}
@@ -265,6 +265,7 @@ class Registry(Generic[C_co]):
         self._counts[state] += 1
         if before is None or _differ(before, after):
             self._tell(before, after)
+        return after
 
     def _place(
         self,
