@@ -37,7 +37,7 @@ test: setup .venv-protoc/.ready ## Run every test but the long chaos runs (minut
 	$(BIN)/pytest -n $${BRIKK_TEST_WORKERS:-$$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 ))} --dist worksteal -m "not long"
 
 chaos: setup ## Run the long chaos tests (a quarter of an hour)
-	$(BIN)/pytest -m long tests/chaos tests/integration/test_workflow_faults.py tests/integration/test_workflow_machine.py tests/integration/test_workflow_programs.py tests/integration/test_workflow_replicas.py
+	$(BIN)/pytest -m long tests/chaos tests/e2e/test_metrics.py tests/integration/test_workflow_faults.py tests/integration/test_workflow_machine.py tests/integration/test_workflow_programs.py tests/integration/test_workflow_replicas.py
 
 lint: setup ## Check style, import rules and formatting
 	$(BIN)/ruff check .

@@ -67,7 +67,7 @@ async def measure(*, quick: bool) -> Report:
 
 async def _case(database: Database, store: str, batch: int, transitions: int) -> Case:
     outbox = Outbox(database, source=SOURCE, destinations=["webhooks", "monitoring"])
-    writer = TransitionWriter(database, outbox, observe=lambda _: None)
+    writer = TransitionWriter(database, outbox, observe=lambda *_: None)
     commits = GroupCommit(writer.commit, keys=keys)
     committing = asyncio.create_task(commits.run())
     try:

@@ -91,6 +91,7 @@ class Application:
 
     def loop(self, name: str, run: Run) -> None:
         """Keep a loop running: from before the server serves until after it stopped."""
+        self.telemetry.loop_restarts.labels(name)
         self.supervisor.add(name, run)
 
     def on_drain(self, hook: Run) -> None:

@@ -84,6 +84,12 @@ class RelayMetrics:
             labels,
             registry=registry,
         )
+        self.refused = Counter(
+            "brikk_outbox_refused_total",
+            "Events that the receiver will never take, in its dead letters or in ours.",
+            labels,
+            registry=registry,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +140,7 @@ class Relay:
         self._oldest = metrics.oldest.labels(destination)
         self._published = metrics.published.labels(destination)
         self._failures = metrics.failures.labels(destination)
+        self._refused = metrics.refused.labels(destination)
         self._retry = AsyncRetrying(
             retry=retry_if_exception_type(BrikkError),
             wait=wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
@@ -249,12 +256,14 @@ class Relay:
             if len(rows) == 1:
                 [(position, row)] = rows
                 item = PublishItem(position=position, event=Event.FromString(row.payload))
+                self._refused.inc()
                 return _Answer(mark=position, refused=((item, error),))
             middle = len(rows) // 2
             first = await self._offer(shard, rows[:middle])
             second = await self._offer(shard, rows[middle:])
             return _Answer(mark=second.mark, refused=(*first.refused, *second.refused))
         if response.refusals:
+            self._refused.inc(len(response.refusals))
             _log.warning(
                 "events_refused",
                 destination=self._destination,

@@ -283,6 +283,7 @@ async def test_an_event_that_makes_its_batch_fail_is_found_and_set_aside(
         letters = (await connection.execute(select(DEAD_LETTER).order_by(text("position")))).all()
     assert [Event.FromString(letter.payload).sequence for letter in letters] == [3, 7]
     assert {letter.reason for letter in letters} == {"INVALID_FIELD"}
+    assert producer.sample("brikk_outbox_refused_total") == 2
 
 
 async def test_a_producer_that_is_refused_keeps_its_events(producer: Producer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +12,15 @@ from sqlalchemy import func, insert, select, update
 
 from brikk_shared.database import Database
 from brikk_shared.tables import LEASE
-from brikk_workflow.store.ownership import Leaving, claim, leave, owned, release, retake
+from brikk_workflow.store.ownership import (
+    Leaving,
+    claim,
+    leave,
+    longest_due,
+    owned,
+    release,
+    retake,
+)
 from brikk_workflow.store.tables import AGENT_WAIT, EXECUTION
 from brikk_workflow.store.turns import Turns
 
@@ -29,6 +37,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.orphaned: Sequence[str] = ()
 
     async def add(
         self, *execution_ids: str, owner: str | None = None, wake_at: datetime = PAST
@@ -65,9 +74,11 @@ class Store:
         self, limit: int = 100, *, replica: str = ME, ahead: timedelta = timedelta(0)
     ) -> list[str]:
         async with self.database.transaction() as connection:
-            return list(
-                await claim(connection, self.database, replica, Turns(), limit=limit, ahead=ahead)
+            claimed = await claim(
+                connection, self.database, replica, Turns(), limit=limit, ahead=ahead
             )
+        self.orphaned = claimed.orphaned
+        return [*claimed.orphaned, *claimed.due]
 
     async def leave(self, execution_id: str, **more: object) -> bool:
         given = {
@@ -116,6 +127,19 @@ async def test_what_is_due_is_taken_and_what_is_not_is_left(store: Store) -> Non
     assert await store.claim(ahead=timedelta(minutes=2)) == ["soon"]
 
 
+async def test_the_backlog_is_as_old_as_what_waits_longest(store: Store) -> None:
+    await store.add("later", wake_at=FUTURE)
+    await store.add("held", owner=LIVE, wake_at=PAST)
+
+    async def age() -> timedelta:
+        async with store.database.reading() as connection:
+            return await longest_due(connection, store.database)
+
+    assert await age() == timedelta(0)
+    await store.add("due", wake_at=PAST)
+    assert await age() >= datetime.now(UTC) - PAST - SECOND
+
+
 async def test_only_the_dead_are_robbed(store: Store) -> None:
     await store.lease(LIVE, FUTURE)
     await store.lease(DEAD, PAST)
@@ -124,7 +148,9 @@ async def test_only_the_dead_are_robbed(store: Store) -> None:
     await store.add("dead", owner=DEAD, wake_at=FUTURE)
     # Its lease was forgotten long ago.
     await store.add("gone", owner="replica/gone", wake_at=FUTURE)
-    assert sorted(await store.claim()) == ["dead", "gone"]
+    await store.add("due")
+    assert sorted(await store.claim()) == ["dead", "due", "gone"]
+    assert sorted(store.orphaned) == ["dead", "gone"]
     assert await store.row("dead") == (ME, 2, FUTURE)
 
 

@@ -83,7 +83,7 @@ async def replica(
         aclosing(AgentCaller(egress=egress(), signer=world.tokens.services, clock=clock)) as caller,
     ):
         outbox = Outbox(database, source=transitions.SOURCE, destinations=["monitoring"])
-        forgetful = Forgetful(TransitionWriter(database, outbox, observe=lambda _: None), step_id)
+        forgetful = Forgetful(TransitionWriter(database, outbox, observe=lambda *_: None), step_id)
         changes, definitions = Changes(), Definitions(database)
         engine = Engine(
             replica="replica/one",

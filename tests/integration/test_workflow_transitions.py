@@ -48,8 +48,13 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.batches: list[int] = []
+        self.applied: list[str] = []
         outbox = Outbox(database, source=SOURCE, destinations=["webhooks", "monitoring"])
-        self.writer = TransitionWriter(database, outbox, observe=self.batches.append)
+        self.writer = TransitionWriter(database, outbox, observe=self._observe)
+
+    def _observe(self, size: int, applied: Sequence[Changes]) -> None:
+        self.batches.append(size)
+        self.applied = [each.execution_id for each in applied]
 
     async def commit(self, *writes: Write, audit: Sequence[AuditEntry | None] = ()) -> list[bool]:
         written = await self.writer.commit(writes, audit or [None] * len(writes))
@@ -204,6 +209,7 @@ async def test_only_the_newest_version_begins(ledger: Ledger) -> None:
         row = {"organization": "acme", "workflow_id": "chain", "create_time": NOW}
         await connection.execute(insert(WORKFLOW).values(**row, latest_version=2))
     assert await ledger.commit(begin("a", newest=True), begin("b")) == [False, True]
+    assert (ledger.batches[-1], ledger.applied) == (2, ["b"])
     newer = replace(begin("c", newest=True), version=2)
     assert await ledger.commit(newer) == [True]
 
@@ -322,7 +328,7 @@ async def test_a_writer_that_waits_for_a_row_sees_what_became_of_it(ledger: Ledg
 
 async def test_nobody_is_told_where_nobody_listens(ledger: Ledger) -> None:
     outbox = Outbox(ledger.database, source=SOURCE, destinations=[])
-    writer = TransitionWriter(ledger.database, outbox, observe=lambda _: None)
+    writer = TransitionWriter(ledger.database, outbox, observe=lambda *_: None)
     for write in (begin("a"), move("a")):
         [written] = await writer.commit([write], [None])
         assert written.applied

@@ -25,7 +25,7 @@ class Past:
     def __init__(self, database: Database) -> None:
         self.database = database
         outbox = Outbox(database, source=SOURCE, destinations=[])
-        self._writer = TransitionWriter(database, outbox, observe=lambda _: None)
+        self._writer = TransitionWriter(database, outbox, observe=lambda *_: None)
 
     async def ran(self, *execution_ids: str, end: datetime, organization: str = "acme") -> None:
         """Has executions begin, ask for something, wait for an agent and end."""

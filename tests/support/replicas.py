@@ -230,7 +230,7 @@ class Member:
         self.wire = Wire(store)
         self.name = f"{REPLICA}{owner}"
         outbox = Outbox(self.wire, source=transitions.SOURCE, destinations=["webhooks"])
-        writer = TransitionWriter(self.wire, outbox, observe=lambda _: None)
+        writer = TransitionWriter(self.wire, outbox, observe=lambda *_: None)
         changes, definitions = Changes(), Definitions(self.wire)
         engine = Engine(
             replica=self.name,

@@ -38,6 +38,7 @@ from brikk_workflow.clients.directory import AgentDirectory
 from brikk_workflow.clients.discovery import DiscoveryClient
 from brikk_workflow.clients.outcomes import OutcomeReports
 from brikk_workflow.clients.watch import Watch
+from brikk_workflow.runtime.backlog import BacklogGauge
 from brikk_workflow.runtime.batches import Batches
 from brikk_workflow.runtime.beginning import Beginner
 from brikk_workflow.runtime.changes import Changes
@@ -104,7 +105,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
             "monitoring": settings.monitoring_address,
         },
     )
-    writer = TransitionWriter(database, outbox, observe=metrics.batch_size.observe)
+    writer = TransitionWriter(database, outbox, observe=metrics.committed)
     commits = GroupCommit(writer.commit, keys=keys)
     changes = Changes()
     definitions = Definitions(database)
@@ -167,6 +168,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
     app.loop("disused capabilities", watch.tidy)
     app.loop("outcome reports", OutcomeReports(selector, discovery, clock=app.clock).run)
     app.loop("waiting room", waiting.run)
+    app.loop("backlog", BacklogGauge(database, metrics, app.clock).run)
     app.loop("retention", retention.run)
     beginner = Beginner(database, definitions, replica)
     batches = Batches(

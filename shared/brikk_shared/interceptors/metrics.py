@@ -24,10 +24,11 @@ _BOUNDS = (*(str(float(bound)) for bound in _BUCKETS), "+Inf")
 
 
 def _camel(code: str) -> str:
-    return "OK" if code == "OK" else code.title().replace("_", "")
+    return _OWN_WAY.get(code) or code.title().replace("_", "")
 
 
-# NOT_FOUND is NotFound in the label, and OK is OK.
+# As Go writes them, which the names come from: NOT_FOUND is NotFound.
+_OWN_WAY = {"OK": "OK", "CANCELLED": "Canceled"}
 _CODES: Mapping[str, str] = {code: _camel(code) for code in code_pb2.Code.keys()}  # noqa: SIM118 - not a mapping
 
 

@@ -6,7 +6,9 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from brikk_discovery.domain.agent import Doubt
 from brikk_discovery.domain.ranking import State
+from brikk_discovery.runtime.news import Cause
 from brikk_discovery.runtime.registry import Registry
 
 
@@ -39,6 +41,9 @@ class Metrics:
             ["reason"],
             registry=collector,
         )
+        for doubt in Doubt:
+            if doubt is not Doubt.NONE:
+                self.suspected.labels(doubt)
         self.held = Gauge(
             "brikk_discovery_held",
             "Agents whose leases have ended, and that are not removed because too many have.",
@@ -75,6 +80,8 @@ class Metrics:
             ["cause"],
             registry=collector,
         )
+        for cause in Cause:
+            self.resyncs.labels(cause)
         self.changes_sent = Counter(
             "brikk_discovery_changes_sent",
             "Changes of candidates sent to watchers, one for each watcher.",

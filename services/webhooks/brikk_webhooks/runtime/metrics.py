@@ -30,6 +30,8 @@ class DeliveryMetrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in Outcome:
+            self.attempts.labels(outcome)
         self.delivery_seconds = Histogram(
             "brikk_webhooks_delivery_seconds",
             "Time from the intake of an event to its delivery.",

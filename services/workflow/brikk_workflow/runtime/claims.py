@@ -95,7 +95,7 @@ class Claims:
         with self._residents.expecting(limit):
             try:
                 async with engine.database.transaction() as connection:
-                    taken = await claim(
+                    claimed = await claim(
                         connection,
                         engine.database,
                         engine.replica,
@@ -103,6 +103,7 @@ class Claims:
                         limit=limit,
                         ahead=self._interval,
                     )
+                    taken = [*claimed.orphaned, *claimed.due]
                     found = await load(connection, taken) if taken else ()
             except Unavailable as error:
                 log.warning("store does not answer", reason=error.reason)
@@ -110,7 +111,8 @@ class Claims:
             await self.take_in(found)
         if taken:
             log.info("executions claimed", count=len(taken))
-            engine.metrics.claims.inc(len(taken))
+            engine.metrics.claims.labels("dead").inc(len(claimed.orphaned))
+            engine.metrics.claims.labels("nobody").inc(len(claimed.due))
             self._inbox.hasten()
         return len(taken)
 

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from brikk_shared.selection import Policy
 from brikk_workflow.clients.breakers import Breakers
 from brikk_workflow.clients.watch import Watch
+from brikk_workflow.store.transitions import Changes
+
+_STEP_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 86400)
 
 
 class Metrics:
     """`brikk_workflow_*`; no organisation, workflow or agent is ever a label."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.executions = Counter(
+        executions = Counter(
             "brikk_workflow_executions",
-            "Executions by what they came to: started, succeeded, failed, cancelled.",
+            "Executions begun, and ended by how: succeeded, failed, cancelled, terminated.",
             ["state"],
             registry=registry,
         )
-        for state in ("started", "succeeded", "failed", "cancelled"):
-            self.executions.labels(state)
+        states = ("started", "succeeded", "failed", "cancelled", "terminated")
+        self._executions = {f"execution.{state}": executions.labels(state) for state in states}
+        step_seconds = Histogram(
+            "brikk_workflow_step_seconds",
+            "From the first attempt of a step to its end, by how it ended: succeeded, failed.",
+            ["state"],
+            buckets=_STEP_SECONDS,
+            registry=registry,
+        )
+        self._step_seconds = {
+            f"step.{state}": step_seconds.labels(state) for state in ("succeeded", "failed")
+        }
+        self._transitions = Counter(
+            "brikk_workflow_transitions",
+            "Transitions of executions that were committed.",
+            registry=registry,
+        )
         calls = Counter(
             "brikk_workflow_agent_calls",
             "Calls to agents, by result.",
@@ -59,7 +79,15 @@ class Metrics:
         )
         self.claims = Counter(
             "brikk_workflow_claims",
-            "Executions taken over from nobody or from another replica.",
+            "Executions taken in by whose they were: nobody's, or of a replica whose lease ended.",
+            ["owner"],
+            registry=registry,
+        )
+        for owner in ("nobody", "dead"):
+            self.claims.labels(owner)
+        self.oldest_runnable = Gauge(
+            "brikk_workflow_oldest_runnable_seconds",
+            "For how long the execution that waits longest for a replica has, of all replicas.",
             registry=registry,
         )
         self.admissions = Counter(
@@ -97,12 +125,24 @@ class Metrics:
         self.held = Gauge(
             "brikk_workflow_executions_held", "Executions in memory here.", registry=registry
         )
-        self.batch_size = Histogram(
+        self._batch_size = Histogram(
             "brikk_workflow_commit_batch_size",
             "Transitions per commit.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=registry,
         )
+
+    def committed(self, size: int, applied: Sequence[Changes]) -> None:
+        """Counts a commit: of so many transitions, and what those announce that were applied."""
+        self._batch_size.observe(size)
+        self._transitions.inc(len(applied))
+        for changes in applied:
+            for each in changes.announcements:
+                if each.type in self._executions:
+                    self._executions[each.type].inc()
+                elif each.type in self._step_seconds:
+                    duration_ms = cast("float", each.data["duration_ms"])
+                    self._step_seconds[each.type].observe(duration_ms / 1000)
 
     def called(self, latency: timedelta, *, succeeded: bool) -> None:
         """Counts a call that was answered or failed."""

@@ -134,7 +134,6 @@ class Replica:
                 return None
             record = replace(record, head=written.head)
             self._engine.outbox.wake()
-            self._engine.metrics.executions.labels("started").inc()
             if record.owner is not None and not record.state.status.terminal:
                 run = Run(self._engine, order.workflow, record, decision.outputs)
                 if decision.unfinished:

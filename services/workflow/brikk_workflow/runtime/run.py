@@ -250,7 +250,6 @@ class Run:
             self._engine.changes.moved(self.execution_id)
         else:
             self._engine.changes.ended(self.record)
-            self._engine.metrics.executions.labels(self._state.status).inc()
         self._carry_out(decision.commands, candidates)
         if decision.unfinished and not self._draining:
             self.post(Continue())

@@ -46,6 +46,14 @@ class Leaving:
     at_once: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """Executions that were taken: of replicas whose leases have ended, and of nobody."""
+
+    orphaned: Sequence[str]
+    due: Sequence[str]
+
+
 async def claim(
     connection: AsyncConnection,
     database: Database,
@@ -54,7 +62,7 @@ async def claim(
     *,
     limit: int,
     ahead: timedelta = timedelta(0),
-) -> Sequence[str]:
+) -> Claimed:
     """Takes open executions that no live replica holds; returns them.
 
     Those of dead replicas come first, but never more than half, so that neither a crash nor a host
@@ -63,21 +71,33 @@ async def claim(
     which fences off whoever held it before.
     """
     dead = await _dead_owners(connection, database, replica)
-    taken: list[str] = []
+    orphaned: Sequence[str] = ()
     if dead:
-        orphaned = EXECUTION.c.owner.in_(dead)
-        taken += await _take(connection, replica, orphaned, limit=(limit + 1) // 2)
+        theirs = EXECUTION.c.owner.in_(dead)
+        orphaned = await _take(connection, replica, theirs, limit=(limit + 1) // 2)
     # A query of its own, so that it is asked once: PostgreSQL seeks no moving time in an index.
     horizon = text(f"(SELECT {database.now_sql} + {ahead // MICROSECOND})")
     due = and_(EXECUTION.c.owner.is_(None), EXECUTION.c.wake_at <= horizon)
-    fair = await turns.fair(connection, due, limit=limit - len(taken))
+    limit -= len(orphaned)
+    taken: list[str] = []
+    fair = await turns.fair(connection, due, limit=limit)
     if fair:
         first = and_(due, EXECUTION.c.execution_id.in_(fair))
-        taken += await _take(connection, replica, first, limit=limit - len(taken))
+        taken += await _take(connection, replica, first, limit=limit)
     taken += await _take(connection, replica, due, limit=limit - len(taken))
-    if taken:
-        await waits.forget(connection, taken)
-    return taken
+    if orphaned or taken:
+        await waits.forget(connection, [*orphaned, *taken])
+    return Claimed(orphaned=orphaned, due=taken)
+
+
+async def longest_due(connection: AsyncConnection, database: Database) -> timedelta:
+    """Returns for how long an execution that nobody holds has been due; 0 when none is."""
+    query = text(
+        f"SELECT {database.now_sql} - min(wake_at) FROM execution"
+        " WHERE owner IS NULL AND end_time IS NULL"
+    )
+    microseconds: int | None = (await connection.execute(query)).scalar()
+    return max(timedelta(0), (microseconds or 0) * MICROSECOND)
 
 
 async def retake(

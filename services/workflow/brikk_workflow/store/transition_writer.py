@@ -8,7 +8,7 @@ from brikk_shared.audit import AuditEntry
 from brikk_shared.database import Database
 from brikk_shared.outbox import Outbox
 from brikk_workflow.store.transition_rows import to_rows
-from brikk_workflow.store.transitions import NOT_APPLIED, Write, Written
+from brikk_workflow.store.transitions import NOT_APPLIED, Changes, Write, Written
 from brikk_workflow.store.transitions_postgresql import PostgresqlTransitions
 from brikk_workflow.store.transitions_sqlite import SqliteTransitions
 
@@ -17,11 +17,15 @@ class TransitionWriter:
     """Commits batches of decisions, each with as little as its store allows.
 
     Args:
-        observe: told the size of each batch.
+        observe: told the size of each batch that was committed, and what of it was applied.
     """
 
     def __init__(
-        self, database: Database, outbox: Outbox, *, observe: Callable[[int], None]
+        self,
+        database: Database,
+        outbox: Outbox,
+        *,
+        observe: Callable[[int, Sequence[Changes]], None],
     ) -> None:
         self._outbox = outbox
         self._observe = observe
@@ -35,12 +39,15 @@ class TransitionWriter:
         self, writes: Sequence[Write], audit: Sequence[AuditEntry | None]
     ) -> Sequence[Written]:
         """Write the batch in a transaction of its own; see `brikk_shared.group_commit`."""
-        self._observe(len(writes))
         entries = [each for each in audit if each is not None and not each.recorded]
         rows = to_rows(writes, entries, self._outbox)
         taken = await self._store.commit(rows)
         for entry in entries:
             entry.recorded = True
+        self._observe(
+            len(writes),
+            [write.changes for write in writes if write.changes.execution_id in taken],
+        )
         return [
             NOT_APPLIED
             if (inbox_seq := taken.get(write.changes.execution_id)) is None
