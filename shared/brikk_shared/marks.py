@@ -60,6 +60,11 @@ async def take(
     return fresh
 
 
+async def stop_at(connection: AsyncConnection, request: PublishRequest, position: int) -> None:
+    """Take the items past a position back, in the transaction that took them: they come again."""
+    await connection.execute(_MOVE, {**_key(request), "position": position})
+
+
 async def read(connection: AsyncConnection, request: PublishRequest) -> int:
     """Give the mark of the request's producer, generation and shard; 0 when there is none."""
     mark: int | None = (await connection.execute(_READ, _key(request))).scalar()

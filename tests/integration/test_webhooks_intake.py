@@ -98,6 +98,28 @@ async def test_events_go_to_those_whose_filters_and_channels_they_pass(
     assert [each.field for each in error.violations] == ["webhook.filter"]
 
 
+async def test_a_batch_that_takes_long_to_judge_is_taken_in_parts(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with webhooks(database_url, tmp_path) as (service, _):
+        for number in range(40):
+            condition = f"event.sequence == {number}.0"
+            await service.create("https://example.com/", filter=condition)
+        batch = list(enumerate([event(sequence=9) for _ in range(300)], start=1))
+        broken = event()
+        broken.type = ""
+        batch.append((301, broken))
+        first = await service.publish_at(*batch)
+        assert 0 < first.mark < 300
+        assert not first.refusals
+        second = await service.publish_at(*batch)
+        assert second.mark == 301
+        assert [each.position for each in second.refusals] == [301]
+    async with store(database_url) as database, database.reading() as connection:
+        ids = (await connection.execute(select(EVENT.c.id).order_by(EVENT.c.uid))).scalars().all()
+        assert ids == [each.id for _, each in batch[:300]]
+
+
 async def test_a_thin_webhook_gets_everything_but_the_data_and_nothing_keeps_that(
     database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:

@@ -98,6 +98,23 @@ async def test_what_waits_for_its_next_attempt_is_attempted_at_once(
     assert (await ended(service, waiting)).state == Delivery.STATE_DELIVERED
 
 
+async def test_what_is_held_by_its_order_stays_held(service: Webhooks, receiver: Receiver) -> None:
+    url = receiver.behave("/hook", answering(500, 204))
+    webhook = await service.create(url, schedule=[LATER], ordering_key="subject")
+    await service.publish(event(), event())
+    await receiver.wait("/hook")
+    while (first := (await service.deliveries(webhook))[1]).attempts == 0:
+        pass
+    held = (await service.deliveries(webhook))[0]
+    assert not held.HasField("next_attempt_time")
+    resent: Delivery = await service.ask("ResendDelivery", held.name)
+    assert not resent.HasField("next_attempt_time")
+    await service.ask("ResendDelivery", first.name)
+    await service.ended(webhook)
+    ids = [each.headers["webhook-id"] for each in receiver.on("/hook")]
+    assert [first.name.endswith(each) for each in ids] == [True, True, False]
+
+
 async def test_a_request_under_way_is_not_sent_beside(
     service: Webhooks, receiver: Receiver
 ) -> None:

@@ -72,6 +72,16 @@ def test_conditions(condition: str, expected: bool) -> None:
     assert passes(condition, scope_of(EVENT)) is expected
 
 
+def test_an_event_with_too_much_to_read_does_not_pass() -> None:
+    large = replace(EVENT, data={"list": ["a"] * 501, "text": "a" * 40_000, "small": ["a"]})
+    for condition, expected in (
+        ('"a" in event.data.list', False),
+        ("event.data.text.startsWith('a')", False),
+        ('"a" in event.data.small', True),
+    ):
+        assert passes(condition, scope_of(large)) is expected
+
+
 @pytest.mark.parametrize(
     ("condition", "problem"),
     [

@@ -66,6 +66,10 @@ class Vocabulary:
     """Words of CEL's own that may be declared, each with what to say where they are not."""
     check: Callable[[Sequence[Reference]], list[str]] = lambda _: []
     """Finds what references must not look like, in words that say what to write instead."""
+    max_values: int = MAX_VALUES
+    """Most values that one evaluation may read: a thousand take half a millisecond."""
+    max_text: int = MAX_TEXT
+    """Most characters of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +82,7 @@ class Parsed:
     references: list[Reference]
     stand_ins: Mapping[str, str]
     """What stands in the program for variables that CEL reserves."""
+    vocabulary: Vocabulary
 
 
 class Expression:
@@ -87,7 +92,17 @@ class Expression:
     when it is not known.
     """
 
-    __slots__ = ("_path", "_program", "_shape", "_stand_ins", "macros", "reads", "text", "type")
+    __slots__ = (
+        "_path",
+        "_program",
+        "_shape",
+        "_stand_ins",
+        "_vocabulary",
+        "macros",
+        "reads",
+        "text",
+        "type",
+    )
 
     def __init__(self, parsed: Parsed) -> None:
         paths = [reference.path for reference in parsed.references]
@@ -99,6 +114,7 @@ class Expression:
         self._program = parsed.program
         self._shape = _shape(paths)
         self._stand_ins = parsed.stand_ins
+        self._vocabulary = parsed.vocabulary
 
     def evaluate(self, scope: Scope) -> Json:
         """Return the value, numbers as floats. Raises ExpressionFailed."""
@@ -107,7 +123,7 @@ class Expression:
                 return scope.look_up(self._path)
             except NoSuchValue as error:
                 raise ExpressionFailed(self.text, str(error)) from error
-        reading = _Reading(self.text)
+        reading = _Reading(self.text, self._vocabulary)
         data = reading.data(self._shape, self._stand_ins, scope)
         try:
             value = self._program.eval(data=data)
@@ -151,7 +167,14 @@ def parse(text: str, vocabulary: Vocabulary, declared: Iterable[str] = ()) -> Pa
         problems.append("is optional: end it with `.orValue(...)`")
     if problems:
         raise ExpressionInvalid(problems)
-    return Parsed(text=text, program=program, tokens=tokens, references=found, stand_ins=stand_ins)
+    return Parsed(
+        text=text,
+        program=program,
+        tokens=tokens,
+        references=found,
+        stand_ins=stand_ins,
+        vocabulary=vocabulary,
+    )
 
 
 @lru_cache(maxsize=1000)
@@ -204,10 +227,10 @@ def _shape(paths: list[tuple[str, ...]]) -> _Shape:
 class _Reading:
     """What goes into one evaluation and comes out of it, within bounds."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, vocabulary: Vocabulary) -> None:
         self._text = text
-        self._values = MAX_VALUES
-        self._characters = MAX_TEXT
+        self._values = vocabulary.max_values
+        self._characters = vocabulary.max_text
 
     def data(self, shape: _Shape, stand_ins: Mapping[str, str], scope: Scope) -> dict[str, Json]:
         """Return the variables with only the members that the expression names."""

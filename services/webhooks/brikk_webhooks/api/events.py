@@ -41,7 +41,10 @@ class EventServicer(EventServiceServicer):
     async def Publish(
         self, request: PublishRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> PublishResponse:
-        """Take a batch; what was taken before has no effect, and refused items are set aside."""
+        """Take a batch; what was taken before has no effect, and refused items are set aside.
+
+        A batch that many conditions are to be judged for is taken in part: the mark says so.
+        """
         if not request.items:
             async with self._database.reading() as connection:
                 return PublishResponse(mark=await marks.read(connection, request))
@@ -51,20 +54,24 @@ class EventServicer(EventServiceServicer):
                 refused[item.position] = error
         async with self._database.transaction() as connection:
             fresh = await marks.take(connection, request, self._gaps)
-            deliveries = await self._intake.take(
-                connection, [_event(item.event) for item in fresh if item.position not in refused]
-            )
+            wanted = [item for item in fresh if item.position not in refused]
+            taken = await self._intake.take(connection, [_event(item.event) for item in wanted])
+            if taken.events < len(wanted):
+                left = wanted[taken.events].position
+                fresh = [item for item in fresh if item.position < left]
+                await marks.stop_at(connection, request, left - 1)
             refusals = [
                 (item, refused[item.position]) for item in fresh if item.position in refused
             ]
             await marks.set_aside(connection, request, refusals)
             mark = await marks.read(connection, request)
-        if deliveries:
+        if taken.deliveries:
             self._arrived()
         return PublishResponse(
             refusals=[
                 PublishRefusal(position=position, status=to_status(error))
                 for position, error in refused.items()
+                if position <= mark
             ],
             mark=mark,
         )

@@ -56,13 +56,9 @@ class SendingMethods(DeliveryMethods):
                     event_id=new_id(),
                     time=self._clock.now(),
                 )
-                delivery_id = await self._intake.send(
-                    connection,
-                    uid,
-                    event,
-                    mode=webhook.subscription.payload_mode,
-                    request_id=request.request_id,
-                )
+                mode = webhook.subscription.payload_mode
+                delivery_id = await self._intake.send(connection, uid, event, mode=mode)
+                await self._resending.note(connection, uid, delivery_id, request.request_id)
             delivery = await read_delivery(connection, f"{request.name}/deliveries/{delivery_id}")
             if delivery.event_type != TEST_TYPE:
                 raise request_id_reused(request.request_id)

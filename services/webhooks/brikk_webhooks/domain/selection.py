@@ -19,7 +19,8 @@ from brikk_shared.cel.values import Json
 from brikk_shared.path import Path
 from brikk_webhooks.domain.cloudevent import CloudEvent
 
-_VOCABULARY = Vocabulary(variables=("event",))
+# An organisation may have 500 conditions, and each of its events is put to all of them.
+_VOCABULARY = Vocabulary(variables=("event",), max_values=500, max_text=1 << 15)
 _CONDITION = ("BOOL", "DYN")
 
 

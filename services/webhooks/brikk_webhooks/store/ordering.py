@@ -17,6 +17,14 @@ from brikk_shared.database import Database
 ORDERED = "state = 1 AND ordering_key IS NOT NULL"
 """Condition of the index."""
 
+HELD = (
+    "EXISTS (SELECT 1 FROM delivery p WHERE p.state = 1 AND p.ordering_key IS NOT NULL"
+    " AND p.webhook_uid = delivery.webhook_uid AND p.ordering_key = delivery.ordering_key"
+    " AND (p.create_time < delivery.create_time"
+    " OR p.create_time = delivery.create_time AND p.id < delivery.id))"
+)
+"""Condition that there is a delivery before this one of its key."""
+
 _KEY = {"webhook_uid": "text", "ordering_key": "text"}
 
 

@@ -15,7 +15,7 @@ from brikk_webhooks.domain.delivery import DeliveryState
 from brikk_webhooks.domain.replay import Replay, ReplayState
 from brikk_webhooks.domain.webhook import WebhookState
 from brikk_webhooks.store.deliveries import in_window
-from brikk_webhooks.store.intake import Intake, NewDelivery
+from brikk_webhooks.store.intake import Intake, delivery_row
 from brikk_webhooks.store.queue import Lane
 from brikk_webhooks.store.resending import request_id_reused
 from brikk_webhooks.store.tables import DELIVERY, EVENT, REPLAY, WEBHOOK
@@ -128,11 +128,7 @@ class Replays:
             found = await _next(connection, webhook_uid, replay, after=row.after_id)
             wanted = [each for each in found if replay.wants(each.type)]
             made = [
-                NewDelivery(
-                    webhook_uid=webhook_uid,
-                    event_uid=each.event_uid,
-                    ordering_key=each.ordering_key,
-                )
+                delivery_row(webhook_uid, each.event_uid, each.ordering_key)
                 for each in wanted
                 if not each.erased
             ]

@@ -7,6 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
 from brikk_shared.errors import FailedPrecondition, InvalidArgument, Reason, not_found
+from brikk_webhooks.store.endpoints import Endpoints
+from brikk_webhooks.store.ordering import HELD
 from brikk_webhooks.store.tables import DELIVERY, EVENT
 
 
@@ -14,10 +16,11 @@ class Resending:
     """Puts deliveries back into the queue; their webhook must be locked."""
 
     def __init__(self, database: Database) -> None:
+        self._endpoints = Endpoints(database)
         # What is claimed is under way: its attempt is the one that was asked for.
         self._renew = text(
             "UPDATE delivery SET state = 1, attempts_before = attempts, claim = NULL,"
-            f" due_at = {database.now_sql}, end_time = NULL"
+            f" due_at = CASE WHEN NOT {HELD} THEN {database.now_sql} END, end_time = NULL"
             " WHERE webhook_uid = :webhook_uid AND id = :id"
             f" AND (claim IS NULL OR due_at <= {database.now_sql})"
         )
@@ -43,7 +46,7 @@ class Resending:
             InvalidArgument: the request id was used for something else.
         """
         query = (
-            select(EVENT.c.body.is_(None).label("erased"))
+            select(EVENT.c.body.is_(None).label("erased"), DELIVERY.c.ordering_key)
             .join(DELIVERY, DELIVERY.c.event_uid == EVENT.c.uid)
             .where(DELIVERY.c.webhook_uid == webhook_uid, DELIVERY.c.id == delivery_id)
         )
@@ -61,10 +64,18 @@ class Resending:
                 f"the body of {name} is no longer kept",
                 metadata={"resource": name},
             )
-        key = {"webhook_uid": webhook_uid, "id": delivery_id}
-        await connection.execute(self._renew, key)
+        if row.ordering_key is not None:
+            await self._endpoints.lock(connection, [webhook_uid])
+        await connection.execute(self._renew, {"webhook_uid": webhook_uid, "id": delivery_id})
+        await self.note(connection, webhook_uid, delivery_id, request_id)
+
+    async def note(
+        self, connection: AsyncConnection, webhook_uid: str, delivery_id: str, request_id: str
+    ) -> None:
+        """Remember which request had a delivery sent last, if it can come again."""
         if request_id:
-            await connection.execute(self._note, {**key, "request_id": request_id})
+            values = {"webhook_uid": webhook_uid, "id": delivery_id, "request_id": request_id}
+            await connection.execute(self._note, values)
 
 
 async def find_by_request(

@@ -195,7 +195,7 @@ class Webhook(google.protobuf.message.Message):
     filter: builtins.str
     """A condition in CEL over `event` that events must meet besides, for instance `event.data.workflow == "triage"`. It reads `id`, `source`, `type`, `subject`, `time`
     (a text), `organization`, `sequence` and `data`; numbers are doubles. An event on which it fails, for lack of a member for instance, does not pass. It may have
-    no list macros.
+    no list macros, and reads at most 500 values and 32 KiB of text of an event.
     """
     payload_mode: Global___Webhook.PayloadMode.ValueType
     """How much of an event is sent; FULL when unset."""
@@ -346,7 +346,7 @@ class Delivery(google.protobuf.message.Message):
 
     @property
     def next_attempt_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the next attempt is due; absent in terminal states."""
+        """When the next attempt is due; absent in terminal states, and as long as another one of its order is before it."""
 
     @property
     def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
