@@ -55,7 +55,7 @@ def set_up_logs(*, level: str, form: Literal["json", "console"]) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # Their own chatter says nothing that our lines do not.
-    for name in ("aiosqlite", "alembic", "asyncio", "grpc", "sqlalchemy"):
+    for name in ("aiosqlite", "alembic", "asyncio", "celery", "grpc", "sqlalchemy"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -148,6 +148,22 @@ class SqlSettings(BaseModel):
     )
 
 
+class WorkerSettings(CommonSettings):
+    """What a service is told whose work beside the calls Celery workers may do."""
+
+    broker_url: str | None = Field(
+        default=None,
+        description="Redis or Valkey that tells Celery workers what to do,"
+        " `redis://:password@host:port/database`. Without one, the service does the work itself.",
+    )
+    worker_http_listen: list[str] = Field(
+        default=["127.0.0.1:0"] * 2,
+        min_length=1,
+        description="Of a worker: where its processes serve /metrics, host:port each; it has as"
+        " many processes.",
+    )
+
+
 class EgressSettings(BaseModel):
     """The knobs of a service that calls addresses which others have named."""
 

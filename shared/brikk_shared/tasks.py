@@ -20,9 +20,9 @@ from brikk_shared.clock import Clock
 from brikk_shared.errors import Unavailable
 from brikk_shared.lifecycle import Run
 
-Work = Callable[[], Awaitable[None]]
-"""What a task does. It ends when nothing is left to do, or to let others have a turn; it may raise
-Unavailable, and then the next time does the rest."""
+Work = Callable[[], Awaitable[bool]]
+"""What a task does: it tells whether there is more to do at once. It should end within seconds, as
+a worker has others to do. It may raise Unavailable, and then the next time does the rest."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -56,10 +56,15 @@ class LocalTasks:
     Tasks run side by side, but none beside itself; replicas may do the same ones at once.
     """
 
-    def __init__(self, work: Mapping[Task, Work], clock: Clock) -> None:
-        self._work = work
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._asked = {task: asyncio.Event() for task in work}
+        self._work: dict[Task, Work] = {}
+        self._asked: dict[Task, asyncio.Event] = {}
+
+    def take_on(self, work: Mapping[Task, Work]) -> None:
+        """Be ready to do tasks."""
+        self._work |= work
+        self._asked |= {task: asyncio.Event() for task in work}
 
     @property
     def loops(self) -> Mapping[str, Run]:
@@ -74,8 +79,8 @@ class LocalTasks:
         async def run() -> None:
             while True:
                 self._asked[task].clear()
-                await perform(task, self._work[task])
-                await self._wait(task)
+                if not await perform(task, self._work[task]):
+                    await self._wait(task)
 
         return run
 
@@ -92,9 +97,13 @@ class LocalTasks:
             await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def perform(task: Task, work: Work) -> None:
-    """Do a task once. A store that does not answer is logged: the next time does the rest."""
+async def perform(task: Task, work: Work) -> bool:
+    """Do a task once, and tell whether there is more to do at once.
+
+    A store that does not answer is logged: the next time does the rest.
+    """
     try:
-        await work()
+        return await work()
     except Unavailable as error:
         _log.warning("task_not_done", task=task.name, reason=error.message)
+        return False

@@ -6,16 +6,20 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from aiohttp import web
 from sqlalchemy import text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
+from support.postgres import fresh_database
 from support.receiver import Receiver, answering, hang, receiving
+from support.webhook_workers import Surroundings, surroundings
 from support.webhooks import AT_ONCE, Webhooks, event, store, webhooks
 
 SLACK = timedelta(seconds=60)
@@ -28,13 +32,39 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield endpoint
 
 
+TIMEOUT = {"request_timeout": timedelta(seconds=5)}
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+    folder = tmp_path_factory.mktemp("workers")
+    with surroundings(folder, **TIMEOUT) as place, place.worker():
+        yield place
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "workers"])
+def place(request: pytest.FixtureRequest) -> str | Surroundings:
+    """Where the service keeps its deliveries, and makes them itself unless there are workers."""
+    if request.param == "workers":
+        shared: Surroundings = request.getfixturevalue("workers")
+        return shared
+    return str(request.param)
+
+
 @pytest.fixture
-async def service(database_url: str, tmp_path: Path) -> AsyncIterator[Webhooks]:
-    async with webhooks(database_url, tmp_path, request_timeout=timedelta(seconds=5)) as (
-        client,
-        _,
-    ):
+async def service(place: str | Surroundings, tmp_path: Path) -> AsyncIterator[Webhooks]:
+    async with AsyncExitStack() as stack:
+        if isinstance(place, Surroundings):
+            url, folder, told = place.database_url, place.folder, place.settings()
+        else:
+            url, folder, told = f"sqlite:///{tmp_path}/brikk.db", tmp_path, TIMEOUT
+            if place == "postgresql":
+                url = await stack.enter_async_context(fresh_database())
+        client, _ = await stack.enter_async_context(webhooks(url, folder, **told))
+        client.generation = str(uuid4())
         yield client
+        for webhook in await client.webhooks():
+            await client.delete(webhook)
 
 
 async def test_an_event_is_delivered_signed_and_logged(

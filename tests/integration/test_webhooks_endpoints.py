@@ -13,7 +13,6 @@ from aiohttp import web
 from sqlalchemy import select, text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery
-from brikk_shared.clock import SystemClock
 from brikk_shared.crypto import KeyRing
 from brikk_shared.errors import Reason
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
@@ -76,7 +75,7 @@ async def test_headers_are_sent_sealed_and_never_shown(
     first = KeyRing.parse((tmp_path / "ring.json").read_text())
     second = KeyRing(primary="k2", keys={**first.keys, "k2": os.urandom(32)})
     async with store(database_url) as database:
-        await KeyUpkeep(database, second, SystemClock()).tidy()
+        await KeyUpkeep(database, second).tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k2": 2}
             for table in METADATA.tables.values():

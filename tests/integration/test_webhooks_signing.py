@@ -20,7 +20,6 @@ from sqlalchemy import Connection, text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from brikk_agent import SignatureRefused, WebhookVerifier
-from brikk_shared.clock import SystemClock
 from brikk_shared.crypto import KeyRing
 from brikk_shared.database import Database
 from brikk_shared.errors import Reason, StartError
@@ -149,7 +148,7 @@ async def test_a_key_that_expired_neither_signs_nor_stays(database_url: str) -> 
         [claim] = await queue.claim(uid, most=1)
         assert [key.place.version for key in claim.target.keys] == [1]
         ring = KeyRing(primary="k1", keys={"k1": bytes(32)})
-        await KeyUpkeep(database, ring, SystemClock()).tidy()
+        await KeyUpkeep(database, ring).tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k1": 1}
 
@@ -223,7 +222,7 @@ async def test_keys_move_to_a_new_key_of_the_ring_and_the_old_one_may_go(
     first = KeyRing.parse((tmp_path / "ring.json").read_text())
     second = KeyRing(primary="k2", keys={**first.keys, "k2": os.urandom(32)})
     async with store(database_url) as database:
-        upkeep = KeyUpkeep(database, second, SystemClock())
+        upkeep = KeyUpkeep(database, second)
         await upkeep.tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k2": 2}
@@ -271,7 +270,7 @@ async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(database_url
                 {"sealed": sealed, "uid": uid},
             )
         second = KeyRing(primary="k2", keys={**first.keys, "k2": bytes(range(32))})
-        await KeyUpkeep(database, second, SystemClock()).tidy()
+        await KeyUpkeep(database, second).tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k1": 1, "k2": 1}
 

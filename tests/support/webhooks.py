@@ -41,6 +41,7 @@ class Webhooks:
 
     def __init__(self, channel: grpc.aio.Channel, tokens: Tokens) -> None:
         self.tokens = tokens
+        self.generation = GENERATION
         self.events = EventServiceStub(channel)
         self.stub = WebhookServiceStub(channel)
         self._position = 0
@@ -133,7 +134,7 @@ class Webhooks:
         """Send events as the next of one producer."""
         first = self._position + 1
         self._position += len(events)
-        return await self.publish_at(*enumerate(events, start=first))
+        return await self.publish_at(*enumerate(events, start=first), generation=self.generation)
 
     async def publish_at(
         self, *items: tuple[int, Event], generation: str = GENERATION

@@ -24,14 +24,14 @@ class Sweeping:
     def __init__(self) -> None:
         self.begun = 0
         self._beginning = asyncio.Condition()
-        self.end: asyncio.Future[None] = asyncio.Future()
+        self.end: asyncio.Future[bool] = asyncio.Future()
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
         async with self._beginning:
             self.begun += 1
             self._beginning.notify_all()
         self.end = asyncio.Future()
-        await self.end
+        return await self.end
 
     async def begins(self, time: int) -> None:
         """Waits until it has begun so many times."""
@@ -39,14 +39,11 @@ class Sweeping:
             await self._beginning.wait_for(lambda: self.begun >= time)
 
 
-async def nothing() -> None:
-    """Finds nothing to do."""
-
-
 @asynccontextmanager
 async def doing(clock: ManualClock, **work: Work) -> AsyncIterator[LocalTasks]:
     known = {each.name: each for each in (SWEEP, OTHER)}
-    tasks = LocalTasks({known[name]: each for name, each in work.items()}, clock)
+    tasks = LocalTasks(clock)
+    tasks.take_on({known[name]: each for name, each in work.items()})
     supervisor = Supervisor(clock)
     for name, run in tasks.loops.items():
         supervisor.add(name, run)
@@ -61,11 +58,11 @@ async def test_done_at_the_start_at_times_and_when_asked_for() -> None:
     clock, sweeping = ManualClock(), Sweeping()
     async with doing(clock, sweep=sweeping.run) as tasks:
         await sweeping.begins(1)
-        sweeping.end.set_result(None)
+        sweeping.end.set_result(False)
         await clock.sleeping()
         clock.advance(SWEEP.every)
         await sweeping.begins(2)
-        sweeping.end.set_result(None)
+        sweeping.end.set_result(False)
         await clock.sleeping()
         tasks.enqueue(SWEEP)
         await sweeping.begins(3)
@@ -77,11 +74,19 @@ async def test_asked_for_often_while_it_runs_it_is_done_once_more() -> None:
         await sweeping.begins(1)
         for _ in range(3):
             tasks.enqueue(SWEEP)
-        sweeping.end.set_result(None)
+        sweeping.end.set_result(False)
         await sweeping.begins(2)
-        sweeping.end.set_result(None)
+        sweeping.end.set_result(False)
         await clock.sleeping()
         assert sweeping.begun == 2
+
+
+async def test_one_that_has_more_to_do_goes_on_at_once() -> None:
+    clock, sweeping = ManualClock(), Sweeping()
+    async with doing(clock, sweep=sweeping.run):
+        await sweeping.begins(1)
+        sweeping.end.set_result(True)
+        await sweeping.begins(2)
 
 
 async def test_one_that_hangs_keeps_no_other_from_its_turn() -> None:
@@ -89,7 +94,7 @@ async def test_one_that_hangs_keeps_no_other_from_its_turn() -> None:
     async with doing(clock, other=hanging.run, sweep=sweeping.run) as tasks:
         await hanging.begins(1)
         await sweeping.begins(1)
-        sweeping.end.set_result(None)
+        sweeping.end.set_result(False)
         tasks.enqueue(SWEEP)
         await sweeping.begins(2)
 
@@ -111,4 +116,4 @@ async def test_one_that_failed_is_done_again(error: Exception) -> None:
 
 async def test_what_was_never_made_known_is_refused() -> None:
     with pytest.raises(KeyError):
-        LocalTasks({OTHER: nothing}, ManualClock()).enqueue(SWEEP)
+        LocalTasks(ManualClock()).enqueue(SWEEP)

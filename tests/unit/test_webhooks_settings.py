@@ -27,3 +27,10 @@ def test_a_lease_outlives_a_request(lease: str) -> None:
 def test_a_poll_interval_is_no_busy_loop() -> None:
     with pytest.raises(ValidationError, match="poll_interval"):
         WebhooksSettings.model_validate({"key_ring": RING, "poll_interval": "0s"})
+
+
+def test_workers_need_a_database_that_serves_many_processes() -> None:
+    with pytest.raises(ValidationError, match="broker_url needs PostgreSQL in database_url"):
+        WebhooksSettings(
+            key_ring=RING, broker_url="redis://127.0.0.1/0", database_url="sqlite:///x.db"
+        )

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from brikk_shared.settings import CommonSettings, Duration, EgressSettings, SqlSettings
+from brikk_shared.settings import Duration, EgressSettings, SqlSettings, WorkerSettings
 
 
 def _standard_schedule() -> list[timedelta]:
@@ -17,7 +17,7 @@ def _standard_schedule() -> list[timedelta]:
     return [timedelta(seconds=5), 5 * minutes, 30 * minutes, *(n * hours for n in (2, 5, 10, 10))]
 
 
-class WebhooksSettings(SqlSettings, EgressSettings, CommonSettings):
+class WebhooksSettings(SqlSettings, EgressSettings, WorkerSettings):
     """Read from `BRIKK_WEBHOOKS_*`; see `brikk_shared.settings` for what all services share."""
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_WEBHOOKS_", extra="forbid", frozen=True)
@@ -29,6 +29,12 @@ class WebhooksSettings(SqlSettings, EgressSettings, CommonSettings):
     database_url: str = Field(
         default="sqlite:///brikk-webhooks.db",
         description="`sqlite:///path`, or `postgresql://user:password@host/database`.",
+    )
+    worker_http_listen: list[str] = Field(
+        default=["127.0.0.1:7433", "127.0.0.1:7434"],
+        min_length=1,
+        description="Of a worker: where its processes serve /metrics, host:port each; it has as"
+        " many processes.",
     )
     key_ring: Path = Field(
         description="File with the keys that secrets are sealed under, as JSON:"
@@ -86,8 +92,22 @@ class WebhooksSettings(SqlSettings, EgressSettings, CommonSettings):
         description="How often to look for deliveries that other replicas took in.",
     )
 
+    @property
+    def told(self) -> dict[str, str | None]:
+        """Who is told of webhooks that fail, and where."""
+        return {"monitoring": self.monitoring_address}
+
     @model_validator(mode="after")
     def _check_lease(self) -> Self:
         if self.claim_lease <= self.request_timeout:
             raise ValueError("claim_lease must be longer than request_timeout")
+        return self
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if self.broker_url is not None and self.database_url.startswith("sqlite:"):
+            raise ValueError(
+                "broker_url needs PostgreSQL in database_url: workers are processes of their own,"
+                " and an SQLite file serves one"
+            )
         return self

@@ -18,6 +18,7 @@ from brikk_webhooks.store.queue import Lane, Queue, Waiting
 
 _BATCH = 128
 _NOW = timedelta()
+_LONG = timedelta(hours=1)
 
 _logger = structlog.stdlib.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class Dispatcher:
         slots: most requests under way.
         most: most requests under way to one webhook.
         lease: how long a claim holds; longer than an attempt takes.
-        poll: how long it waits at most before it looks again.
+        poll: how long it waits at most before it looks again; None when somebody wakes it.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Dispatcher:
         slots: int,
         most: int,
         lease: timedelta,
-        poll: timedelta,
+        poll: timedelta | None,
     ) -> None:
         self._lane = lane
         self._queue = queue
@@ -59,7 +60,7 @@ class Dispatcher:
         self._slots = slots
         self._most = most
         self._lease = lease
-        self._poll = poll
+        self._poll = _LONG if poll is None else poll
         self._held: set[Claim] = set()
         self._busy: Counter[str] = Counter()
         self._in_flight = 0
@@ -68,6 +69,7 @@ class Dispatcher:
         self._claiming = asyncio.Lock()
         self._wake = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._looked = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -77,6 +79,12 @@ class Dispatcher:
     def wake(self) -> None:
         """Let it look at the queue now: something has come in."""
         self._wake.set()
+
+    async def look(self) -> None:
+        """Look at the queue now, and wait until nobody is due who may be attempted."""
+        self._looked.clear()
+        self._wake.set()
+        await self._looked.wait()
 
     async def drain(self) -> None:
         """Claim nothing more, and wait until what is under way is done and logged."""
@@ -117,6 +125,7 @@ class Dispatcher:
                         self._in_flight += 1
                         attempts.create_task(self._attempt(claim))
                     if not catch.claims:
+                        self._looked.set()
                         later = [each.due_in for each in catch.waiting if each.due_in > _NOW]
                         pause = min([pause, *later])
                         break

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import structlog
 
-from brikk_shared.clock import Clock
 from brikk_shared.crypto import KeyRing, SealingError
 from brikk_shared.database import Database
-from brikk_shared.errors import Unavailable
 from brikk_webhooks.store.sealed import Resting, SealedRows, all_sealed
 from brikk_webhooks.store.signing_keys import SigningKeys
 
-_INTERVAL = timedelta(minutes=1)
 _BATCH = 200
 
 _logger = structlog.stdlib.get_logger(__name__)
 
 
 class KeyUpkeep:
-    """Looks after the keys at the start and every minute; replicas may do so side by side."""
+    """Looks after the keys; replicas may do so side by side."""
 
-    def __init__(self, database: Database, key_ring: KeyRing, clock: Clock) -> None:
+    def __init__(self, database: Database, key_ring: KeyRing) -> None:
         self._database = database
         self._key_ring = key_ring
-        self._clock = clock
         self._signing_keys = SigningKeys(database)
         self._sealed = all_sealed(database)
 
-    async def run(self) -> None:
-        """Look after them for ever."""
-        while True:
-            try:
-                await self.tidy()
-            except Unavailable as error:
-                _logger.warning("signing_keys_not_tidied", reason=error.message)
-            await self._clock.sleep(_INTERVAL)
-
-    async def tidy(self) -> None:
+    async def tidy(self) -> bool:
         """Erase what expired, and seal anew what lies under another key than the primary one.
+
+        Nothing is left to do after it.
 
         Raises:
             Unavailable: the store does not answer.
@@ -51,6 +39,7 @@ class KeyUpkeep:
             after: tuple[str, int] | None = ("", 0)
             while after is not None:
                 after = await self._renew(rows, after)
+        return False
 
     async def _renew(self, rows: SealedRows, after: tuple[str, int]) -> tuple[str, int] | None:
         """Seal a batch anew; give where the next begins, None when there is none."""
