@@ -11,6 +11,8 @@ from brikk_webhooks.store.replays import Replays
 _AT_ONCE = 100
 _PACE = timedelta(milliseconds=100)
 """How long others have the store to themselves between two batches."""
+_FULL = timedelta(seconds=1)
+"""How long to wait for room when enough deliveries wait already."""
 
 
 class Replayer:
@@ -32,9 +34,9 @@ class Replayer:
             Unavailable: the store does not answer.
         """
         running = await self._replays.running(limit=_AT_ONCE)
-        for webhook_uid, replay_id in running:
-            if await self._replays.carry_on(webhook_uid, replay_id):
-                self._made()
+        made = [await self._replays.carry_on(*each) for each in running]
+        if any(made):
+            self._made()
         if running:
-            await self._clock.sleep(_PACE)
+            await self._clock.sleep(_PACE if any(made) else _FULL)
         return bool(running)
