@@ -55,7 +55,7 @@ async def postgresql_server(folder: Path) -> AsyncIterator[Postgresql]:
     try:
         url = (await keeper.stdout.readline()).decode().strip()
         connection = await asyncpg.connect(url)
-        for service in ("discovery", "workflow", "webhooks"):
+        for service in ("discovery", "workflow", "webhooks", "monitoring"):
             await connection.execute(f"CREATE DATABASE brikk_{service}")
         await connection.close()
         pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])

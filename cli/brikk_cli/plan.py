@@ -65,15 +65,15 @@ def service_specs(
     when it is None. `overrides` are environment variables that win over what stands here.
     """
     settings = {service: _common(service, keys, ports, log_level) for service in SERVICES}
-    for service in ("discovery", "workflow", "webhooks"):
+    for service in SERVICES:
         url = database_url or f"sqlite:///{home.data}/{{service}}.db"
         settings[service]["database_url"] = url.replace("{service}", service)
+    for service in ("discovery", "workflow", "webhooks"):
         # The agents and the receivers of a suite on one machine are on it too.
         settings[service]["egress_allowed"] = _LOOPBACK
+        settings[service]["monitoring_address"] = ports.address("monitoring")
     for service in ("discovery", "workflow"):
         settings[service]["webhooks_address"] = ports.address("webhooks")
-        settings[service]["monitoring_address"] = ports.address("monitoring")
-    settings["webhooks"]["monitoring_address"] = ports.address("monitoring")
     settings["workflow"]["discovery_address"] = ports.address("discovery")
     settings["workflow"]["call_key"] = str(keys.call)
     settings["webhooks"]["key_ring"] = str(keys.webhooks_ring)

@@ -64,6 +64,7 @@ class Application(Process):
         self, settings: CommonSettings, *, clock: Clock, resources: AsyncExitStack
     ) -> None:
         super().__init__(settings, clock=clock, resources=resources)
+        self.calls = CallMetrics(self.telemetry.registry)
         self._methods: dict[str, Method] = {}
         self._mounts: list[Callable[[Server], None]] = []
         self._audit_sink: AuditSink | None = None
@@ -135,7 +136,7 @@ class Application(Process):
             raise ValueError("methods are mounted that are audited, but there is no audit sink")
         audit = AuditTrail(self.clock, self._audit_sink)
         parts = Parts(verifier=verifier, limits=limits, streams=self._streams, audit=audit)
-        return Pipeline(self._methods, parts, CallMetrics(self.telemetry.registry))
+        return Pipeline(self._methods, parts, self.calls)
 
     async def _drain(self, server: Server) -> None:
         await server.drain()

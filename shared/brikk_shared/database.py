@@ -169,6 +169,11 @@ class Database:
             async with self._reader.begin() as connection:
                 yield connection
 
+    async def ping(self) -> None:
+        """Ask the store for nothing. Unavailable when it does not answer."""
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
     async def run_statement(
         self, statement: str, arguments: Sequence[object]
     ) -> Sequence[asyncpg.Record]:

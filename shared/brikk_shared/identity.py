@@ -18,6 +18,9 @@ from brikk_shared.jwks import key_source
 INTERNAL_SCOPE = "internal"
 """The scope of services. Honoured from internal issuers only."""
 
+SYSTEM_ORGANIZATION = "system"
+"""Under which the services report what they need themselves; nobody else's."""
+
 _CACHE_TIME = timedelta(seconds=60)
 _CACHE_SIZE = 10_000
 _CLOCK_SKEW = timedelta(seconds=5)

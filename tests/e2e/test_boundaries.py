@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf import timestamp_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -16,7 +16,7 @@ from google.rpc import code_pb2
 
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
 from brikk.event.v1 import event_service_pb2
-from brikk.monitoring.v1 import monitoring_service_pb2
+from brikk.monitoring.v1 import metrics_pb2, monitoring_service_pb2
 from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
 from brikk.workflow.v1 import (
     batch_pb2,
@@ -75,6 +75,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
     executions, webhooks = execution_service_pb2, webhook_service_pb2
     source = workflow.DefinitionSource(yaml=YAML)
     schedules, schedule = schedule_service_pb2, "schedules/canary-schedule"
+    policy = "retentionPolicies/canary"
     flow, hook, agent = "workflows/canary-flow", "webhooks/canary-hook", "agents/canary-agent"
     named: list[Message] = [
         registration(),
@@ -157,10 +158,26 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         webhooks.GetWebhookStatsRequest(name=hook),
         webhooks.ListEventTypesRequest(),
         event_service_pb2.PublishRequest(producer="canary", generation=str(uuid.uuid4())),
+        metrics_pb2.RecordMetricsRequest(
+            request_id="canary", points=[metrics_pb2.MetricPoint(metric="canary.waits")]
+        ),
+        metrics_pb2.ListSeriesRequest(),
+        metrics_pb2.CreateRetentionPolicyRequest(
+            retention_policy_id="canary", retention_policy=retention_policy()
+        ),
+        metrics_pb2.GetRetentionPolicyRequest(name=policy),
+        metrics_pb2.ListRetentionPoliciesRequest(),
+        metrics_pb2.UpdateRetentionPolicyRequest(name=policy, retention_policy=retention_policy()),
+        metrics_pb2.DeleteRetentionPolicyRequest(name=policy),
         monitoring_service_pb2.GetCoordinationSummaryRequest(),
         monitoring_service_pb2.GetAgentPerformanceRequest(),
     ]
     return {request.DESCRIPTOR.full_name: request for request in named}
+
+
+def retention_policy() -> metrics_pb2.RetentionPolicy:
+    day = duration_pb2.Duration(seconds=86_400)
+    return metrics_pb2.RetentionPolicy(minutes=day, hours=day, days=day)
 
 
 def registration() -> discovery_service_pb2.RegisterAgentRequest:

@@ -77,7 +77,9 @@ def stores(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         yield []
         return
     server, prefix = postgres.server_url(), f"demo_{new_id()}"
-    names = [f"{prefix}_{service}" for service in ("discovery", "workflow", "webhooks")]
+    names = [
+        f"{prefix}_{service}" for service in ("discovery", "workflow", "webhooks", "monitoring")
+    ]
     asyncio.run(execute(server, [f"CREATE DATABASE {name}" for name in names]))
     template = urlsplit(server)._replace(path=f"/{prefix}_{{service}}")
     yield [f"--database-url={urlunsplit(template)}"]

@@ -105,7 +105,11 @@ async def test_a_user_without_the_scope_is_refused(
 
 async def test_another_organisation_sees_nothing_on_any_call(service: Monitoring) -> None:
     methods = monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"].methods
-    assert {method.name for method in methods} == {"GetCoordinationSummary", "GetAgentPerformance"}
+    assert {method.name for method in methods} == {
+        *("GetCoordinationSummary", "GetAgentPerformance", "ListSeries", "RecordMetrics"),
+        *(f"{verb}RetentionPolicy" for verb in ("Create", "Get", "Update", "Delete")),
+        "ListRetentionPolicies",
+    }
 
     nothing = await service.summary("other")
     await service.publish(*numbered([execution("succeeded", NOW), step("failed", NOW)]))

@@ -214,7 +214,7 @@ async def test_unknown_types_are_acknowledged_without_effect(
 async def test_agents_beyond_the_cap_are_counted_together(
     redis_url: str, tokens: Tokens, clock: ManualClock
 ) -> None:
-    async with monitoring(redis_url, tokens, clock=clock, series_cap=4) as service:
+    async with monitoring(redis_url, tokens, clock=clock, series_cap=6) as service:
         names = [f"agents/a{number}" for number in range(5)]
         await service.publish(*numbered([step("succeeded", NOW, agent=name) for name in names]))
         clock.advance(timedelta(minutes=1))

@@ -13,6 +13,11 @@ from google.protobuf.duration_pb2 import Duration
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishItem, PublishRequest, PublishResponse
 from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
+from brikk.monitoring.v1.metrics_pb2 import (
+    MetricPoint,
+    RecordMetricsRequest,
+    RecordMetricsResponse,
+)
 from brikk.monitoring.v1.monitoring_service_pb2 import (
     GetAgentPerformanceRequest,
     GetAgentPerformanceResponse,
@@ -25,6 +30,7 @@ from brikk_monitoring.settings import MonitoringSettings
 from brikk_shared.application import Running, running
 from brikk_shared.clock import Clock
 from brikk_shared.event import make_event
+from brikk_shared.ids import new_id
 from brikk_shared.testing import Tokens, bearer
 
 DEADLINE: Final = 30
@@ -74,6 +80,21 @@ class Monitoring:
             timeout=DEADLINE,
         )
 
+    async def record(
+        self, *points: MetricPoint, organization: str = "acme", request_id: str = ""
+    ) -> RecordMetricsResponse:
+        """Report points for an organisation, as one of its users."""
+        request = RecordMetricsRequest(request_id=request_id or new_id(), points=points)
+        return await self.performance.RecordMetrics(
+            request,
+            metadata=bearer(self.tokens.user(organization, "metrics.write")),
+            timeout=DEADLINE,
+        )
+
+    def admin(self, organization: str = "acme") -> tuple[tuple[str, str], ...]:
+        """Metadata of a user who may decide how long measurements are held."""
+        return bearer(self.tokens.user(organization, "metrics.*"))
+
     def reader(self, organization: str) -> tuple[tuple[str, str], ...]:
         """Metadata of a user who may read the measurements of an organisation."""
         return bearer(self.tokens.user(organization, "metrics.read"))
@@ -98,6 +119,7 @@ async def monitoring(
         listen="127.0.0.1:0",
         http_listen="127.0.0.1:0",
         issuers=tokens.issuers,
+        database_url=f"sqlite:///{tokens.users_key.parent}/monitoring-{new_id()}.db",
         redis_url=redis_url,
         series_cap=series_cap,
     )

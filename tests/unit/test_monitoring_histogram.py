@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,24 @@ def test_what_lies_outside_the_range_counts_as_its_nearer_end(duration: float) -
     clamped = clamp(duration)
     assert SHORTEST_MS <= clamped <= LONGEST_MS
     assert clamped == duration or duration < SHORTEST_MS or duration > LONGEST_MS
+
+
+@pytest.mark.parametrize("shape", ["lognormal", "two modes", "heavy tail", "uniform"])
+def test_quantiles_of_many_agree_with_numpy(shape: str) -> None:
+    random = numpy.random.default_rng(7)
+    count = 20_000
+    values = {
+        "lognormal": random.lognormal(4, 1.5, count),
+        "two modes": numpy.concatenate(
+            [random.normal(10, 1, count // 2), random.normal(900, 30, count // 2)]
+        ),
+        "heavy tail": (random.pareto(1.2, count) + 1) * 5,
+        "uniform": random.uniform(1, 1000, count),
+    }[shape].clip(SHORTEST_MS, LONGEST_MS)
+    bins = Counter(map(bin_of, values.tolist()))
+    for per_mille in PER_MILLE:
+        exact = numpy.quantile(values, per_mille / 1000, method="inverted_cdf")
+        assert abs(quantile(bins, per_mille) - exact) <= (RELATIVE_ERROR + ROUNDING) * exact
 
 
 def test_nothing_counted_has_no_quantile() -> None:

@@ -45,6 +45,7 @@ from brikk_shared.egress import Egress
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.relays import relayed_outbox
+from brikk_shared.resources import report_resources
 
 # Changes that are remembered for watchers who come back, some 30 MB of them.
 _HISTORY: Final = 100_000
@@ -99,6 +100,7 @@ async def build(settings: DiscoverySettings, app: Application) -> None:
             "monitoring": settings.monitoring_address,
         },
     )
+    report_resources(app, settings.monitoring_address, probes={"database": database.ping})
     announcer = Announcer(outbox)
     feed: Feed | None = None
     if database.dialect == "postgresql":  # a file belongs to one process

@@ -5,6 +5,7 @@ from __future__ import annotations
 from brikk.event.v1 import event_service_pb2
 from brikk.event.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from brikk.monitoring.v1 import monitoring_service_pb2
+from brikk.monitoring.v1.metrics_pb2 import RecordMetricsRequest
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
 from brikk_monitoring.api.events import EventServicer
 from brikk_monitoring.api.metrics import IngestionMetrics
@@ -12,13 +13,21 @@ from brikk_monitoring.api.performance import MonitoringServicer
 from brikk_monitoring.settings import MonitoringSettings
 from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
-from brikk_monitoring.store.connection import connect
+from brikk_monitoring.store.connection import connect, telling_failures
 from brikk_monitoring.store.intake import Intake
+from brikk_monitoring.store.inventory import Inventory
+from brikk_monitoring.store.policies import Policies
 from brikk_shared.application import Application, run
+from brikk_shared.audit_log import AuditLog
+from brikk_shared.database import Database
+from brikk_shared.identity import SYSTEM_ORGANIZATION
+from brikk_shared.resources import Resources
 
 
 async def build(settings: MonitoringSettings, app: Application) -> None:
     """Connect the servicers to the store."""
+    database = await app.enter(Database(settings.database_url, migrations=None))
+    app.audit(AuditLog(database))
     redis = await app.enter(connect(settings.redis_url))
     limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
     intake = Intake(redis, limits)
@@ -28,9 +37,22 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
         EventServicer(intake, metrics, app.clock),
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     )
+    servicer = MonitoringServicer(
+        Buckets(redis), intake, Policies(redis), Inventory(redis), limits, metrics, app.clock
+    )
+
+    async def report(request: RecordMetricsRequest) -> None:
+        await servicer.record(SYSTEM_ORGANIZATION, request)
+
+    async def ping() -> None:
+        with telling_failures():
+            await redis.ping()
+
+    probes = {"redis": ping, "database": database.ping}
+    app.loop("resources", Resources(app, probes=probes, report=report).run)
     app.mount(
         add_MonitoringServiceServicer_to_server,
-        MonitoringServicer(Buckets(redis), app.clock),
+        servicer,
         monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"],
     )
 

@@ -8,10 +8,10 @@ from pydantic import Field, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
 from brikk_monitoring.domain.window import Retention
-from brikk_shared.settings import CommonSettings, Duration
+from brikk_shared.settings import CommonSettings, Duration, SqlSettings
 
 
-class MonitoringSettings(CommonSettings):
+class MonitoringSettings(SqlSettings, CommonSettings):
     """Read from the environment, BRIKK_MONITORING_*."""
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_MONITORING_", frozen=True)
@@ -19,6 +19,11 @@ class MonitoringSettings(CommonSettings):
     listen: str = Field(default="127.0.0.1:7414", description="Address of the gRPC server.")
     http_listen: str = Field(
         default="127.0.0.1:7424", description="Address of the HTTP listener with /metrics."
+    )
+    database_url: str = Field(
+        default="sqlite:///brikk-monitoring.db",
+        description="Where the audit trail lies: `sqlite:///path`, or"
+        " `postgresql://user:password@host/database`.",
     )
     redis_url: str = Field(
         default="redis://127.0.0.1:7430/0",

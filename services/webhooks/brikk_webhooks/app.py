@@ -14,6 +14,7 @@ from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.marks import gap_counter
 from brikk_shared.relays import relayed_outbox
+from brikk_shared.resources import report_resources
 from brikk_shared.tasks import LocalTasks, Tasks
 from brikk_webhooks.api.events import EventServicer
 from brikk_webhooks.api.webhooks import WebhookServicer
@@ -34,6 +35,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         producer=settings.service,
         addresses=settings.told,
     )
+    report_resources(app, settings.monitoring_address, probes={"database": parts.database.ping})
     tasks: Tasks
     if settings.broker_url is None:
         await parts.queue.recover()

@@ -83,8 +83,8 @@ class WebhooksSettings(SqlSettings, EgressSettings, WorkerSettings):
     )
     monitoring_address: str | None = Field(
         default=None,
-        description="gRPC address of monitoring, which is told of webhooks that fail; unset, it is"
-        " told nothing.",
+        description="gRPC address of monitoring, which is told of webhooks that fail and what the"
+        " service needs of its machine; unset, it is told nothing.",
     )
     poll_interval: Duration = Field(
         default=timedelta(seconds=1),

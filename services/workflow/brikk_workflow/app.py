@@ -25,6 +25,7 @@ from brikk_shared.group_commit import GroupCommit
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.relays import relayed_outbox
+from brikk_shared.resources import report_resources
 from brikk_shared.selection import Selector
 from brikk_shared.signing import TokenSigner
 from brikk_workflow.api.executions import ExecutionServicer
@@ -105,6 +106,7 @@ async def build(settings: WorkflowSettings, app: Application) -> None:
             "monitoring": settings.monitoring_address,
         },
     )
+    report_resources(app, settings.monitoring_address, probes={"database": database.ping})
     writer = TransitionWriter(database, outbox, observe=metrics.committed)
     commits = GroupCommit(writer.commit, keys=keys)
     changes = Changes()

@@ -30,6 +30,8 @@ def _camel(code: str) -> str:
 # As Go writes them, which the names come from: NOT_FOUND is NotFound.
 _OWN_WAY = {"OK": "OK", "CANCELLED": "Canceled"}
 _CODES: Mapping[str, str] = {code: _camel(code) for code in code_pb2.Code.keys()}  # noqa: SIM118 - not a mapping
+_FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+"""Codes by which a service says that it failed, not its caller."""
 
 
 class MethodMetrics:
@@ -85,6 +87,12 @@ class CallMetrics(Collector):
         metrics = MethodMetrics(method)
         self._methods.append(metrics)
         return metrics
+
+    def totals(self) -> tuple[int, int, float]:
+        """Give how many calls the service answered, how many it failed, and their seconds."""
+        failed = sum(each.handled[code] for each in self._methods for code in _FAULTS)
+        ended = sum(sum(each.handled.values()) for each in self._methods)
+        return ended - failed, failed, sum(each.seconds for each in self._methods)
 
     def collect(self) -> Iterator[Metric]:
         """Gives the series as they stand."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,7 +17,7 @@ from brikk.event.v1.event_service_pb2 import (
 from brikk.event.v1.event_service_pb2_grpc import EventServiceServicer
 from brikk_monitoring.api.judging import judge
 from brikk_monitoring.api.metrics import IngestionMetrics
-from brikk_monitoring.domain.judgement import Judgement, Outcome
+from brikk_monitoring.domain.judgement import Outcome
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.keys import Shard
 from brikk_shared.clock import Clock
@@ -56,7 +55,7 @@ class EventServicer(EventServiceServicer):
         expired = await self._intake.apply(shard, judgements, now)
         mark = await self._intake.advance(shard, items[-1].position)
         self._metrics.apply_seconds.observe(self._clock.monotonic() - begun)
-        self._count(judgements, expired)
+        self._metrics.count(judgements, expired)
         return PublishResponse(
             mark=mark,
             refusals=[
@@ -67,16 +66,6 @@ class EventServicer(EventServiceServicer):
                 if judgement.refusal is not None
             ],
         )
-
-    def _count(self, judgements: Sequence[Judgement], expired: int) -> None:
-        counts = Counter(judgement.outcome for judgement in judgements)
-        counts[Outcome.COUNTED] -= expired
-        counts[Outcome.EXPIRED] += expired
-        for outcome, count in counts.items():
-            self._metrics.ingested.labels(outcome).inc(count)
-        for judgement in judgements:
-            if judgement.refusal is not None:
-                self._metrics.rejected.labels(judgement.refusal.error.reason).inc()
 
 
 def _check_order(items: Sequence[PublishItem]) -> None:

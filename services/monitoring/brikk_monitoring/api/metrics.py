@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter as TallyOf
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from brikk_monitoring.domain.judgement import Outcome
+from brikk_monitoring.domain.judgement import Judgement, Outcome
 from brikk_shared.errors import Reason
 
 
@@ -35,6 +38,23 @@ class IngestionMetrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
             registry=registry,
         )
+        self._count_known()
+
+    def count(self, judgements: Sequence[Judgement], expired: int | None) -> None:
+        """Count a batch of which so many came too late; None when it had come before."""
+        if expired is None:
+            self.ingested.labels(Outcome.REPEATED).inc(len(judgements))
+            return
+        outcomes = TallyOf(judgement.outcome for judgement in judgements)
+        outcomes[Outcome.COUNTED] -= expired
+        outcomes[Outcome.EXPIRED] += expired
+        for outcome, count in outcomes.items():
+            self.ingested.labels(outcome).inc(count)
+        for judgement in judgements:
+            if judgement.refusal is not None:
+                self.rejected.labels(judgement.refusal.error.reason).inc()
+
+    def _count_known(self) -> None:
         for outcome in Outcome:
             self.ingested.labels(outcome)
         for reason in (Reason.INVALID_FIELD, Reason.PAYLOAD_TOO_LARGE, Reason.EVENT_IN_FUTURE):

@@ -17,12 +17,17 @@ from brikk.monitoring.v1.monitoring_service_pb2 import (
     GetAgentPerformanceResponse,
     GetCoordinationSummaryRequest,
 )
-from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceServicer
+from brikk_monitoring.api.access import readable_organization
+from brikk_monitoring.api.metrics import IngestionMetrics
+from brikk_monitoring.api.retention import RetentionMethods
 from brikk_monitoring.domain.measurement import Latency, Status, Sums, share
 from brikk_monitoring.domain.series import Dimension, Metric, group_name, parse_series, series_name
 from brikk_monitoring.domain.window import Window, minute_of
+from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
-from brikk_shared.call import organization
+from brikk_monitoring.store.intake import Intake
+from brikk_monitoring.store.inventory import Inventory
+from brikk_monitoring.store.policies import Policies
 from brikk_shared.clock import Clock
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 from brikk_shared.pagination import cut, page_of
@@ -33,12 +38,21 @@ _BY_AGENT: Final = group_name(Metric.CALLS, Dimension.AGENT)
 _CURSOR: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18}):(agents/[a-z0-9-]+)")
 
 
-class MonitoringServicer(MonitoringServiceServicer):
+class MonitoringServicer(RetentionMethods):
     """Answers what was counted for the caller's organisation."""
 
-    def __init__(self, buckets: Buckets, clock: Clock) -> None:
+    def __init__(
+        self,
+        buckets: Buckets,
+        intake: Intake,
+        policies: Policies,
+        inventory: Inventory,
+        limits: Limits,
+        metrics: IngestionMetrics,
+        clock: Clock,
+    ) -> None:
+        super().__init__(intake, policies, inventory, limits, metrics, clock)
         self._buckets = buckets
-        self._clock = clock
 
     async def GetCoordinationSummary(
         self,
@@ -48,7 +62,9 @@ class MonitoringServicer(MonitoringServiceServicer):
         """Sum up the executions and the steps."""
         now = self._clock.now()
         window = Window.ending_in(_minute(now), _length(request))
-        sums = await self._buckets.sums(organization(), (Metric.EXECUTIONS, Metric.STEPS), window)
+        sums = await self._buckets.sums(
+            readable_organization(), (Metric.EXECUTIONS, Metric.STEPS), window
+        )
         executions, steps = sums[Metric.EXECUTIONS], sums[Metric.STEPS]
         succeeded = executions.of(Status.SUCCEEDED)
         failed = executions.of(Status.FAILED)
@@ -84,7 +100,7 @@ class MonitoringServicer(MonitoringServiceServicer):
         minute = before.minute if before else _minute(self._clock.now())
         window = Window.ending_in(minute, _length(request))
 
-        ranked = await self._buckets.ranking(organization(), _BY_AGENT, window)
+        ranked = await self._buckets.ranking(readable_organization(), _BY_AGENT, window)
         ranking = [(_agent(series), calls) for series, calls in ranked]
         if request.agent:
             ranking = [(agent, calls) for agent, calls in ranking if agent == request.agent]
@@ -97,7 +113,7 @@ class MonitoringServicer(MonitoringServiceServicer):
             lambda each: str(_Cursor(minute=minute, agent=each[0], calls=each[1])),
         )
         wanted = [_series(agent) for agent, _ in listed]
-        sums = await self._buckets.sums(organization(), wanted, window)
+        sums = await self._buckets.sums(readable_organization(), wanted, window)
 
         return GetAgentPerformanceResponse(
             agents=[_performance(_agent(series), counted) for series, counted in sums.items()],

@@ -29,6 +29,9 @@ class Metric(StrEnum):
     DELIVERIES = "deliveries"
 
 
+_COUNTED: Final = frozenset(Metric)
+
+
 class Dimension(StrEnum):
     """What series are counted by. The values are ids, without the name of a collection."""
 
@@ -48,7 +51,8 @@ class Series:
     group: str
     """Empty when there are no dimensions."""
     others: str
-    """The series that counts it when the organisation has as many as it may."""
+    """The series that counts it when the organisation has as many as it may; empty when it always
+    has a place."""
 
 
 def series_name(metric: str, **dimensions: str) -> str:
@@ -70,8 +74,16 @@ def parse_series(name: str) -> Series:
         metric=metric,
         dimensions=dimensions,
         group=group_name(metric, *dimensions) if dimensions else "",
-        others=series_name(metric, **dict.fromkeys(dimensions, OTHERS)),
+        others=_others(metric, dimensions),
     )
+
+
+def _others(metric: str, dimensions: Mapping[str, str]) -> str:
+    # Reported metrics are called as their makers like, so their names know no bound either.
+    known = metric in _COUNTED
+    if known and not dimensions:
+        return ""
+    return series_name(metric if known else OTHERS, **dict.fromkeys(dimensions, OTHERS))
 
 
 def is_value(value: object) -> bool:

@@ -55,12 +55,14 @@ class Retention:
             case Resolution.DAY:
                 return self.day
 
+    def buckets_of(self, resolution: Resolution) -> int:
+        """Return how many buckets of a resolution a series has at once, at most."""
+        return math.ceil(self.of(resolution) / timedelta(seconds=resolution.seconds)) + 1
+
     @property
     def buckets(self) -> int:
-        """How many buckets of a series are held at once, at most."""
-        return sum(
-            math.ceil(self.of(each) / timedelta(seconds=each.seconds)) + 1 for each in Resolution
-        )
+        """How many buckets a series has at once, at most."""
+        return sum(map(self.buckets_of, Resolution))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,11 +57,11 @@ local places = redis.call('ZCARD', KEYS[2])
 local placed = {}
 
 -- A series that neither has a place nor gets one is counted with the others of its group.
-local function has_place(series)
+local function has_place(series, others)
   if placed[series] == nil then
     placed[series] = true
     if not redis.call('ZSCORE', KEYS[2], series) then
-      placed[series] = places < batch.cap
+      placed[series] = others == '' or places < batch.cap
       places = placed[series] and places + 1 or places
     end
     if placed[series] then
@@ -74,9 +74,9 @@ end
 for _, entry in ipairs(batch.entries) do
   local held = buckets_of(entry.minute, entry.metric)
   if #held > 0 then
-    local series = entry.series
-    if entry.group and not has_place(series) then
-      series = entry.others
+    local series, group = entry.series, entry.group
+    if not has_place(series, entry.others) then
+      series, group = entry.others, entry.others_group
     end
     -- As text, because how a large Lua number is rendered depends on the server's version.
     local fields = {}
@@ -86,11 +86,12 @@ for _, entry in ipairs(batch.entries) do
     for _, bucket in ipairs(held) do
       local key = bucket[1] .. series
       for field, number in pairs(fields) do
-        redis.call('HINCRBY', key, field, number)
+        -- A sum at the end of the whole numbers stays there.
+        redis.pcall('HINCRBY', key, field, number)
       end
       redis.call('EXPIRE', key, bucket[2])
-      if entry.group then
-        local rank = bucket[1] .. 'rank:' .. entry.group
+      if group ~= '' then
+        local rank = bucket[1] .. 'rank:' .. group
         redis.call('ZINCRBY', rank, entry.count, series)
         redis.call('EXPIRE', rank, bucket[2])
       end

@@ -99,10 +99,14 @@ def _entry(place: tuple[int, str], bucket: Bucket) -> dict[str, object]:
         "minute": minute,
         "metric": series.metric,
         "series": name,
+        "group": series.group,
+        "others": series.others,
         "add": bucket,
     }
+    if series.others:
+        entry["others_group"] = parse_series(series.others).group
     if series.group:
-        entry |= {"group": series.group, "others": series.others, "count": _count(bucket)}
+        entry["count"] = _count(bucket)
     return entry
 
 

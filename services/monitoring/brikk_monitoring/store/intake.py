@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from redis.asyncio import Redis
 
@@ -11,6 +12,9 @@ from brikk_monitoring.domain.judgement import Judgement, Outcome
 from brikk_monitoring.store.apply import MARK_TTL, Limits, call, script
 from brikk_monitoring.store.connection import telling_failures
 from brikk_monitoring.store.keys import Shard, shard_mark
+
+_REQUEST_TTL: Final = timedelta(minutes=10)
+"""How long a request's id is remembered."""
 
 
 class Intake:
@@ -62,6 +66,20 @@ class Intake:
                 if items[0].position <= mark < items[-1].position
             }
         return expired
+
+    async def record(
+        self, organization: str, request_id: str, judgements: Sequence[Judgement], now: datetime
+    ) -> int | None:
+        """Apply what an organisation reported; None when that request was applied before.
+
+        Otherwise say how many came too late. Every request is a shard that has but this batch.
+        """
+        keys, arguments = call(
+            f"request:{request_id}", organization, judgements, self._limits, now, _REQUEST_TTL
+        )
+        with telling_failures():
+            mark, late = await self._redis.eval(script(), len(keys), *keys, *arguments)
+        return None if mark else int(late)
 
     async def _send(
         self, shard: Shard, batches: Mapping[str, Sequence[Judgement]], now: datetime

@@ -22,15 +22,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from brikk.monitoring.v1 import metrics_pb2 as brikk_dot_monitoring_dot_v1_dot_metrics__pb2
 from brikk.monitoring.v1 import performance_pb2 as brikk_dot_monitoring_dot_v1_dot_performance__pb2
 from brikk.options.v1 import options_pb2 as brikk_dot_options_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,brikk/monitoring/v1/monitoring_service.proto\x12\x13\x62rikk.monitoring.v1\x1a%brikk/monitoring/v1/performance.proto\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"b\n\x1dGetCoordinationSummaryRequest\x12\x41\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\xf0?9\x00\x00\x00\x00\x00\x18\xc5@\"\xf1\x01\n\x1aGetAgentPerformanceRequest\x12\x41\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\xf0?9\x00\x00\x00\x00\x00\x18\xc5@\x12Q\n\x05\x61gent\x18\x02 \x01(\tBB\xe2\x41\x01\x01\xfa\x41\x11\n\x0f\x62rikk.dev/Agent\xca\xda\x18&\x08\x80\x01*!agents/[a-z]([a-z0-9-]*[a-z0-9])?\x12 \n\tpage_size\x18\x03 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"m\n\x1bGetAgentPerformanceResponse\x12\x35\n\x06\x61gents\x18\x01 \x03(\x0b\x32%.brikk.monitoring.v1.AgentPerformance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xec\x02\n\x11MonitoringService\x12\xaa\x01\n\x16GetCoordinationSummary\x12\x32.brikk.monitoring.v1.GetCoordinationSummaryRequest\x1a(.brikk.monitoring.v1.CoordinationSummary\"2\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/coordinationSummary\x12\xa9\x01\n\x13GetAgentPerformance\x12/.brikk.monitoring.v1.GetAgentPerformanceRequest\x1a\x30.brikk.monitoring.v1.GetAgentPerformanceResponse\"/\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/agentPerformanceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,brikk/monitoring/v1/monitoring_service.proto\x12\x13\x62rikk.monitoring.v1\x1a!brikk/monitoring/v1/metrics.proto\x1a%brikk/monitoring/v1/performance.proto\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\"b\n\x1dGetCoordinationSummaryRequest\x12\x41\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\xf0?9\x00\x00\x00\x00\x00\x18\xc5@\"\xf1\x01\n\x1aGetAgentPerformanceRequest\x12\x41\n\x06window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\xf0?9\x00\x00\x00\x00\x00\x18\xc5@\x12Q\n\x05\x61gent\x18\x02 \x01(\tBB\xe2\x41\x01\x01\xfa\x41\x11\n\x0f\x62rikk.dev/Agent\xca\xda\x18&\x08\x80\x01*!agents/[a-z]([a-z0-9-]*[a-z0-9])?\x12 \n\tpage_size\x18\x03 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x04 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"m\n\x1bGetAgentPerformanceResponse\x12\x35\n\x06\x61gents\x18\x01 \x03(\x0b\x32%.brikk.monitoring.v1.AgentPerformance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xde\x0b\n\x11MonitoringService\x12\x9a\x01\n\rRecordMetrics\x12).brikk.monitoring.v1.RecordMetricsRequest\x1a*.brikk.monitoring.v1.RecordMetricsResponse\"2\xca\xda\x18\rmetrics.write\xd0\xda\x18\x01\x82\xd3\xe4\x93\x02\x17\"\x12/v1/metrics:record:\x01*\x12\x84\x01\n\nListSeries\x12&.brikk.monitoring.v1.ListSeriesRequest\x1a\'.brikk.monitoring.v1.ListSeriesResponse\"%\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/series\x12\xa3\x01\n\x15\x43reateRetentionPolicy\x12\x31.brikk.monitoring.v1.CreateRetentionPolicyRequest\x1a$.brikk.monitoring.v1.RetentionPolicy\"1\xca\xda\x18\rmetrics.admin\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/retentionPolicies:\x01*\x12\xa5\x01\n\x12GetRetentionPolicy\x12..brikk.monitoring.v1.GetRetentionPolicyRequest\x1a$.brikk.monitoring.v1.RetentionPolicy\"9\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=retentionPolicies/*}\x12\xb0\x01\n\x15ListRetentionPolicies\x12\x31.brikk.monitoring.v1.ListRetentionPoliciesRequest\x1a\x32.brikk.monitoring.v1.ListRetentionPoliciesResponse\"0\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/retentionPolicies\x12\xac\x01\n\x15UpdateRetentionPolicy\x12\x31.brikk.monitoring.v1.UpdateRetentionPolicyRequest\x1a$.brikk.monitoring.v1.RetentionPolicy\":\xca\xda\x18\rmetrics.admin\x82\xd3\xe4\x93\x02#2\x1e/v1/{name=retentionPolicies/*}:\x01*\x12\x9b\x01\n\x15\x44\x65leteRetentionPolicy\x12\x31.brikk.monitoring.v1.DeleteRetentionPolicyRequest\x1a\x16.google.protobuf.Empty\"7\xca\xda\x18\rmetrics.admin\x82\xd3\xe4\x93\x02 *\x1e/v1/{name=retentionPolicies/*}\x12\xaa\x01\n\x16GetCoordinationSummary\x12\x32.brikk.monitoring.v1.GetCoordinationSummaryRequest\x1a(.brikk.monitoring.v1.CoordinationSummary\"2\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/coordinationSummary\x12\xa9\x01\n\x13GetAgentPerformance\x12/.brikk.monitoring.v1.GetAgentPerformanceRequest\x1a\x30.brikk.monitoring.v1.GetAgentPerformanceResponse\"/\x90\x02\x01\xca\xda\x18\x0cmetrics.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/agentPerformanceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,16 +49,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAGENTPERFORMANCEREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
   _globals['_GETAGENTPERFORMANCEREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_GETAGENTPERFORMANCEREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_MONITORINGSERVICE'].methods_by_name['RecordMetrics']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['RecordMetrics']._serialized_options = b'\312\332\030\rmetrics.write\320\332\030\001\202\323\344\223\002\027\"\022/v1/metrics:record:\001*'
+  _globals['_MONITORINGSERVICE'].methods_by_name['ListSeries']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['ListSeries']._serialized_options = b'\220\002\001\312\332\030\014metrics.read\202\323\344\223\002\014\022\n/v1/series'
+  _globals['_MONITORINGSERVICE'].methods_by_name['CreateRetentionPolicy']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['CreateRetentionPolicy']._serialized_options = b'\312\332\030\rmetrics.admin\202\323\344\223\002\032\"\025/v1/retentionPolicies:\001*'
+  _globals['_MONITORINGSERVICE'].methods_by_name['GetRetentionPolicy']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['GetRetentionPolicy']._serialized_options = b'\220\002\001\312\332\030\014metrics.read\202\323\344\223\002 \022\036/v1/{name=retentionPolicies/*}'
+  _globals['_MONITORINGSERVICE'].methods_by_name['ListRetentionPolicies']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['ListRetentionPolicies']._serialized_options = b'\220\002\001\312\332\030\014metrics.read\202\323\344\223\002\027\022\025/v1/retentionPolicies'
+  _globals['_MONITORINGSERVICE'].methods_by_name['UpdateRetentionPolicy']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['UpdateRetentionPolicy']._serialized_options = b'\312\332\030\rmetrics.admin\202\323\344\223\002#2\036/v1/{name=retentionPolicies/*}:\001*'
+  _globals['_MONITORINGSERVICE'].methods_by_name['DeleteRetentionPolicy']._loaded_options = None
+  _globals['_MONITORINGSERVICE'].methods_by_name['DeleteRetentionPolicy']._serialized_options = b'\312\332\030\rmetrics.admin\202\323\344\223\002 *\036/v1/{name=retentionPolicies/*}'
   _globals['_MONITORINGSERVICE'].methods_by_name['GetCoordinationSummary']._loaded_options = None
   _globals['_MONITORINGSERVICE'].methods_by_name['GetCoordinationSummary']._serialized_options = b'\220\002\001\312\332\030\014metrics.read\202\323\344\223\002\031\022\027/v1/coordinationSummary'
   _globals['_MONITORINGSERVICE'].methods_by_name['GetAgentPerformance']._loaded_options = None
   _globals['_MONITORINGSERVICE'].methods_by_name['GetAgentPerformance']._serialized_options = b'\220\002\001\312\332\030\014metrics.read\202\323\344\223\002\026\022\024/v1/agentPerformance'
-  _globals['_GETCOORDINATIONSUMMARYREQUEST']._serialized_start=262
-  _globals['_GETCOORDINATIONSUMMARYREQUEST']._serialized_end=360
-  _globals['_GETAGENTPERFORMANCEREQUEST']._serialized_start=363
-  _globals['_GETAGENTPERFORMANCEREQUEST']._serialized_end=604
-  _globals['_GETAGENTPERFORMANCERESPONSE']._serialized_start=606
-  _globals['_GETAGENTPERFORMANCERESPONSE']._serialized_end=715
-  _globals['_MONITORINGSERVICE']._serialized_start=718
-  _globals['_MONITORINGSERVICE']._serialized_end=1082
+  _globals['_GETCOORDINATIONSUMMARYREQUEST']._serialized_start=326
+  _globals['_GETCOORDINATIONSUMMARYREQUEST']._serialized_end=424
+  _globals['_GETAGENTPERFORMANCEREQUEST']._serialized_start=427
+  _globals['_GETAGENTPERFORMANCEREQUEST']._serialized_end=668
+  _globals['_GETAGENTPERFORMANCERESPONSE']._serialized_start=670
+  _globals['_GETAGENTPERFORMANCERESPONSE']._serialized_end=779
+  _globals['_MONITORINGSERVICE']._serialized_start=782
+  _globals['_MONITORINGSERVICE']._serialized_end=2284
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,10 @@
 import grpc
 import warnings
 
+from brikk.monitoring.v1 import metrics_pb2 as brikk_dot_monitoring_dot_v1_dot_metrics__pb2
 from brikk.monitoring.v1 import monitoring_service_pb2 as brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2
 from brikk.monitoring.v1 import performance_pb2 as brikk_dot_monitoring_dot_v1_dot_performance__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
@@ -36,6 +38,41 @@ class MonitoringServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.RecordMetrics = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/RecordMetrics',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RecordMetricsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RecordMetricsResponse.FromString,
+                _registered_method=True)
+        self.ListSeries = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/ListSeries',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListSeriesRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListSeriesResponse.FromString,
+                _registered_method=True)
+        self.CreateRetentionPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/CreateRetentionPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.CreateRetentionPolicyRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.FromString,
+                _registered_method=True)
+        self.GetRetentionPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/GetRetentionPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.GetRetentionPolicyRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.FromString,
+                _registered_method=True)
+        self.ListRetentionPolicies = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/ListRetentionPolicies',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListRetentionPoliciesRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListRetentionPoliciesResponse.FromString,
+                _registered_method=True)
+        self.UpdateRetentionPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/UpdateRetentionPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.UpdateRetentionPolicyRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.FromString,
+                _registered_method=True)
+        self.DeleteRetentionPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/DeleteRetentionPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.DeleteRetentionPolicyRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetCoordinationSummary = channel.unary_unary(
                 '/brikk.monitoring.v1.MonitoringService/GetCoordinationSummary',
                 request_serializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetCoordinationSummaryRequest.SerializeToString,
@@ -51,6 +88,55 @@ class MonitoringServiceStub(object):
 class MonitoringServiceServicer(object):
     """The measurements of an organisation.
     """
+
+    def RecordMetrics(self, request, context):
+        """Counts observations that the caller made. Those of the organisation `system` are reported by the services only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSeries(self, request, context):
+        """Lists the series of the organisation, with what they cost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRetentionPolicy(self, request, context):
+        """Creates a retention policy. ALREADY_EXISTS when the metric has another one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRetentionPolicy(self, request, context):
+        """Returns a retention policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRetentionPolicies(self, request, context):
+        """Lists the retention policies by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRetentionPolicy(self, request, context):
+        """Changes a retention policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRetentionPolicy(self, request, context):
+        """Deletes a retention policy; what it held is held as long as the default says, once it is counted again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetCoordinationSummary(self, request, context):
         """Returns counts and latencies of the executions and steps of a window.
@@ -69,6 +155,41 @@ class MonitoringServiceServicer(object):
 
 def add_MonitoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'RecordMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordMetrics,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RecordMetricsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RecordMetricsResponse.SerializeToString,
+            ),
+            'ListSeries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSeries,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListSeriesRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListSeriesResponse.SerializeToString,
+            ),
+            'CreateRetentionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRetentionPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.CreateRetentionPolicyRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.SerializeToString,
+            ),
+            'GetRetentionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRetentionPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.GetRetentionPolicyRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.SerializeToString,
+            ),
+            'ListRetentionPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRetentionPolicies,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListRetentionPoliciesRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListRetentionPoliciesResponse.SerializeToString,
+            ),
+            'UpdateRetentionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRetentionPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.UpdateRetentionPolicyRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.SerializeToString,
+            ),
+            'DeleteRetentionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRetentionPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_metrics__pb2.DeleteRetentionPolicyRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'GetCoordinationSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCoordinationSummary,
                     request_deserializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetCoordinationSummaryRequest.FromString,
@@ -90,6 +211,195 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
 class MonitoringService(object):
     """The measurements of an organisation.
     """
+
+    @staticmethod
+    def RecordMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/RecordMetrics',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RecordMetricsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RecordMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSeries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/ListSeries',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListSeriesRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRetentionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/CreateRetentionPolicy',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.CreateRetentionPolicyRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRetentionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/GetRetentionPolicy',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.GetRetentionPolicyRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRetentionPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/ListRetentionPolicies',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListRetentionPoliciesRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.ListRetentionPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRetentionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/UpdateRetentionPolicy',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.UpdateRetentionPolicyRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.RetentionPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRetentionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/DeleteRetentionPolicy',
+            brikk_dot_monitoring_dot_v1_dot_metrics__pb2.DeleteRetentionPolicyRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetCoordinationSummary(request,
