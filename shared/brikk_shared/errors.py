@@ -213,5 +213,14 @@ def not_found(resource: str) -> NotFound:
     )
 
 
+def request_id_reused(request_id: str) -> InvalidArgument:
+    """Another request had this id."""
+    return InvalidArgument(
+        Reason.REQUEST_ID_REUSED,
+        f"the request id {request_id} was used with another request",
+        metadata={"request_id": request_id},
+    )
+
+
 class StartError(Exception):
     """The process cannot start as it is set up; the message says to its operator what to change."""

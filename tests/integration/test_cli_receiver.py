@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import aiohttp
+import pytest
 from standardwebhooks import Webhook
 
-from brikk_cli.receiver import Receiver
+from brikk_cli.failures import CommandError
+from brikk_cli.receiver import Arrival, Receiver
 
 
 def signed(secret: str, webhook_id: str, body: str) -> dict[str, str]:
@@ -36,3 +38,25 @@ async def test_only_right_signatures_count_and_each_delivery_once() -> None:
     assert receiver.refused == [
         "no signature matches; are the secrets and keys those of this webhook?"
     ]
+
+
+async def test_it_shows_what_arrives_and_lets_a_service_that_asks_post_to_it() -> None:
+    shown: list[Arrival] = []
+    refused: list[str] = []
+    async with (
+        Receiver(arrived=shown.append, turned_away=refused.append) as receiver,
+        aiohttp.ClientSession() as session,
+    ):
+        asked = {"WebHook-Request-Origin": "events.example.com"}
+        async with session.options(receiver.url, headers=asked) as answer:
+            assert answer.headers["WebHook-Allowed-Origin"] == "events.example.com"
+        headers = signed(receiver.secret, "d1", '{"id": "e1"}')
+        for body in ('{"id": "e1"}', '{"id": "e2"}'):
+            await session.post(receiver.url, data=body, headers=headers)
+    assert shown == [Arrival(webhook_id="d1", event={"id": "e1"})]
+    assert len(refused) == 1
+
+
+def test_a_malformed_key_is_named_without_a_traceback() -> None:
+    with pytest.raises(CommandError):
+        Receiver(["hunter2"])

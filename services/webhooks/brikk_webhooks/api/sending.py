@@ -12,14 +12,14 @@ from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk_shared.call import organization
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
-from brikk_shared.errors import not_found
+from brikk_shared.errors import not_found, request_id_reused
 from brikk_shared.ids import new_id
 from brikk_webhooks.api.deliveries import DeliveryMethods, read_delivery
 from brikk_webhooks.api.messages import ids_of_delivery, webhook_id_of
 from brikk_webhooks.domain.cloudevent import TEST_TYPE, make_trial
 from brikk_webhooks.store import webhooks
 from brikk_webhooks.store.intake import Intake
-from brikk_webhooks.store.resending import Resending, find_by_request, request_id_reused
+from brikk_webhooks.store.resending import Resending, find_by_request
 
 
 class SendingMethods(DeliveryMethods):

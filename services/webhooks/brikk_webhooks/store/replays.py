@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, delete, insert, literal_column, selec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
-from brikk_shared.errors import FailedPrecondition, Reason
+from brikk_shared.errors import FailedPrecondition, Reason, request_id_reused
 from brikk_shared.types import UtcDateTime
 from brikk_webhooks.domain.delivery import DeliveryState
 from brikk_webhooks.domain.replay import Replay, ReplayState
@@ -17,7 +17,6 @@ from brikk_webhooks.domain.webhook import WebhookState
 from brikk_webhooks.store.deliveries import in_window
 from brikk_webhooks.store.intake import Intake, delivery_row
 from brikk_webhooks.store.queue import Lane
-from brikk_webhooks.store.resending import request_id_reused
 from brikk_webhooks.store.tables import DELIVERY, EVENT, REPLAY, WEBHOOK
 
 BATCH = 500

@@ -6,7 +6,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.database import Database
-from brikk_shared.errors import FailedPrecondition, InvalidArgument, Reason, not_found
+from brikk_shared.errors import FailedPrecondition, Reason, not_found, request_id_reused
 from brikk_webhooks.store.endpoints import Endpoints
 from brikk_webhooks.store.ordering import HELD
 from brikk_webhooks.store.tables import DELIVERY, EVENT
@@ -88,12 +88,3 @@ async def find_by_request(
         DELIVERY.c.webhook_uid == webhook_uid, DELIVERY.c.request_id == request_id
     )
     return (await connection.execute(query)).scalar_one_or_none()
-
-
-def request_id_reused(request_id: str) -> InvalidArgument:
-    """Another request had the id."""
-    return InvalidArgument(
-        Reason.REQUEST_ID_REUSED,
-        f"the request id {request_id} was used with another request",
-        metadata={"request_id": request_id},
-    )

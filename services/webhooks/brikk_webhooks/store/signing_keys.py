@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.crypto import sealed_under
 from brikk_shared.database import Database
-from brikk_shared.errors import InvalidArgument, Reason
+from brikk_shared.errors import request_id_reused
 from brikk_shared.turns import take_turn
 from brikk_webhooks.domain.webhook import SigningKey
 from brikk_webhooks.store.tables import SIGNING_KEY
@@ -55,11 +55,7 @@ class SigningKeys:
         )
         before = (await connection.execute(made)).scalars().first()
         if before is not None and before != digest:
-            raise InvalidArgument(
-                Reason.REQUEST_ID_REUSED,
-                f"the request id {request_id} was used with another request",
-                metadata={"request_id": request_id},
-            )
+            raise request_id_reused(request_id)
         return before is not None
 
     async def replace(

@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_shared.crypto import sealed_under
-from brikk_shared.errors import AlreadyExists, InvalidArgument, Reason, ResourceExhausted
+from brikk_shared.errors import AlreadyExists, Reason, ResourceExhausted, request_id_reused
 from brikk_shared.turns import take_turn
 from brikk_webhooks.domain.cloudevent import PayloadMode
 from brikk_webhooks.domain.signing import Scheme
@@ -66,11 +66,7 @@ async def create_webhook(
         if before is not None and before.request_digest == registration.request_digest:
             return await get_webhook(connection, organization, before.id)
         if before is not None:
-            raise InvalidArgument(
-                Reason.REQUEST_ID_REUSED,
-                f"the request id {registration.request_id} was used with another request",
-                metadata={"request_id": registration.request_id},
-            )
+            raise request_id_reused(registration.request_id)
     if await get_webhook(connection, organization, webhook.id) is not None:
         name = f"webhooks/{webhook.id}"
         raise AlreadyExists(
