@@ -5,11 +5,15 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from brikk_cli.plan import SERVICES, VALKEY
+from brikk_cli.plan import SERVICES, VALKEY, WORKER
 from brikk_cli.render import plain
 
 _STYLES = dict(
-    zip((*SERVICES, VALKEY), ("cyan", "green", "magenta", "yellow", "blue"), strict=True)
+    zip(
+        (*SERVICES, VALKEY, WORKER),
+        ("cyan", "green", "magenta", "yellow", "blue", "bright_magenta"),
+        strict=True,
+    )
 )
 _WIDTH = max(map(len, _STYLES))
 

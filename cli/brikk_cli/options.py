@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,19 @@ DatabaseOption = Annotated[
     typer.Option(
         help="Databases instead of SQLite files; {service} stands for the service's name."
     ),
+]
+
+
+class Workers(StrEnum):
+    """Who does the work beside the calls."""
+
+    NONE = "none"
+    CELERY = "celery"
+
+
+WorkersOption = Annotated[
+    Workers,
+    typer.Option(help="`celery` starts workers that deliver; it needs --database-url."),
 ]
 
 

@@ -17,6 +17,8 @@ from brikk_cli.ports import HOST, Ports
 
 SERVICES = ("discovery", "workflow", "webhooks", "monitoring")
 VALKEY = "valkey"
+WORKER = "webhooks-worker"
+WORKER_PORTS = ("webhooks_worker1_http", "webhooks_worker2_http")
 
 _LOOPBACK = json.dumps(["127.0.0.0/8", "::1/128"])
 
@@ -45,9 +47,9 @@ def valkey_spec(home: Home, keys: Keys, ports: Ports) -> ChildSpec:
     return ChildSpec(name=VALKEY, command=command, environment={})
 
 
-def valkey_url(keys: Keys, ports: Ports) -> str:
-    """How its clients reach Valkey."""
-    return f"redis://:{keys.valkey_password()}@{ports.address(VALKEY)}/0"
+def valkey_url(keys: Keys, ports: Ports, *, database: int = 0) -> str:
+    """How its clients reach Valkey; measurements are in database 0, hints to workers in 1."""
+    return f"redis://:{keys.valkey_password()}@{ports.address(VALKEY)}/{database}"
 
 
 def service_specs(
@@ -56,10 +58,11 @@ def service_specs(
     ports: Ports,
     *,
     database_url: str | None,
+    workers: bool,
     log_level: str,
     overrides: Mapping[str, str],
 ) -> dict[str, ChildSpec]:
-    """The four services by name.
+    """The four services by name, and with `workers` the Celery worker of those that have one.
 
     `database_url` may name one database per service by `{service}`; SQLite files in the home folder
     when it is None. `overrides` are environment variables that win over what stands here.
@@ -78,18 +81,17 @@ def service_specs(
     settings["workflow"]["call_key"] = str(keys.call)
     settings["webhooks"]["key_ring"] = str(keys.webhooks_ring)
     settings["monitoring"]["redis_url"] = valkey_url(keys, ports)
-    return {
-        service: ChildSpec(
-            name=service,
-            # -P: a file in the folder where the user stands is never taken for a module of ours.
-            command=[sys.executable, "-P", "-m", f"brikk_{service}.app"],
-            environment={
-                **{f"BRIKK_{service}_{name}".upper(): value for name, value in given.items()},
-                **overrides,
-            },
-        )
+    if workers:
+        settings["webhooks"]["broker_url"] = valkey_url(keys, ports, database=1)
+        listen = [ports.address(name) for name in WORKER_PORTS]
+        settings["webhooks"]["worker_http_listen"] = json.dumps(listen)
+    specs = {
+        service: _spec(service, service, "app", given, overrides)
         for service, given in settings.items()
     }
+    if workers:
+        specs[WORKER] = _spec(WORKER, "webhooks", "worker", settings["webhooks"], overrides)
+    return specs
 
 
 def client_document(keys: Keys, ports: Ports, token: str) -> dict[str, str]:
@@ -112,6 +114,20 @@ def client_environment(home: Home, client: Mapping[str, str]) -> dict[str, str]:
         "BRIKK_TOKEN": client["token"],
         "BRIKK_CALL_JWKS": client["call_jwks"],
     }
+
+
+def _spec(
+    name: str, service: str, module: str, given: Mapping[str, str], overrides: Mapping[str, str]
+) -> ChildSpec:
+    return ChildSpec(
+        name=name,
+        # -P: a file in the folder where the user stands is never taken for a module of ours.
+        command=[sys.executable, "-P", "-m", f"brikk_{service}.{module}"],
+        environment={
+            **{f"BRIKK_{service}_{key}".upper(): value for key, value in given.items()},
+            **overrides,
+        },
+    )
 
 
 def _common(service: str, keys: Keys, ports: Ports, log_level: str) -> dict[str, str]:

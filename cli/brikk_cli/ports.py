@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 HOST = "127.0.0.1"
@@ -17,7 +17,7 @@ _FREE_RANGE = range(12_000, 32_000)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ports:
-    """The ports of one suite: gRPC and HTTP of each service, and Valkey."""
+    """The ports of one suite: gRPC and HTTP of each service, HTTP of workers, and Valkey."""
 
     discovery: int = 7411
     workflow: int = 7412
@@ -27,6 +27,8 @@ class Ports:
     workflow_http: int = 7422
     webhooks_http: int = 7423
     monitoring_http: int = 7424
+    webhooks_worker1_http: int = 7433
+    webhooks_worker2_http: int = 7434
     valkey: int = 7430
 
     @classmethod
@@ -60,11 +62,13 @@ class Ports:
         """`host:port` of one listener."""
         return f"{HOST}:{getattr(self, name)}"
 
-    def problems(self) -> list[str]:
+    def problems(self, *, unused: Collection[str] = ()) -> list[str]:
         """Why these ports cannot be used now: a sentence per port that names its setting."""
         problems: list[str] = []
         owners: dict[int, str] = {}
         for name, port in self.items():
+            if name in unused:
+                continue
             refusal = f"is also given to {owners[port]}" if port in owners else _refusal(port)
             if refusal is not None:
                 problems.append(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import aiohttp
 import grpc
 import redis.asyncio as redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -31,6 +34,18 @@ async def serving(address: str) -> None:
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
+
+
+async def scraped(address: str) -> None:
+    """Waits until a process serves its metrics at an address, as workers do once they work."""
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"http://{address}/metrics") as answer:
+                    answer.raise_for_status()
+                    return
+            except aiohttp.ClientError:
+                await asyncio.sleep(_RETRY_MS / 1000)
 
 
 async def valkey_answering(url: str) -> None:

@@ -17,6 +17,8 @@ from brikk_cli.keys import LOCAL_ORGANIZATION, USER_SCOPES, make_keys, user_toke
 from brikk_cli.plan import (
     SERVICES,
     VALKEY,
+    WORKER,
+    WORKER_PORTS,
     client_document,
     client_environment,
     service_specs,
@@ -24,7 +26,7 @@ from brikk_cli.plan import (
     valkey_url,
 )
 from brikk_cli.ports import Ports
-from brikk_cli.readiness import serving, valkey_answering
+from brikk_cli.readiness import scraped, serving, valkey_answering
 from brikk_shared.clock import SystemClock
 
 START_TIMEOUT = timedelta(seconds=60)
@@ -34,7 +36,8 @@ class Suite:
     """Runs from `async with` until its end; in between it keeps every process alive.
 
     Raises CommandError when the home folder is in use, a port is taken, or a process ends before
-    it serves. `environment` is given to every service and wins over the suite's own settings.
+    it serves. `environment` is given to every service and wins over the suite's own settings. With
+    `workers`, Celery workers do what services else do beside their calls.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Suite:
         ports: Ports | None = None,
         environment: Mapping[str, str] | None = None,
         database_url: str | None = None,
+        workers: bool = False,
         log: LogSink = lambda _name, _line: None,
         log_level: str = "info",
     ) -> None:
@@ -55,11 +59,17 @@ class Suite:
         }
         self._environment = environment or {}
         self._database_url = database_url
+        self.workers = workers
         self._log = log
         self._log_level = log_level
         self._children: dict[str, Child] = {}
 
     async def __aenter__(self) -> Self:
+        if self.workers and not (self._database_url or "").startswith("postgres"):
+            raise CommandError(
+                "Celery workers need PostgreSQL: they are processes of their own, and an SQLite"
+                " file serves one; name databases with --database-url postgresql://.../{service}"
+            )
         async with AsyncExitStack() as stack:
             stack.enter_context(self.home.occupied())
             self._check_ports()
@@ -114,7 +124,7 @@ class Suite:
         return user_token(self._keys.user, organization=organization, scopes=scopes)
 
     def _check_ports(self) -> None:
-        problems = self.ports.problems()
+        problems = self.ports.problems(unused=() if self.workers else WORKER_PORTS)
         if problems and self.home.processes.exists():  # a suite that stops in good order removes it
             problems.append(
                 f"{self.home.processes} names what a suite that was killed left running"
@@ -133,6 +143,10 @@ class Suite:
         await self._served(VALKEY, valkey_answering(valkey_url(self._keys, self.ports)))
         for service in SERVICES:
             await self._served(service, serving(self.addresses[service]))
+        if self.workers:
+            await self._run(specs[WORKER])
+            for name in WORKER_PORTS:
+                await self._served(WORKER, scraped(self.ports.address(name)))
 
     async def _stop_all(self) -> None:
         beside = self._children.keys() - {*SERVICES, VALKEY}
@@ -147,6 +161,7 @@ class Suite:
             self._keys,
             self.ports,
             database_url=self._database_url,
+            workers=self.workers,
             log_level=self._log_level,
             overrides={**self._environment, **environment},
         )

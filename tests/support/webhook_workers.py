@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ class Surroundings:
     @contextmanager
     def worker(self) -> Iterator[Worker]:
         """Run a worker; it is dead at the end."""
-        told = settings(self.database_url, self.folder, Tokens(self.folder), **self.settings())
+        tokens = Tokens(Path(tempfile.mkdtemp(dir=self.folder)))
+        told = settings(self.database_url, self.folder, tokens, **self.settings())
         given = json.loads(told.model_dump_json(exclude_unset=True))
         worker = Worker(
             {

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from brikk_cli.failures import CommandError
 from brikk_cli.home import Home
 from brikk_cli.keys import Keys, make_keys
-from brikk_cli.plan import SERVICES, client_document, service_specs, valkey_spec
+from brikk_cli.plan import SERVICES, WORKER, client_document, service_specs, valkey_spec
 from brikk_cli.ports import Ports
+from brikk_cli.suite import Suite
 
 
 @pytest.fixture
@@ -30,15 +32,41 @@ def environments(
     home: Home, keys: Keys, database_url: str | None = None, **overrides: str
 ) -> dict[str, dict[str, str]]:
     specs = service_specs(
-        home, keys, Ports(), database_url=database_url, log_level="info", overrides=overrides
+        home,
+        keys,
+        Ports(),
+        database_url=database_url,
+        workers=False,
+        log_level="info",
+        overrides=overrides,
     )
     return {name: dict(spec.environment) for name, spec in specs.items()}
 
 
 def test_each_service_is_a_process_of_this_python(home: Home, keys: Keys) -> None:
-    specs = service_specs(home, keys, Ports(), database_url=None, log_level="info", overrides={})
+    specs = service_specs(
+        home, keys, Ports(), database_url=None, workers=False, log_level="info", overrides={}
+    )
     assert tuple(specs) == SERVICES
     assert specs["workflow"].command == [sys.executable, "-P", "-m", "brikk_workflow.app"]
+
+
+def test_workers_and_their_service_are_told_the_same(home: Home, keys: Keys) -> None:
+    url = "postgresql://db/{service}"
+    specs = service_specs(
+        home, keys, Ports(), database_url=url, workers=True, log_level="info", overrides={}
+    )
+    assert tuple(specs) == (*SERVICES, WORKER)
+    assert specs[WORKER].command == [sys.executable, "-P", "-m", "brikk_webhooks.worker"]
+    assert specs[WORKER].environment == specs["webhooks"].environment
+    assert specs[WORKER].environment["BRIKK_WEBHOOKS_BROKER_URL"].endswith("@127.0.0.1:7430/1")
+
+
+async def test_workers_are_refused_where_the_store_serves_one_process(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="Celery workers need PostgreSQL"):
+        async with Suite(tmp_path / "home", workers=True):
+            pass
+    assert not (tmp_path / "home").exists()
 
 
 def test_services_know_one_another_and_no_more(home: Home, keys: Keys) -> None:

@@ -29,6 +29,8 @@ def test_the_layout_moves_as_a_whole_and_single_ports_win() -> None:
         "workflow_http": 8422,
         "webhooks_http": 8423,
         "monitoring_http": 8424,
+        "webhooks_worker1_http": 8433,
+        "webhooks_worker2_http": 8434,
         "valkey": 9999,
     }
     assert ports.address("workflow_http") == "127.0.0.1:8422"
@@ -53,6 +55,11 @@ def test_a_port_given_twice_is_named() -> None:
     free = Ports.free()
     [problem] = Ports(**{**dict(free.items()), "workflow": free.discovery}).problems()
     assert problem.startswith(f"port {free.discovery} (workflow) is also given to discovery; ")
+
+
+def test_a_port_that_is_not_used_may_be_taken(taken: int) -> None:
+    ports = Ports(**{**dict(Ports.free().items()), "webhooks_worker1_http": taken})
+    assert ports.problems(unused=["webhooks_worker1_http"]) == []
 
 
 @pytest.mark.parametrize("number", [0, -1, 65_536])

@@ -13,8 +13,15 @@ import typer
 from rich.console import Group
 
 from brikk_cli.logs import LogPrinter
-from brikk_cli.options import DEFAULT_HOME, DatabaseOption, HomeOption, JsonOption
-from brikk_cli.plan import SERVICES, VALKEY
+from brikk_cli.options import (
+    DEFAULT_HOME,
+    DatabaseOption,
+    HomeOption,
+    JsonOption,
+    Workers,
+    WorkersOption,
+)
+from brikk_cli.plan import SERVICES, VALKEY, WORKER, WORKER_PORTS
 from brikk_cli.ports import Ports
 from brikk_cli.render import console, plain, print_json, show, table
 from brikk_cli.session import perform
@@ -42,6 +49,7 @@ def up(
         typer.Option(metavar="NAME=PORT", help="One port; repeatable. NAME as in the messages."),
     ] = None,
     database_url: DatabaseOption = None,
+    workers: WorkersOption = Workers.NONE,
     log_level: Annotated[LogLevel, typer.Option(help="The least important lines to show.")] = (
         LogLevel.INFO
     ),
@@ -52,17 +60,25 @@ def up(
     Everything is kept in the home folder, which is made for you alone.
     """
     ports = Ports.from_base(port_base, _single_ports(port or ()))
-    perform(_up(home, ports, database_url, log_level, json), as_json=json)
+    celery = workers is Workers.CELERY
+    perform(_up(home, ports, database_url, celery, log_level, json), as_json=json)
 
 
 async def _up(
-    home: Path, ports: Ports, database_url: str | None, log_level: str, json: bool
+    home: Path, ports: Ports, database_url: str | None, workers: bool, log_level: str, json: bool
 ) -> int:
     # Here, because loading all that runs a suite takes longer than most other commands.
     from brikk_cli.suite import Suite
 
     log = LogPrinter(console(stderr=json))
-    suite = Suite(home, ports=ports, database_url=database_url, log_level=log_level, log=log)
+    suite = Suite(
+        home,
+        ports=ports,
+        database_url=database_url,
+        workers=workers,
+        log_level=log_level,
+        log=log,
+    )
     async with suite:
         if json:
             print_json(_document(suite))
@@ -96,6 +112,10 @@ def _document(suite: Suite) -> dict[str, object]:
             }
             for service in SERVICES
         },
+        "workers": {
+            name: {"metrics": _worker_metrics(suite), "pid": suite.pid(name)}
+            for name in ([WORKER] if suite.workers else [])
+        },
     }
 
 
@@ -105,6 +125,8 @@ def _welcome(suite: Suite) -> Group:
         for service in SERVICES
     ]
     rows.append((VALKEY, suite.ports.address(VALKEY), "", suite.pid(VALKEY) or ""))
+    if suite.workers:
+        rows += [(WORKER, "", each, suite.pid(WORKER) or "") for each in _worker_metrics(suite)]
     home = suite.home.path
     usual = home == DEFAULT_HOME.absolute()
     return Group(
@@ -118,6 +140,10 @@ def _welcome(suite: Suite) -> Group:
         "  brikk execution start WORKFLOW --input FILE.json --wait",
         "",
     )
+
+
+def _worker_metrics(suite: Suite) -> list[str]:
+    return [f"http://{suite.ports.address(name)}/metrics" for name in WORKER_PORTS]
 
 
 def _metrics(suite: Suite, service: str) -> str:
