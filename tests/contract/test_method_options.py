@@ -40,6 +40,7 @@ _READING = (
     "Get",
     "Export",
     "List",
+    "Query",
     "Resolve",
     "Search",
     "Watch",

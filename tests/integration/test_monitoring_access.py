@@ -16,6 +16,12 @@ from brikk.monitoring.v1 import monitoring_service_pb2
 from brikk.monitoring.v1.monitoring_service_pb2 import (
     GetAgentPerformanceRequest,
     GetCoordinationSummaryRequest,
+    GetWorkflowPerformanceRequest,
+)
+from brikk.monitoring.v1.query_pb2 import (
+    DIMENSION_AGENT,
+    ExportMetricsRequest,
+    QueryMetricsRequest,
 )
 from brikk_shared.errors import BrikkError, Reason
 from brikk_shared.pagination import next_token
@@ -67,8 +73,25 @@ async def agents(service: Monitoring, metadata: Metadata) -> None:
     await service.performance.GetAgentPerformance(request, metadata=metadata, timeout=DEADLINE)
 
 
+async def workflows(service: Monitoring, metadata: Metadata) -> None:
+    request = GetWorkflowPerformanceRequest()
+    await service.performance.GetWorkflowPerformance(request, metadata=metadata, timeout=DEADLINE)
+
+
+async def query(service: Monitoring, metadata: Metadata) -> None:
+    request = QueryMetricsRequest(metric="steps")
+    await service.performance.QueryMetrics(request, metadata=metadata, timeout=DEADLINE)
+
+
+async def export(service: Monitoring, metadata: Metadata) -> None:
+    request = ExportMetricsRequest(
+        query=QueryMetricsRequest(metric="steps"), format=ExportMetricsRequest.FORMAT_CSV
+    )
+    await service.performance.ExportMetrics(request, metadata=metadata, timeout=DEADLINE)
+
+
 Call = Callable[[Monitoring, Metadata], Awaitable[None]]
-CALLS: list[Call] = [publish, summary, agents]
+CALLS: list[Call] = [publish, summary, agents, workflows, query, export]
 
 
 async def refused(service: Monitoring, call: Call, metadata: Metadata) -> tuple[str, str]:
@@ -109,6 +132,7 @@ async def test_another_organisation_sees_nothing_on_any_call(service: Monitoring
         *("GetCoordinationSummary", "GetAgentPerformance", "ListSeries", "RecordMetrics"),
         *(f"{verb}RetentionPolicy" for verb in ("Create", "Get", "Update", "Delete")),
         "ListRetentionPolicies",
+        *("GetWorkflowPerformance", "QueryMetrics", "ExportMetrics"),
     }
 
     nothing = await service.summary("other")
@@ -119,6 +143,12 @@ async def test_another_organisation_sees_nothing_on_any_call(service: Monitoring
     assert not (await service.agents("other", named)).agents
     assert (await service.summary("acme")).executions.succeeded == 1
     assert len((await service.agents("acme", named)).agents) == 1
+    workflow = GetWorkflowPerformanceRequest(workflow="workflows/triage")
+    by_agent = QueryMetricsRequest(metric="calls", group_by=[DIMENSION_AGENT])
+    assert not (await service.workflows("other", workflow)).workflows
+    assert not (await service.query(by_agent, "other")).groups
+    assert len((await service.workflows("acme", workflow)).workflows) == 1
+    assert len((await service.query(by_agent, "acme")).groups) == 1
 
 
 async def test_pages_hold_every_agent_once_in_order(
@@ -189,7 +219,7 @@ async def test_a_forged_token_leads_nowhere_else(service: Monitoring) -> None:
         (GetAgentPerformanceRequest(page_size=-1), "page_size"),
         (GetAgentPerformanceRequest(agent="reader"), "agent"),
         (GetAgentPerformanceRequest(window=Duration(seconds=0)), "window"),
-        (GetAgentPerformanceRequest(window=Duration(seconds=10801)), "window"),
+        (GetAgentPerformanceRequest(window=Duration(seconds=34560001)), "window"),
     ],
 )
 async def test_bad_fields_are_named(

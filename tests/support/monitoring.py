@@ -22,9 +22,12 @@ from brikk.monitoring.v1.monitoring_service_pb2 import (
     GetAgentPerformanceRequest,
     GetAgentPerformanceResponse,
     GetCoordinationSummaryRequest,
+    GetWorkflowPerformanceRequest,
+    GetWorkflowPerformanceResponse,
 )
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from brikk.monitoring.v1.performance_pb2 import CoordinationSummary
+from brikk.monitoring.v1.query_pb2 import QueryMetricsRequest, QueryMetricsResponse
 from brikk_monitoring.app import build
 from brikk_monitoring.settings import MonitoringSettings
 from brikk_shared.application import Running, running
@@ -95,6 +98,24 @@ class Monitoring:
         """Metadata of a user who may decide how long measurements are held."""
         return bearer(self.tokens.user(organization, "metrics.*"))
 
+    async def workflows(
+        self, organization: str = "acme", request: GetWorkflowPerformanceRequest | None = None
+    ) -> GetWorkflowPerformanceResponse:
+        """Ask how the workflows of an organisation went, as one of its users."""
+        return await self.performance.GetWorkflowPerformance(
+            request or GetWorkflowPerformanceRequest(),
+            metadata=self.reader(organization),
+            timeout=DEADLINE,
+        )
+
+    async def query(
+        self, request: QueryMetricsRequest, organization: str = "acme"
+    ) -> QueryMetricsResponse:
+        """Ask what was counted for an organisation, as one of its users."""
+        return await self.performance.QueryMetrics(
+            request, metadata=self.reader(organization), timeout=DEADLINE
+        )
+
     def reader(self, organization: str) -> tuple[tuple[str, str], ...]:
         """Metadata of a user who may read the measurements of an organisation."""
         return bearer(self.tokens.user(organization, "metrics.read"))
@@ -113,6 +134,7 @@ async def monitoring(
     *,
     clock: Clock | None = None,
     series_cap: int = 500,
+    answers_ttl: timedelta = timedelta(0),
 ) -> AsyncIterator[Monitoring]:
     """Run the service on a store."""
     settings = MonitoringSettings(
@@ -122,6 +144,7 @@ async def monitoring(
         database_url=f"sqlite:///{tokens.users_key.parent}/monitoring-{new_id()}.db",
         redis_url=redis_url,
         series_cap=series_cap,
+        answers_ttl=answers_ttl,
     )
     async with (
         running(settings, build, clock=clock) as service,

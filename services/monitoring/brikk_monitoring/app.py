@@ -7,6 +7,7 @@ from brikk.event.v1.event_service_pb2_grpc import add_EventServiceServicer_to_se
 from brikk.monitoring.v1 import monitoring_service_pb2
 from brikk.monitoring.v1.metrics_pb2 import RecordMetricsRequest
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
+from brikk_monitoring.api.answers import Answers
 from brikk_monitoring.api.events import EventServicer
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.performance import MonitoringServicer
@@ -32,13 +33,26 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
     limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
     intake = Intake(redis, limits)
     metrics = IngestionMetrics(app.telemetry.registry)
+    answers = Answers(
+        max_bytes=settings.answers_bytes,
+        ttl=settings.answers_ttl,
+        clock=app.clock,
+        registry=app.telemetry.registry,
+    )
     app.mount(
         add_EventServiceServicer_to_server,
         EventServicer(intake, metrics, app.clock),
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     )
     servicer = MonitoringServicer(
-        Buckets(redis), intake, Policies(redis), Inventory(redis), limits, metrics, app.clock
+        Buckets(redis),
+        answers,
+        intake,
+        Policies(redis),
+        Inventory(redis),
+        limits,
+        metrics,
+        app.clock,
     )
 
     async def report(request: RecordMetricsRequest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
 from brikk_monitoring.domain.window import Retention
@@ -46,6 +46,14 @@ class MonitoringSettings(SqlSettings, CommonSettings):
     )
     day_retention: Duration = Field(
         default=timedelta(days=400), ge=timedelta(days=1), description="How long days are held."
+    )
+
+    answers_bytes: NonNegativeInt = Field(
+        default=16 * 1024 * 1024,
+        description="Memory for answers that were given a moment ago; 0 keeps none.",
+    )
+    answers_ttl: Duration = Field(
+        default=timedelta(seconds=5), description="How old an answer may be that is given again."
     )
 
     @property

@@ -1,28 +1,34 @@
-"""MonitoringService: summaries out."""
+"""MonitoringService: how executions, workflows and agents did in the window that ends now."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from brikk.monitoring.v1 import performance_pb2
 from brikk.monitoring.v1.monitoring_service_pb2 import (
     GetAgentPerformanceRequest,
     GetAgentPerformanceResponse,
     GetCoordinationSummaryRequest,
+    GetWorkflowPerformanceRequest,
+    GetWorkflowPerformanceResponse,
 )
 from brikk_monitoring.api.access import readable_organization
+from brikk_monitoring.api.answers import Answers
 from brikk_monitoring.api.metrics import IngestionMetrics
+from brikk_monitoring.api.quantities import latency_message, timestamp
+from brikk_monitoring.api.query import QueryMethods
 from brikk_monitoring.api.retention import RetentionMethods
-from brikk_monitoring.domain.measurement import Latency, Status, Sums, share
+from brikk_monitoring.domain.measurement import Status, Sums
+from brikk_monitoring.domain.question import ended, per, resolution_for, success_ratio
 from brikk_monitoring.domain.series import Dimension, Metric, group_name, parse_series, series_name
-from brikk_monitoring.domain.window import Window, minute_of
+from brikk_monitoring.domain.window import Window
+from brikk_monitoring.runtime.analysis import MOST_BUCKETS, Analysis
 from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.intake import Intake
@@ -30,20 +36,26 @@ from brikk_monitoring.store.inventory import Inventory
 from brikk_monitoring.store.policies import Policies
 from brikk_shared.clock import Clock
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
-from brikk_shared.pagination import cut, page_of
+from brikk_shared.pagination import Page, cut, page_of
 
 _DEFAULT_WINDOW: Final = timedelta(hours=1)
-_AGENTS: Final = "agents/"
-_BY_AGENT: Final = group_name(Metric.CALLS, Dimension.AGENT)
-_CURSOR: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18}):(agents/[a-z0-9-]+)")
+_MINUTE: Final = timedelta(minutes=1)
+_MOST_STEPS: Final = 50
+_SUMMED: Final = tuple(Metric)
+_CURSOR: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18}):((?:agents|workflows)/[a-z0-9-]+)")
+
+_Request = (
+    GetCoordinationSummaryRequest | GetAgentPerformanceRequest | GetWorkflowPerformanceRequest
+)
 
 
-class MonitoringServicer(RetentionMethods):
+class MonitoringServicer(RetentionMethods, QueryMethods):
     """Answers what was counted for the caller's organisation."""
 
     def __init__(
         self,
         buckets: Buckets,
+        answers: Answers,
         intake: Intake,
         policies: Policies,
         inventory: Inventory,
@@ -51,7 +63,8 @@ class MonitoringServicer(RetentionMethods):
         metrics: IngestionMetrics,
         clock: Clock,
     ) -> None:
-        super().__init__(intake, policies, inventory, limits, metrics, clock)
+        RetentionMethods.__init__(self, intake, policies, inventory, limits, metrics, clock)
+        QueryMethods.__init__(self, Analysis(buckets), answers, clock)
         self._buckets = buckets
 
     async def GetCoordinationSummary(
@@ -59,35 +72,18 @@ class MonitoringServicer(RetentionMethods):
         request: GetCoordinationSummaryRequest,
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> performance_pb2.CoordinationSummary:
-        """Sum up the executions and the steps."""
-        now = self._clock.now()
-        window = Window.ending_in(_minute(now), _length(request))
-        sums = await self._buckets.sums(
-            readable_organization(), (Metric.EXECUTIONS, Metric.STEPS), window
-        )
-        executions, steps = sums[Metric.EXECUTIONS], sums[Metric.STEPS]
-        succeeded = executions.of(Status.SUCCEEDED)
-        failed = executions.of(Status.FAILED)
-        cancelled = executions.of(Status.CANCELLED)
-        return performance_pb2.CoordinationSummary(
-            start_time=_timestamp(window.start_time),
-            end_time=_timestamp(now),
-            executions=performance_pb2.ExecutionCounts(
-                started=executions.of(Status.STARTED),
-                succeeded=succeeded,
-                failed=failed,
-                cancelled=cancelled,
-            ),
-            steps=performance_pb2.StepCounts(
-                succeeded=steps.of(Status.SUCCEEDED),
-                failed=steps.of(Status.FAILED),
-                skipped=steps.of(Status.SKIPPED),
-                retried=steps.of(Status.RETRIED),
-            ),
-            success_ratio=share(succeeded, succeeded + failed + cancelled),
-            execution_latency=_latency(executions.latency()),
-            step_latency=_latency(steps.latency()),
-        )
+        """Sum up what happened, by kind."""
+
+        async def work() -> performance_pb2.CoordinationSummary:
+            now = self._clock.now()
+            window = _window(request, now)
+            summary = await self._summary(window, now)
+            if request.compare:
+                before = await self._summary(window.before, window.start_time)
+                summary.previous.CopyFrom(before)
+            return summary
+
+        return await self._answers.get(readable_organization(), request, work)
 
     async def GetAgentPerformance(
         self,
@@ -95,42 +91,199 @@ class MonitoringServicer(RetentionMethods):
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> GetAgentPerformanceResponse:
         """List the agents, busiest first. All pages are of the window of the first."""
-        page = page_of(request)
-        before = _Cursor.parse(page.cursor) if page.cursor else None
-        minute = before.minute if before else _minute(self._clock.now())
-        window = Window.ending_in(minute, _length(request))
 
-        ranked = await self._buckets.ranking(readable_organization(), _BY_AGENT, window)
-        ranking = [(_agent(series), calls) for series, calls in ranked]
-        if request.agent:
-            ranking = [(agent, calls) for agent, calls in ranking if agent == request.agent]
+        async def work() -> GetAgentPerformanceResponse:
+            listing = await self._list(request, _AGENTS, request.agent, compare=request.compare)
+            return GetAgentPerformanceResponse(
+                agents=[_agent(listing, name) for name in listing.sums],
+                next_page_token=listing.next_page_token,
+            )
+
+        return await self._answers.get(readable_organization(), request, work)
+
+    async def GetWorkflowPerformance(
+        self,
+        request: GetWorkflowPerformanceRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> GetWorkflowPerformanceResponse:
+        """List the workflows, busiest first. All pages are of the window of the first."""
+
+        async def work() -> GetWorkflowPerformanceResponse:
+            listing = await self._list(
+                request, _WORKFLOWS, request.workflow, compare=request.compare
+            )
+            answer = GetWorkflowPerformanceResponse(
+                workflows=[_workflow(listing, name) for name in listing.sums],
+                next_page_token=listing.next_page_token,
+            )
+            if request.workflow and answer.workflows:
+                steps = await self._steps(request.workflow, listing.window)
+                answer.workflows[0].steps.extend(steps)
+            return answer
+
+        return await self._answers.get(readable_organization(), request, work)
+
+    async def _summary(self, window: Window, end: datetime) -> performance_pb2.CoordinationSummary:
+        sums = await self._buckets.sums(readable_organization(), _SUMMED, window)
+        active = await self._buckets.ranking(
+            readable_organization(), group_name(Metric.CALLS, Dimension.AGENT), window
+        )
+        executions, steps, calls = sums[Metric.EXECUTIONS], sums[Metric.STEPS], sums[Metric.CALLS]
+        agents, deliveries = sums[Metric.AGENTS], sums[Metric.DELIVERIES]
+        return performance_pb2.CoordinationSummary(
+            start_time=timestamp(window.start_time),
+            end_time=timestamp(end),
+            executions=_executions(executions),
+            steps=_step_counts(steps),
+            success_ratio=success_ratio(executions),
+            execution_latency=latency_message(executions.latency()),
+            step_latency=latency_message(steps.latency()),
+            executions_per_minute=per(executions, end - window.start_time, _MINUTE),
+            errors=executions.errors,
+            calls=performance_pb2.CallCounts(
+                succeeded=calls.of(Status.SUCCEEDED),
+                failed=calls.of(Status.FAILED),
+                tokens=calls.tokens,
+                cost_micros=calls.cost_micros,
+            ),
+            call_latency=latency_message(calls.latency()),
+            active_agents=len(active),
+            agents=performance_pb2.AgentCounts(
+                registered=agents.of(Status.REGISTERED),
+                deregistered=agents.of(Status.DEREGISTERED),
+                expired=agents.of(Status.EXPIRED),
+            ),
+            deliveries=performance_pb2.DeliveryCounts(
+                succeeded=deliveries.of(Status.SUCCEEDED),
+                failed=deliveries.of(Status.FAILED),
+                retried=deliveries.of(Status.RETRIED),
+            ),
+        )
+
+    async def _list(
+        self,
+        request: GetAgentPerformanceRequest | GetWorkflowPerformanceRequest,
+        listed: _Kind,
+        only: str,
+        *,
+        compare: bool,
+    ) -> _Listing:
+        page = page_of(request)
+        now = self._clock.now()
+        before = _Cursor.parse(page.cursor) if page.cursor else None
+        window = _window(request, now, before.bucket if before else None)
+        # A page is read at once, whatever its size: a long window makes it shorter.
+        buckets = len(window.buckets) * (2 if compare else 1)
+        page = Page(size=max(1, min(page.size, MOST_BUCKETS // buckets)), cursor=page.cursor)
+
+        group = group_name(listed.metric, listed.dimension)
+        ranking = [
+            (listed.name_of(series), count)
+            for series, count in await self._buckets.ranking(readable_organization(), group, window)
+        ]
+        if only:
+            ranking = [(name, count) for name, count in ranking if name == only]
         if before:
-            ranking = [(agent, calls) for agent, calls in ranking if before.precedes(agent, calls)]
-        listed, token = cut(
+            ranking = [(name, count) for name, count in ranking if before.precedes(name, count)]
+        shown, token = cut(
             request,
             page,
             ranking,
-            lambda each: str(_Cursor(minute=minute, agent=each[0], calls=each[1])),
+            lambda each: str(_Cursor(bucket=window.last, name=each[0], count=each[1])),
         )
-        wanted = [_series(agent) for agent, _ in listed]
-        sums = await self._buckets.sums(readable_organization(), wanted, window)
-
-        return GetAgentPerformanceResponse(
-            agents=[_performance(_agent(series), counted) for series, counted in sums.items()],
+        series = {listed.series_of(name): name for name, _ in shown}
+        sums = await self._buckets.sums(readable_organization(), list(series), window)
+        previous = (
+            await self._buckets.sums(readable_organization(), list(series), window.before)
+            if compare
+            else {}
+        )
+        return _Listing(
+            window=window,
+            length=min(now, window.end_time) - window.start_time,
+            sums={name: sums[each] for each, name in series.items()},
+            previous={series[each]: found for each, found in previous.items()},
             next_page_token=token,
+        )
+
+    async def _steps(
+        self, workflow: str, window: Window
+    ) -> Sequence[performance_pb2.StepPerformance]:
+        group = group_name(Metric.STEPS, Dimension.WORKFLOW, Dimension.STEP)
+        ours = workflow.removeprefix(_WORKFLOWS.collection)
+        ranking = await self._buckets.ranking(readable_organization(), group, window)
+        busiest = [
+            series
+            for series, _ in ranking
+            if parse_series(series).dimensions[Dimension.WORKFLOW] == ours
+        ]
+        sums = await self._buckets.sums(readable_organization(), busiest[:_MOST_STEPS], window)
+        return [
+            performance_pb2.StepPerformance(
+                step=parse_series(series).dimensions[Dimension.STEP],
+                counts=_step_counts(counted),
+                success_ratio=success_ratio(counted),
+                latency=latency_message(counted.latency()),
+                attempts=counted.attempts,
+                errors=counted.errors,
+            )
+            for series, counted in sums.items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """What is listed: the series of a dimension of a metric, as names of a collection."""
+
+    collection: str
+    metric: Metric
+    dimension: Dimension
+
+    def name_of(self, series: str) -> str:
+        return self.collection + parse_series(series).dimensions[self.dimension]
+
+    def series_of(self, name: str) -> str:
+        value = name.removeprefix(self.collection)
+        return series_name(self.metric, **{self.dimension: value})
+
+
+_AGENTS: Final = _Kind(collection="agents/", metric=Metric.CALLS, dimension=Dimension.AGENT)
+_WORKFLOWS: Final = _Kind(
+    collection="workflows/", metric=Metric.EXECUTIONS, dimension=Dimension.WORKFLOW
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Listing:
+    """A page: what each name counted in the window, and in the one before if asked."""
+
+    window: Window
+    length: timedelta
+    sums: Mapping[str, Sums]
+    previous: Mapping[str, Sums]
+    next_page_token: str
+
+    def before(self, name: str) -> performance_pb2.PreviousPerformance | None:
+        sums = self.previous.get(name)
+        if sums is None:
+            return None
+        return performance_pb2.PreviousPerformance(
+            count=ended(sums),
+            success_ratio=success_ratio(sums),
+            latency=latency_message(sums.latency()),
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Cursor:
-    """The last agent of a page, in the window that ends in a minute."""
+    """The last name of a page, in the window that ends in a bucket."""
 
-    minute: int
-    calls: int
-    agent: str
+    bucket: int
+    count: int
+    name: str
 
     def __str__(self) -> str:
-        return f"{self.minute}:{self.calls}:{self.agent}"
+        return f"{self.bucket}:{self.count}:{self.name}"
 
     @staticmethod
     def parse(text: str) -> _Cursor:
@@ -144,57 +297,63 @@ class _Cursor:
                 metadata={"field": "page_token"},
                 violations=[FieldViolation("page_token", description)],
             )
-        return _Cursor(minute=int(match[1]), calls=int(match[2]), agent=match[3])
+        return _Cursor(bucket=int(match[1]), count=int(match[2]), name=match[3])
 
-    def precedes(self, agent: str, calls: int) -> bool:
-        """Whether an agent comes later in the list."""
-        return (-self.calls, self.agent) < (-calls, agent)
-
-
-def _agent(series: str) -> str:
-    return _AGENTS + parse_series(series).dimensions[Dimension.AGENT]
+    def precedes(self, name: str, count: int) -> bool:
+        """Whether a name comes later in the list."""
+        return (-self.count, self.name) < (-count, name)
 
 
-def _series(agent: str) -> str:
-    return series_name(Metric.CALLS, agent=agent.removeprefix(_AGENTS))
-
-
-def _performance(agent: str, sums: Sums) -> performance_pb2.AgentPerformance:
-    succeeded, failed = sums.of(Status.SUCCEEDED), sums.of(Status.FAILED)
+def _agent(listing: _Listing, name: str) -> performance_pb2.AgentPerformance:
+    sums = listing.sums[name]
     return performance_pb2.AgentPerformance(
-        agent=agent,
-        calls=succeeded + failed,
-        succeeded=succeeded,
-        failed=failed,
-        success_ratio=share(succeeded, succeeded + failed),
-        latency=_latency(sums.latency()),
+        agent=name,
+        calls=ended(sums),
+        succeeded=sums.of(Status.SUCCEEDED),
+        failed=sums.of(Status.FAILED),
+        success_ratio=success_ratio(sums),
+        latency=latency_message(sums.latency()),
+        calls_per_minute=per(sums, listing.length, _MINUTE),
+        tokens=sums.tokens,
+        cost_micros=sums.cost_micros,
+        errors=sums.errors,
+        previous=listing.before(name),
     )
 
 
-def _latency(latency: Latency) -> performance_pb2.Latency:
-    return performance_pb2.Latency(
-        count=latency.count,
-        mean=_duration(latency.mean_ms),
-        p50=_duration(latency.p50_ms),
-        p95=_duration(latency.p95_ms),
-        p99=_duration(latency.p99_ms),
+def _workflow(listing: _Listing, name: str) -> performance_pb2.WorkflowPerformance:
+    sums = listing.sums[name]
+    return performance_pb2.WorkflowPerformance(
+        workflow=name,
+        executions=_executions(sums),
+        success_ratio=success_ratio(sums),
+        latency=latency_message(sums.latency()),
+        executions_per_minute=per(sums, listing.length, _MINUTE),
+        errors=sums.errors,
+        previous=listing.before(name),
     )
 
 
-def _duration(milliseconds: float) -> Duration:
-    seconds, nanos = divmod(round(milliseconds * 1e6), 10**9)
-    return Duration(seconds=seconds, nanos=nanos)
+def _executions(sums: Sums) -> performance_pb2.ExecutionCounts:
+    return performance_pb2.ExecutionCounts(
+        started=sums.of(Status.STARTED),
+        succeeded=sums.of(Status.SUCCEEDED),
+        failed=sums.of(Status.FAILED),
+        cancelled=sums.of(Status.CANCELLED),
+    )
 
 
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+def _step_counts(sums: Sums) -> performance_pb2.StepCounts:
+    return performance_pb2.StepCounts(
+        succeeded=sums.of(Status.SUCCEEDED),
+        failed=sums.of(Status.FAILED),
+        skipped=sums.of(Status.SKIPPED),
+        retried=sums.of(Status.RETRIED),
+    )
 
 
-def _minute(now: datetime) -> int:
-    return minute_of(int(now.timestamp()))
-
-
-def _length(request: GetCoordinationSummaryRequest | GetAgentPerformanceRequest) -> timedelta:
-    return request.window.ToTimedelta() if request.HasField("window") else _DEFAULT_WINDOW
+def _window(request: _Request, now: datetime, last: int | None = None) -> Window:
+    """The window that a request asks for; it ends in the bucket `last` if given, else now."""
+    length = request.window.ToTimedelta() if request.HasField("window") else _DEFAULT_WINDOW
+    resolution = resolution_for(length)
+    return Window.ending_in(resolution.bucket_of(now) if last is None else last, length, resolution)

@@ -87,6 +87,17 @@ class Window:
         return range(self.first, self.last + 1)
 
     @property
+    def before(self) -> Window:
+        """As many buckets before these."""
+        first = 2 * self.first - self.last - 1
+        return Window(first=first, last=self.first - 1, resolution=self.resolution)
+
+    @property
     def start_time(self) -> datetime:
         """When its first bucket begins."""
         return datetime.fromtimestamp(self.first * self.resolution.seconds, UTC)
+
+    @property
+    def end_time(self) -> datetime:
+        """When its last bucket ends."""
+        return datetime.fromtimestamp((self.last + 1) * self.resolution.seconds, UTC)

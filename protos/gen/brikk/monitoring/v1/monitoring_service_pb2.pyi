@@ -27,19 +27,84 @@ class GetCoordinationSummaryRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     WINDOW_FIELD_NUMBER: builtins.int
+    COMPARE_FIELD_NUMBER: builtins.int
+    compare: builtins.bool
+    """Whether to sum up also as long a window before."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """Length of the window that ends now, in whole minutes rounded up: 1 hour when unset, 3 hours at most."""
+        """Length of the window that ends now, in whole minutes up to 3 hours, hours up to 7 days and days up to 400 days, rounded up: 1 hour when unset."""
 
     def __init__(
         self,
         *,
         window: google.protobuf.duration_pb2.Duration | None = ...,
+        compare: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["compare", b"compare", "window", b"window"]) -> None: ...
 
 Global___GetCoordinationSummaryRequest: typing_extensions.TypeAlias = GetCoordinationSummaryRequest
+
+@typing.final
+class GetWorkflowPerformanceRequest(google.protobuf.message.Message):
+    """Asks how workflows went."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: builtins.int
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    COMPARE_FIELD_NUMBER: builtins.int
+    workflow: builtins.str
+    """Only this workflow, with its steps: `workflows/{workflow}`. All, without steps, when empty."""
+    page_size: builtins.int
+    """Most workflows to return: 50 when unset, 500 at most; fewer when the window is long."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    compare: builtins.bool
+    """Whether to tell also how they went in as long a window before."""
+    @property
+    def window(self) -> google.protobuf.duration_pb2.Duration:
+        """Length of the window that ends now, in whole minutes up to 3 hours, hours up to 7 days and days up to 400 days, rounded up: 1 hour when unset."""
+
+    def __init__(
+        self,
+        *,
+        window: google.protobuf.duration_pb2.Duration | None = ...,
+        workflow: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        compare: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["compare", b"compare", "page_size", b"page_size", "page_token", b"page_token", "window", b"window", "workflow", b"workflow"]) -> None: ...
+
+Global___GetWorkflowPerformanceRequest: typing_extensions.TypeAlias = GetWorkflowPerformanceRequest
+
+@typing.final
+class GetWorkflowPerformanceResponse(google.protobuf.message.Message):
+    """How the workflows went."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WORKFLOWS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def workflows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.performance_pb2.WorkflowPerformance]:
+        """The workflows, busiest first."""
+
+    def __init__(
+        self,
+        *,
+        workflows: collections.abc.Iterable[brikk.monitoring.v1.performance_pb2.WorkflowPerformance] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "workflows", b"workflows"]) -> None: ...
+
+Global___GetWorkflowPerformanceResponse: typing_extensions.TypeAlias = GetWorkflowPerformanceResponse
 
 @typing.final
 class GetAgentPerformanceRequest(google.protobuf.message.Message):
@@ -51,15 +116,18 @@ class GetAgentPerformanceRequest(google.protobuf.message.Message):
     AGENT_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    COMPARE_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """Only this agent: `agents/{agent}`. All when empty."""
     page_size: builtins.int
-    """Most agents to return: 50 when unset, 500 at most."""
+    """Most agents to return: 50 when unset, 500 at most; fewer when the window is long."""
     page_token: builtins.str
     """The next_page_token of the page before."""
+    compare: builtins.bool
+    """Whether to tell also how they worked in as long a window before."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """Length of the window that ends now, in whole minutes rounded up: 1 hour when unset, 3 hours at most."""
+        """Length of the window that ends now, in whole minutes up to 3 hours, hours up to 7 days and days up to 400 days, rounded up: 1 hour when unset."""
 
     def __init__(
         self,
@@ -68,9 +136,10 @@ class GetAgentPerformanceRequest(google.protobuf.message.Message):
         agent: builtins.str = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        compare: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["window", b"window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "page_size", b"page_size", "page_token", b"page_token", "window", b"window"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "compare", b"compare", "page_size", b"page_size", "page_token", b"page_token", "window", b"window"]) -> None: ...
 
 Global___GetAgentPerformanceRequest: typing_extensions.TypeAlias = GetAgentPerformanceRequest
 

@@ -6,6 +6,7 @@ import warnings
 from brikk.monitoring.v1 import metrics_pb2 as brikk_dot_monitoring_dot_v1_dot_metrics__pb2
 from brikk.monitoring.v1 import monitoring_service_pb2 as brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2
 from brikk.monitoring.v1 import performance_pb2 as brikk_dot_monitoring_dot_v1_dot_performance__pb2
+from brikk.monitoring.v1 import query_pb2 as brikk_dot_monitoring_dot_v1_dot_query__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
@@ -83,6 +84,21 @@ class MonitoringServiceStub(object):
                 request_serializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetAgentPerformanceRequest.SerializeToString,
                 response_deserializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetAgentPerformanceResponse.FromString,
                 _registered_method=True)
+        self.GetWorkflowPerformance = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/GetWorkflowPerformance',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetWorkflowPerformanceRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetWorkflowPerformanceResponse.FromString,
+                _registered_method=True)
+        self.QueryMetrics = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/QueryMetrics',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.QueryMetricsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.QueryMetricsResponse.FromString,
+                _registered_method=True)
+        self.ExportMetrics = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/ExportMetrics',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsResponse.FromString,
+                _registered_method=True)
 
 
 class MonitoringServiceServicer(object):
@@ -152,6 +168,27 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWorkflowPerformance(self, request, context):
+        """Returns how the workflows went in a window, busiest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryMetrics(self, request, context):
+        """Returns what was counted in a range of time: in all or step by step, in all or by group. What would be too much at once is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportMetrics(self, request, context):
+        """Returns the same as a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -199,6 +236,21 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetAgentPerformance,
                     request_deserializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetAgentPerformanceRequest.FromString,
                     response_serializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetAgentPerformanceResponse.SerializeToString,
+            ),
+            'GetWorkflowPerformance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWorkflowPerformance,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetWorkflowPerformanceRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetWorkflowPerformanceResponse.SerializeToString,
+            ),
+            'QueryMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryMetrics,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.QueryMetricsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.QueryMetricsResponse.SerializeToString,
+            ),
+            'ExportMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportMetrics,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -445,6 +497,87 @@ class MonitoringService(object):
             '/brikk.monitoring.v1.MonitoringService/GetAgentPerformance',
             brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetAgentPerformanceRequest.SerializeToString,
             brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetAgentPerformanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWorkflowPerformance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/GetWorkflowPerformance',
+            brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetWorkflowPerformanceRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2.GetWorkflowPerformanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/QueryMetrics',
+            brikk_dot_monitoring_dot_v1_dot_query__pb2.QueryMetricsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_query__pb2.QueryMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/ExportMetrics',
+            brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ import abc
 import brikk.monitoring.v1.metrics_pb2
 import brikk.monitoring.v1.monitoring_service_pb2
 import brikk.monitoring.v1.performance_pb2
+import brikk.monitoring.v1.query_pb2
 import collections.abc
 import google.protobuf.empty_pb2
 import grpc
@@ -172,7 +173,55 @@ _MonitoringServiceGetAgentPerformanceType = typing_extensions.TypeVar(
     ],
 )
 
-class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, _MonitoringServiceListSeriesType, _MonitoringServiceCreateRetentionPolicyType, _MonitoringServiceGetRetentionPolicyType, _MonitoringServiceListRetentionPoliciesType, _MonitoringServiceUpdateRetentionPolicyType, _MonitoringServiceDeleteRetentionPolicyType, _MonitoringServiceGetCoordinationSummaryType, _MonitoringServiceGetAgentPerformanceType]):
+_MonitoringServiceGetWorkflowPerformanceType = typing_extensions.TypeVar(
+    '_MonitoringServiceGetWorkflowPerformanceType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse,
+    ],
+)
+
+_MonitoringServiceQueryMetricsType = typing_extensions.TypeVar(
+    '_MonitoringServiceQueryMetricsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+        brikk.monitoring.v1.query_pb2.QueryMetricsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+        brikk.monitoring.v1.query_pb2.QueryMetricsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+        brikk.monitoring.v1.query_pb2.QueryMetricsResponse,
+    ],
+)
+
+_MonitoringServiceExportMetricsType = typing_extensions.TypeVar(
+    '_MonitoringServiceExportMetricsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+        brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+        brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+        brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
+    ],
+)
+
+class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, _MonitoringServiceListSeriesType, _MonitoringServiceCreateRetentionPolicyType, _MonitoringServiceGetRetentionPolicyType, _MonitoringServiceListRetentionPoliciesType, _MonitoringServiceUpdateRetentionPolicyType, _MonitoringServiceDeleteRetentionPolicyType, _MonitoringServiceGetCoordinationSummaryType, _MonitoringServiceGetAgentPerformanceType, _MonitoringServiceGetWorkflowPerformanceType, _MonitoringServiceQueryMetricsType, _MonitoringServiceExportMetricsType]):
     """The measurements of an organisation."""
 
     @typing.overload
@@ -212,6 +261,18 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
         grpc.UnaryUnaryMultiCallable[
             brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceRequest,
             brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+            brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+            brikk.monitoring.v1.query_pb2.QueryMetricsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+            brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -253,6 +314,18 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
             brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceRequest,
             brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+            brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+            brikk.monitoring.v1.query_pb2.QueryMetricsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+            brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     RecordMetrics: _MonitoringServiceRecordMetricsType
@@ -281,6 +354,15 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
 
     GetAgentPerformance: _MonitoringServiceGetAgentPerformanceType
     """Returns how the agents worked in a window, busiest first."""
+
+    GetWorkflowPerformance: _MonitoringServiceGetWorkflowPerformanceType
+    """Returns how the workflows went in a window, busiest first."""
+
+    QueryMetrics: _MonitoringServiceQueryMetricsType
+    """Returns what was counted in a range of time: in all or step by step, in all or by group. What would be too much at once is refused."""
+
+    ExportMetrics: _MonitoringServiceExportMetricsType
+    """Returns the same as a file."""
 
 MonitoringServiceAsyncStub: typing_extensions.TypeAlias = MonitoringServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -318,6 +400,18 @@ MonitoringServiceAsyncStub: typing_extensions.TypeAlias = MonitoringServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceRequest,
         brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+        brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+        brikk.monitoring.v1.query_pb2.QueryMetricsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+        brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
     ],
 ]
 
@@ -395,5 +489,29 @@ class MonitoringServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceResponse, collections.abc.Awaitable[brikk.monitoring.v1.monitoring_service_pb2.GetAgentPerformanceResponse]]:
         """Returns how the agents worked in a window, busiest first."""
+
+    @abc.abstractmethod
+    def GetWorkflowPerformance(
+        self,
+        request: brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse, collections.abc.Awaitable[brikk.monitoring.v1.monitoring_service_pb2.GetWorkflowPerformanceResponse]]:
+        """Returns how the workflows went in a window, busiest first."""
+
+    @abc.abstractmethod
+    def QueryMetrics(
+        self,
+        request: brikk.monitoring.v1.query_pb2.QueryMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.query_pb2.QueryMetricsResponse, collections.abc.Awaitable[brikk.monitoring.v1.query_pb2.QueryMetricsResponse]]:
+        """Returns what was counted in a range of time: in all or step by step, in all or by group. What would be too much at once is refused."""
+
+    @abc.abstractmethod
+    def ExportMetrics(
+        self,
+        request: brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.query_pb2.ExportMetricsResponse, collections.abc.Awaitable[brikk.monitoring.v1.query_pb2.ExportMetricsResponse]]:
+        """Returns the same as a file."""
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -26,21 +26,49 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brikk/monitoring/v1/performance.proto\x12\x13\x62rikk.monitoring.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n\x07Latency\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\'\n\x04mean\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p50\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe1\x02\n\x13\x43oordinationSummary\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\nexecutions\x18\x03 \x01(\x0b\x32$.brikk.monitoring.v1.ExecutionCounts\x12.\n\x05steps\x18\x04 \x01(\x0b\x32\x1f.brikk.monitoring.v1.StepCounts\x12\x15\n\rsuccess_ratio\x18\x05 \x01(\x01\x12\x37\n\x11\x65xecution_latency\x18\x06 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x32\n\x0cstep_latency\x18\x07 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\"X\n\x0f\x45xecutionCounts\x12\x0f\n\x07started\x18\x01 \x01(\x03\x12\x11\n\tsucceeded\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x11\n\tcancelled\x18\x04 \x01(\x03\"Q\n\nStepCounts\x12\x11\n\tsucceeded\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x12\x0f\n\x07skipped\x18\x03 \x01(\x03\x12\x0f\n\x07retried\x18\x04 \x01(\x03\"\x99\x01\n\x10\x41gentPerformance\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\x12\x11\n\tsucceeded\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x03\x12\x15\n\rsuccess_ratio\x18\x05 \x01(\x01\x12-\n\x07latency\x18\x06 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latencyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%brikk/monitoring/v1/performance.proto\x12\x13\x62rikk.monitoring.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n\x07Latency\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\'\n\x04mean\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p50\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p95\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p99\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x97\x06\n\x13\x43oordinationSummary\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\nexecutions\x18\x03 \x01(\x0b\x32$.brikk.monitoring.v1.ExecutionCounts\x12.\n\x05steps\x18\x04 \x01(\x0b\x32\x1f.brikk.monitoring.v1.StepCounts\x12\x15\n\rsuccess_ratio\x18\x05 \x01(\x01\x12\x37\n\x11\x65xecution_latency\x18\x06 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x32\n\x0cstep_latency\x18\x07 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x1d\n\x15\x65xecutions_per_minute\x18\x08 \x01(\x01\x12\x44\n\x06\x65rrors\x18\t \x03(\x0b\x32\x34.brikk.monitoring.v1.CoordinationSummary.ErrorsEntry\x12.\n\x05\x63\x61lls\x18\n \x01(\x0b\x32\x1f.brikk.monitoring.v1.CallCounts\x12\x32\n\x0c\x63\x61ll_latency\x18\x0b \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x15\n\ractive_agents\x18\x0c \x01(\x05\x12\x30\n\x06\x61gents\x18\r \x01(\x0b\x32 .brikk.monitoring.v1.AgentCounts\x12\x37\n\ndeliveries\x18\x0e \x01(\x0b\x32#.brikk.monitoring.v1.DeliveryCounts\x12:\n\x08previous\x18\x0f \x01(\x0b\x32(.brikk.monitoring.v1.CoordinationSummary\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"T\n\nCallCounts\x12\x11\n\tsucceeded\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x04 \x01(\x03\"H\n\x0b\x41gentCounts\x12\x12\n\nregistered\x18\x01 \x01(\x03\x12\x14\n\x0c\x64\x65registered\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xpired\x18\x03 \x01(\x03\"D\n\x0e\x44\x65liveryCounts\x12\x11\n\tsucceeded\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x12\x0f\n\x07retried\x18\x03 \x01(\x03\"X\n\x0f\x45xecutionCounts\x12\x0f\n\x07started\x18\x01 \x01(\x03\x12\x11\n\tsucceeded\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x11\n\tcancelled\x18\x04 \x01(\x03\"Q\n\nStepCounts\x12\x11\n\tsucceeded\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x12\x0f\n\x07skipped\x18\x03 \x01(\x03\x12\x0f\n\x07retried\x18\x04 \x01(\x03\"\x86\x03\n\x10\x41gentPerformance\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\x12\x11\n\tsucceeded\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x03\x12\x15\n\rsuccess_ratio\x18\x05 \x01(\x01\x12-\n\x07latency\x18\x06 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x18\n\x10\x63\x61lls_per_minute\x18\x07 \x01(\x01\x12\x0e\n\x06tokens\x18\x08 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\t \x01(\x03\x12\x41\n\x06\x65rrors\x18\n \x03(\x0b\x32\x31.brikk.monitoring.v1.AgentPerformance.ErrorsEntry\x12:\n\x08previous\x18\x0b \x01(\x0b\x32(.brikk.monitoring.v1.PreviousPerformance\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xac\x03\n\x13WorkflowPerformance\x12\x10\n\x08workflow\x18\x01 \x01(\t\x12\x38\n\nexecutions\x18\x02 \x01(\x0b\x32$.brikk.monitoring.v1.ExecutionCounts\x12\x15\n\rsuccess_ratio\x18\x03 \x01(\x01\x12-\n\x07latency\x18\x04 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x1d\n\x15\x65xecutions_per_minute\x18\x05 \x01(\x01\x12\x44\n\x06\x65rrors\x18\x06 \x03(\x0b\x32\x34.brikk.monitoring.v1.WorkflowPerformance.ErrorsEntry\x12\x33\n\x05steps\x18\x07 \x03(\x0b\x32$.brikk.monitoring.v1.StepPerformance\x12:\n\x08previous\x18\x08 \x01(\x0b\x32(.brikk.monitoring.v1.PreviousPerformance\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x99\x02\n\x0fStepPerformance\x12\x0c\n\x04step\x18\x01 \x01(\t\x12/\n\x06\x63ounts\x18\x02 \x01(\x0b\x32\x1f.brikk.monitoring.v1.StepCounts\x12\x15\n\rsuccess_ratio\x18\x03 \x01(\x01\x12-\n\x07latency\x18\x04 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latency\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x03\x12@\n\x06\x65rrors\x18\x06 \x03(\x0b\x32\x30.brikk.monitoring.v1.StepPerformance.ErrorsEntry\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"j\n\x13PreviousPerformance\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x15\n\rsuccess_ratio\x18\x02 \x01(\x01\x12-\n\x07latency\x18\x03 \x01(\x0b\x32\x1c.brikk.monitoring.v1.Latencyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brikk.monitoring.v1.performance_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_COORDINATIONSUMMARY_ERRORSENTRY']._loaded_options = None
+  _globals['_COORDINATIONSUMMARY_ERRORSENTRY']._serialized_options = b'8\001'
+  _globals['_AGENTPERFORMANCE_ERRORSENTRY']._loaded_options = None
+  _globals['_AGENTPERFORMANCE_ERRORSENTRY']._serialized_options = b'8\001'
+  _globals['_WORKFLOWPERFORMANCE_ERRORSENTRY']._loaded_options = None
+  _globals['_WORKFLOWPERFORMANCE_ERRORSENTRY']._serialized_options = b'8\001'
+  _globals['_STEPPERFORMANCE_ERRORSENTRY']._loaded_options = None
+  _globals['_STEPPERFORMANCE_ERRORSENTRY']._serialized_options = b'8\001'
   _globals['_LATENCY']._serialized_start=128
   _globals['_LATENCY']._serialized_end=313
   _globals['_COORDINATIONSUMMARY']._serialized_start=316
-  _globals['_COORDINATIONSUMMARY']._serialized_end=669
-  _globals['_EXECUTIONCOUNTS']._serialized_start=671
-  _globals['_EXECUTIONCOUNTS']._serialized_end=759
-  _globals['_STEPCOUNTS']._serialized_start=761
-  _globals['_STEPCOUNTS']._serialized_end=842
-  _globals['_AGENTPERFORMANCE']._serialized_start=845
-  _globals['_AGENTPERFORMANCE']._serialized_end=998
+  _globals['_COORDINATIONSUMMARY']._serialized_end=1107
+  _globals['_COORDINATIONSUMMARY_ERRORSENTRY']._serialized_start=1062
+  _globals['_COORDINATIONSUMMARY_ERRORSENTRY']._serialized_end=1107
+  _globals['_CALLCOUNTS']._serialized_start=1109
+  _globals['_CALLCOUNTS']._serialized_end=1193
+  _globals['_AGENTCOUNTS']._serialized_start=1195
+  _globals['_AGENTCOUNTS']._serialized_end=1267
+  _globals['_DELIVERYCOUNTS']._serialized_start=1269
+  _globals['_DELIVERYCOUNTS']._serialized_end=1337
+  _globals['_EXECUTIONCOUNTS']._serialized_start=1339
+  _globals['_EXECUTIONCOUNTS']._serialized_end=1427
+  _globals['_STEPCOUNTS']._serialized_start=1429
+  _globals['_STEPCOUNTS']._serialized_end=1510
+  _globals['_AGENTPERFORMANCE']._serialized_start=1513
+  _globals['_AGENTPERFORMANCE']._serialized_end=1903
+  _globals['_AGENTPERFORMANCE_ERRORSENTRY']._serialized_start=1062
+  _globals['_AGENTPERFORMANCE_ERRORSENTRY']._serialized_end=1107
+  _globals['_WORKFLOWPERFORMANCE']._serialized_start=1906
+  _globals['_WORKFLOWPERFORMANCE']._serialized_end=2334
+  _globals['_WORKFLOWPERFORMANCE_ERRORSENTRY']._serialized_start=1062
+  _globals['_WORKFLOWPERFORMANCE_ERRORSENTRY']._serialized_end=1107
+  _globals['_STEPPERFORMANCE']._serialized_start=2337
+  _globals['_STEPPERFORMANCE']._serialized_end=2618
+  _globals['_STEPPERFORMANCE_ERRORSENTRY']._serialized_start=1062
+  _globals['_STEPPERFORMANCE_ERRORSENTRY']._serialized_end=1107
+  _globals['_PREVIOUSPERFORMANCE']._serialized_start=2620
+  _globals['_PREVIOUSPERFORMANCE']._serialized_end=2726
 # @@protoc_insertion_point(module_scope)

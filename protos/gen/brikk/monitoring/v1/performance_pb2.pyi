@@ -4,8 +4,10 @@ isort:skip_file
 What monitoring answers: counts and latencies of executions, steps and agents."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import sys
@@ -67,6 +69,22 @@ class CoordinationSummary(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class ErrorsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     START_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
     EXECUTIONS_FIELD_NUMBER: builtins.int
@@ -74,8 +92,20 @@ class CoordinationSummary(google.protobuf.message.Message):
     SUCCESS_RATIO_FIELD_NUMBER: builtins.int
     EXECUTION_LATENCY_FIELD_NUMBER: builtins.int
     STEP_LATENCY_FIELD_NUMBER: builtins.int
+    EXECUTIONS_PER_MINUTE_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    CALLS_FIELD_NUMBER: builtins.int
+    CALL_LATENCY_FIELD_NUMBER: builtins.int
+    ACTIVE_AGENTS_FIELD_NUMBER: builtins.int
+    AGENTS_FIELD_NUMBER: builtins.int
+    DELIVERIES_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
     success_ratio: builtins.float
     """Share of the ended executions that succeeded, 0 to 1; 0 when none ended."""
+    executions_per_minute: builtins.float
+    """Executions that ended in a minute."""
+    active_agents: builtins.int
+    """Agents that were called."""
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Begin of the window, at a minute's boundary."""
@@ -100,6 +130,30 @@ class CoordinationSummary(google.protobuf.message.Message):
     def step_latency(self) -> Global___Latency:
         """From first attempt to end, of the steps that ended in the window."""
 
+    @property
+    def errors(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Failures of executions by reason."""
+
+    @property
+    def calls(self) -> Global___CallCounts:
+        """Calls of agents."""
+
+    @property
+    def call_latency(self) -> Global___Latency:
+        """How long agents took."""
+
+    @property
+    def agents(self) -> Global___AgentCounts:
+        """Agents that came and went."""
+
+    @property
+    def deliveries(self) -> Global___DeliveryCounts:
+        """What became of deliveries to webhooks."""
+
+    @property
+    def previous(self) -> Global___CoordinationSummary:
+        """The summary of the window before; absent when it was not asked for."""
+
     def __init__(
         self,
         *,
@@ -110,11 +164,101 @@ class CoordinationSummary(google.protobuf.message.Message):
         success_ratio: builtins.float = ...,
         execution_latency: Global___Latency | None = ...,
         step_latency: Global___Latency | None = ...,
+        executions_per_minute: builtins.float = ...,
+        errors: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        calls: Global___CallCounts | None = ...,
+        call_latency: Global___Latency | None = ...,
+        active_agents: builtins.int = ...,
+        agents: Global___AgentCounts | None = ...,
+        deliveries: Global___DeliveryCounts | None = ...,
+        previous: Global___CoordinationSummary | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "execution_latency", b"execution_latency", "executions", b"executions", "start_time", b"start_time", "step_latency", b"step_latency", "steps", b"steps"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "execution_latency", b"execution_latency", "executions", b"executions", "start_time", b"start_time", "step_latency", b"step_latency", "steps", b"steps", "success_ratio", b"success_ratio"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["agents", b"agents", "call_latency", b"call_latency", "calls", b"calls", "deliveries", b"deliveries", "end_time", b"end_time", "execution_latency", b"execution_latency", "executions", b"executions", "previous", b"previous", "start_time", b"start_time", "step_latency", b"step_latency", "steps", b"steps"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["active_agents", b"active_agents", "agents", b"agents", "call_latency", b"call_latency", "calls", b"calls", "deliveries", b"deliveries", "end_time", b"end_time", "errors", b"errors", "execution_latency", b"execution_latency", "executions", b"executions", "executions_per_minute", b"executions_per_minute", "previous", b"previous", "start_time", b"start_time", "step_latency", b"step_latency", "steps", b"steps", "success_ratio", b"success_ratio"]) -> None: ...
 
 Global___CoordinationSummary: typing_extensions.TypeAlias = CoordinationSummary
+
+@typing.final
+class CallCounts(google.protobuf.message.Message):
+    """Calls of agents in a window, and what they took."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUCCEEDED_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    TOKENS_FIELD_NUMBER: builtins.int
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    succeeded: builtins.int
+    """Ended with success."""
+    failed: builtins.int
+    """Ended with a failure."""
+    tokens: builtins.int
+    """Tokens that they used."""
+    cost_micros: builtins.int
+    """What they cost, in millionths of the currency."""
+    def __init__(
+        self,
+        *,
+        succeeded: builtins.int = ...,
+        failed: builtins.int = ...,
+        tokens: builtins.int = ...,
+        cost_micros: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cost_micros", b"cost_micros", "failed", b"failed", "succeeded", b"succeeded", "tokens", b"tokens"]) -> None: ...
+
+Global___CallCounts: typing_extensions.TypeAlias = CallCounts
+
+@typing.final
+class AgentCounts(google.protobuf.message.Message):
+    """Agents that came and went in a window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REGISTERED_FIELD_NUMBER: builtins.int
+    DEREGISTERED_FIELD_NUMBER: builtins.int
+    EXPIRED_FIELD_NUMBER: builtins.int
+    registered: builtins.int
+    """Registered."""
+    deregistered: builtins.int
+    """Deregistered."""
+    expired: builtins.int
+    """Removed because their heartbeats were missing."""
+    def __init__(
+        self,
+        *,
+        registered: builtins.int = ...,
+        deregistered: builtins.int = ...,
+        expired: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deregistered", b"deregistered", "expired", b"expired", "registered", b"registered"]) -> None: ...
+
+Global___AgentCounts: typing_extensions.TypeAlias = AgentCounts
+
+@typing.final
+class DeliveryCounts(google.protobuf.message.Message):
+    """What became of deliveries to webhooks in a window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SUCCEEDED_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    RETRIED_FIELD_NUMBER: builtins.int
+    succeeded: builtins.int
+    """Taken by the endpoint."""
+    failed: builtins.int
+    """Given up."""
+    retried: builtins.int
+    """Attempts that failed and were followed by another."""
+    def __init__(
+        self,
+        *,
+        succeeded: builtins.int = ...,
+        failed: builtins.int = ...,
+        retried: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["failed", b"failed", "retried", b"retried", "succeeded", b"succeeded"]) -> None: ...
+
+Global___DeliveryCounts: typing_extensions.TypeAlias = DeliveryCounts
 
 @typing.final
 class ExecutionCounts(google.protobuf.message.Message):
@@ -182,12 +326,33 @@ class AgentPerformance(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class ErrorsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     AGENT_FIELD_NUMBER: builtins.int
     CALLS_FIELD_NUMBER: builtins.int
     SUCCEEDED_FIELD_NUMBER: builtins.int
     FAILED_FIELD_NUMBER: builtins.int
     SUCCESS_RATIO_FIELD_NUMBER: builtins.int
     LATENCY_FIELD_NUMBER: builtins.int
+    CALLS_PER_MINUTE_FIELD_NUMBER: builtins.int
+    TOKENS_FIELD_NUMBER: builtins.int
+    COST_MICROS_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
     agent: builtins.str
     """`agents/{agent}`; `agents/-` stands for all those past the organisation's limit of series."""
     calls: builtins.int
@@ -198,9 +363,23 @@ class AgentPerformance(google.protobuf.message.Message):
     """Calls that ended with a failure."""
     success_ratio: builtins.float
     """Share of the calls that succeeded, 0 to 1."""
+    calls_per_minute: builtins.float
+    """Calls that ended in a minute."""
+    tokens: builtins.int
+    """Tokens that its calls used."""
+    cost_micros: builtins.int
+    """What its calls cost, in millionths of the currency."""
     @property
     def latency(self) -> Global___Latency:
         """How long its calls took."""
+
+    @property
+    def errors(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Failures by reason."""
+
+    @property
+    def previous(self) -> Global___PreviousPerformance:
+        """The window before; absent when it was not asked for."""
 
     def __init__(
         self,
@@ -211,8 +390,176 @@ class AgentPerformance(google.protobuf.message.Message):
         failed: builtins.int = ...,
         success_ratio: builtins.float = ...,
         latency: Global___Latency | None = ...,
+        calls_per_minute: builtins.float = ...,
+        tokens: builtins.int = ...,
+        cost_micros: builtins.int = ...,
+        errors: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        previous: Global___PreviousPerformance | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["latency", b"latency"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "calls", b"calls", "failed", b"failed", "latency", b"latency", "succeeded", b"succeeded", "success_ratio", b"success_ratio"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["latency", b"latency", "previous", b"previous"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "calls", b"calls", "calls_per_minute", b"calls_per_minute", "cost_micros", b"cost_micros", "errors", b"errors", "failed", b"failed", "latency", b"latency", "previous", b"previous", "succeeded", b"succeeded", "success_ratio", b"success_ratio", "tokens", b"tokens"]) -> None: ...
 
 Global___AgentPerformance: typing_extensions.TypeAlias = AgentPerformance
+
+@typing.final
+class WorkflowPerformance(google.protobuf.message.Message):
+    """How a workflow went over a window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ErrorsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    WORKFLOW_FIELD_NUMBER: builtins.int
+    EXECUTIONS_FIELD_NUMBER: builtins.int
+    SUCCESS_RATIO_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    EXECUTIONS_PER_MINUTE_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    workflow: builtins.str
+    """`workflows/{workflow}`; `workflows/-` stands for all those past the organisation's limit of series."""
+    success_ratio: builtins.float
+    """Share of the ended executions that succeeded, 0 to 1."""
+    executions_per_minute: builtins.float
+    """Executions that ended in a minute."""
+    @property
+    def executions(self) -> Global___ExecutionCounts:
+        """What became of its executions."""
+
+    @property
+    def latency(self) -> Global___Latency:
+        """From start to end, of the executions that ended."""
+
+    @property
+    def errors(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Failures by reason."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StepPerformance]:
+        """Its busiest steps, 50 at most, when one workflow was asked for."""
+
+    @property
+    def previous(self) -> Global___PreviousPerformance:
+        """The window before; absent when it was not asked for."""
+
+    def __init__(
+        self,
+        *,
+        workflow: builtins.str = ...,
+        executions: Global___ExecutionCounts | None = ...,
+        success_ratio: builtins.float = ...,
+        latency: Global___Latency | None = ...,
+        executions_per_minute: builtins.float = ...,
+        errors: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        steps: collections.abc.Iterable[Global___StepPerformance] | None = ...,
+        previous: Global___PreviousPerformance | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["executions", b"executions", "latency", b"latency", "previous", b"previous"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["errors", b"errors", "executions", b"executions", "executions_per_minute", b"executions_per_minute", "latency", b"latency", "previous", b"previous", "steps", b"steps", "success_ratio", b"success_ratio", "workflow", b"workflow"]) -> None: ...
+
+Global___WorkflowPerformance: typing_extensions.TypeAlias = WorkflowPerformance
+
+@typing.final
+class StepPerformance(google.protobuf.message.Message):
+    """How a step of a workflow went over a window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class ErrorsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    STEP_FIELD_NUMBER: builtins.int
+    COUNTS_FIELD_NUMBER: builtins.int
+    SUCCESS_RATIO_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    ERRORS_FIELD_NUMBER: builtins.int
+    step: builtins.str
+    """The step: the items of a map and the rounds of a loop count together, as `[]`."""
+    success_ratio: builtins.float
+    """Share of the ended ones that succeeded, 0 to 1."""
+    attempts: builtins.int
+    """Attempts that those took which ended."""
+    @property
+    def counts(self) -> Global___StepCounts:
+        """What became of it."""
+
+    @property
+    def latency(self) -> Global___Latency:
+        """From first attempt to end."""
+
+    @property
+    def errors(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """Failures by reason."""
+
+    def __init__(
+        self,
+        *,
+        step: builtins.str = ...,
+        counts: Global___StepCounts | None = ...,
+        success_ratio: builtins.float = ...,
+        latency: Global___Latency | None = ...,
+        attempts: builtins.int = ...,
+        errors: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["counts", b"counts", "latency", b"latency"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "counts", b"counts", "errors", b"errors", "latency", b"latency", "step", b"step", "success_ratio", b"success_ratio"]) -> None: ...
+
+Global___StepPerformance: typing_extensions.TypeAlias = StepPerformance
+
+@typing.final
+class PreviousPerformance(google.protobuf.message.Message):
+    """How it was in the window before."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: builtins.int
+    SUCCESS_RATIO_FIELD_NUMBER: builtins.int
+    LATENCY_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    """How many ended."""
+    success_ratio: builtins.float
+    """Share of them that succeeded, 0 to 1."""
+    @property
+    def latency(self) -> Global___Latency:
+        """How long they took."""
+
+    def __init__(
+        self,
+        *,
+        count: builtins.int = ...,
+        success_ratio: builtins.float = ...,
+        latency: Global___Latency | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["latency", b"latency"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "latency", b"latency", "success_ratio", b"success_ratio"]) -> None: ...
+
+Global___PreviousPerformance: typing_extensions.TypeAlias = PreviousPerformance

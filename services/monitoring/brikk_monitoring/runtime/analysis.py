@@ -1,0 +1,102 @@
+"""Answers to questions: the series that they are about are looked up, read and added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from brikk_monitoring.domain.measurement import Sums
+from brikk_monitoring.domain.question import Course, Question, combined
+from brikk_monitoring.domain.series import Dimension, group_name, parse_series
+from brikk_monitoring.store.buckets import Buckets
+from brikk_shared.errors import invalid_field
+
+MOST_BUCKETS: Final = 20_000
+"""Read for one call: others wait meanwhile."""
+
+
+Place = tuple[tuple[Dimension, str], ...]
+"""The values by which a group differs from the others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a group counted: in all and, if asked, in as long a time before, and point by point."""
+
+    dimensions: Place
+    total: Sums
+    previous: Sums | None
+    points: Sequence[Sums]
+
+
+class Analysis:
+    """Works out answers for organisations."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+
+    async def answer(
+        self, organization: str, question: Question, now: datetime
+    ) -> tuple[Course, list[Found]]:
+        """Answer a question, the busiest groups first.
+
+        Raises:
+            InvalidArgument: the metric has no such groups, or it is too much at once.
+            Unavailable: the store does not answer.
+        """
+        course = Course.of(question.start, question.end, question.step, now)
+        groups = await self._groups(organization, question, course)
+        names = [name for series in groups.values() for name in series]
+        _check_size(len(names), course, compare=question.compare)
+        buckets: Mapping[str, Sequence[Sums]] = {}
+        if question.step is None:
+            totals = await self._buckets.sums(organization, names, course.window)
+        else:
+            buckets = await self._buckets.courses(organization, names, course.window)
+            totals = {name: combined(parts) for name, parts in buckets.items()}
+        before: Mapping[str, Sums] = {}
+        if question.compare:
+            before = await self._buckets.sums(organization, names, course.window.before)
+        found = [
+            Found(
+                dimensions=dimensions,
+                total=combined(totals[name] for name in series),
+                previous=combined(before[name] for name in series) if question.compare else None,
+                points=course.points([buckets[name] for name in series]) if buckets else (),
+            )
+            for dimensions, series in groups.items()
+        ]
+        return course, found
+
+    async def _groups(
+        self, organization: str, question: Question, course: Course
+    ) -> dict[Place, list[str]]:
+        """Find the series of the busiest groups."""
+        group = question.group
+        if not group:
+            return {(): [question.metric]}
+        ranking = await self._buckets.ranking(
+            organization, group_name(question.metric, *group), course.window
+        )
+        series: dict[Place, list[str]] = {}
+        counts: dict[Place, int] = {}
+        for name, count in ranking:
+            dimensions = parse_series(name).dimensions
+            if question.wants(dimensions):
+                key = tuple((each, dimensions[each]) for each in question.group_by)
+                series.setdefault(key, []).append(name)
+                counts[key] = counts.get(key, 0) + count
+        busiest = sorted(series, key=lambda key: (-counts[key], key))[: question.top]
+        return {key: series[key] for key in busiest}
+
+
+def _check_size(series: int, course: Course, *, compare: bool) -> None:
+    buckets = series * len(course.window.buckets) * (2 if compare else 1)
+    if buckets > MOST_BUCKETS:
+        raise invalid_field(
+            "top",
+            f"would read {buckets} buckets, {MOST_BUCKETS} at most: ask for fewer groups, a longer"
+            " step or a shorter range",
+        )
