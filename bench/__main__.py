@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 
-from bench import commit, discovery, reading, selection, workflow
+from bench import commit, discovery, reading, selection, webhooks, workflow
 from bench.report import Report, print_table
 
 BENCHES = {
@@ -17,6 +17,7 @@ BENCHES = {
     "discovery": discovery.measure,
     "reading": reading.measure,
     "selection": selection.measure,
+    "webhooks": webhooks.measure,
     "workflow": workflow.measure,
 }
 

@@ -71,6 +71,11 @@ class Answer:
     final: bool = False
     """No later request can fare better: the endpoint or its secret cannot be used."""
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the endpoint has taken the delivery."""
+        return 200 <= self.status < 300
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
@@ -94,7 +99,7 @@ def judge(
     the wait is the one the endpoint asked for, up to 24 h, or the schedule's, spread by 20 % either
     way with `chance` between 0 and 1.
     """
-    if 200 <= answer.status < 300:
+    if answer.accepted:
         return Verdict(outcome=Outcome.DELIVERED)
     error = answer.error or f"answered {answer.status}"
     gone = answer.status == _GONE

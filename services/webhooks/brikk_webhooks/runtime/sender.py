@@ -75,7 +75,7 @@ class Sender:
             attempt=claim.attempt - claim.attempts_before,
             schedule=claim.target.retry_schedule or self._retry_schedule,
             now=self._clock.now(),
-            chance=_random.random(),
+            chance=0.0 if answer.accepted else _random.random(),
         )
         attempt = Attempt(
             number=claim.attempt,
