@@ -1,8 +1,9 @@
 """How webhooks are often sent: a Celery task per delivery, which posts with requests.
 
-`python -m celery_sender COUNT` asks for so many. It stands alone, for an interpreter that has
-Celery and requests.
+`python -m bench.celery_sender COUNT` asks for so many.
 """
+
+from __future__ import annotations
 
 import os
 import sys
@@ -11,9 +12,9 @@ import redis
 import requests
 from celery import Celery
 
-BODY = b'{"specversion":"1.0","id":"e1","data":{"text":"' + b"x" * 300 + b'"}}'
+from bench.senders import BODY, POSTED
 
-app = Celery("celery_sender", broker=os.environ["BENCH_BROKER"])
+app = Celery("bench", broker=os.environ["BENCH_BROKER"])
 app.conf.update(
     task_acks_late=True,
     task_default_queue="bench",
@@ -21,14 +22,14 @@ app.conf.update(
     worker_prefetch_multiplier=16,
 )
 _session = requests.Session()
-_posted = redis.Redis.from_url(os.environ["BENCH_BROKER"])
+_valkey = redis.Redis.from_url(os.environ["BENCH_BROKER"])
 
 
-@app.task(name="bench.post")
+@app.task(name="bench.post")  # type: ignore[untyped-decorator]  # Celery has no annotations
 def post() -> None:
     """Makes one post and counts it."""
     _session.post(os.environ["BENCH_URL"], data=BODY, timeout=15).raise_for_status()
-    _posted.incr("bench-posted")
+    _valkey.incr(POSTED)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 from valkey.asyncio import Valkey
 
-_PYTHON = os.environ.get("BRIKK_BENCH_CELERY", sys.executable)
-"""The interpreter that has Celery and requests."""
-_QUEUE = "bench"
 BODY = b'{"specversion":"1.0","id":"e1","data":{"text":"' + b"x" * 300 + b'"}}'
+POSTED = "bench-posted"
+"""Where Celery's tasks are counted."""
+
+_WORKERS = "2"
+_WARM_UP = 20
 
 
 class NakedPosts:
@@ -41,44 +42,36 @@ async def naked_posts(url: str) -> AsyncIterator[NakedPosts]:
         yield NakedPosts(session, url)
 
 
-async def celery_rate(url: str, broker: str, *, count: int) -> float | None:
-    """Posts a second by two Celery workers with requests; None where they are not installed."""
-    if not await _run(_PYTHON, "-c", "import celery, redis, requests"):
-        return None
+async def celery_rate(url: str, broker: str, *, count: int) -> float:
+    """Posts a second by Celery workers with requests."""
     environment = {**os.environ, "BENCH_URL": url, "BENCH_BROKER": broker}
-    folder = Path(__file__).parent
     worker = await asyncio.create_subprocess_exec(
-        _PYTHON, "-m", "celery", "-A", "celery_sender", "worker", "-c", "2", "-l", "ERROR",
-        "--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", _QUEUE,
-        cwd=folder, env=environment,
+        sys.executable, "-m", "celery", "-A", "bench.celery_sender",
+        "worker", "-c", _WORKERS, "-l", "ERROR", "-Q", "bench",
+        env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with Valkey.from_url(broker) as valkey:
-            await _post(environment, folder, 20)
-            await _done(valkey, 20)
+            await _ask(environment, _WARM_UP)
+            await _posted(valkey, _WARM_UP)
             begun = time.perf_counter()
-            await _post(environment, folder, count)
-            await _done(valkey, 20 + count)
+            await _ask(environment, count)
+            await _posted(valkey, _WARM_UP + count)
             return count / (time.perf_counter() - begun)
     finally:
         worker.terminate()
         await worker.wait()
 
 
-async def _post(environment: dict[str, str], folder: Path, count: int) -> None:
+async def _ask(environment: Mapping[str, str], count: int) -> None:
     process = await asyncio.create_subprocess_exec(
-        _PYTHON, "-m", "celery_sender", str(count), cwd=folder, env=environment
+        sys.executable, "-m", "bench.celery_sender", str(count), env=environment
     )
     await process.wait()
 
 
-async def _done(valkey: Valkey, count: int) -> None:
+async def _posted(valkey: Valkey, count: int) -> None:
     while True:
-        if int(await valkey.get("bench-posted") or 0) >= count:
+        if int(await valkey.get(POSTED) or 0) >= count:
             return
         await asyncio.sleep(0.02)
-
-
-async def _run(*command: str) -> bool:
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
-    return await process.wait() == 0

@@ -216,7 +216,7 @@ async def test_bodies_of_any_size_cost_only_their_connection(
     assert sent < 16 * 1024 * 1024
 
 
-async def test_dripping_and_broken_bodies_do_not_change_the_answer(
+async def test_broken_bodies_do_not_change_the_answer(
     service: Webhooks, receiver: Receiver
 ) -> None:
     async def breaks(request: web.Request, _before: int) -> web.StreamResponse:
@@ -231,6 +231,23 @@ async def test_dripping_and_broken_bodies_do_not_change_the_answer(
     await service.publish(event())
     [delivery] = await service.ended(webhook)
     assert delivery.state == Delivery.STATE_DELIVERED
+
+
+async def test_a_body_that_never_ends_costs_no_more_than_the_time_of_a_request(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    async def drips(request: web.Request, before: int) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"drop")
+        return await hang(request, before)
+
+    timeout = timedelta(milliseconds=300)
+    async with webhooks(database_url, tmp_path, request_timeout=timeout) as (service, _):
+        webhook = await service.create(receiver.behave("/drips", drips))
+        await service.publish(event())
+        [delivery] = await service.ended(webhook)
+        assert (delivery.state, delivery.attempts) == (Delivery.STATE_DELIVERED, 1)
 
 
 async def test_a_hanging_endpoint_does_not_stop_the_others(

@@ -5,12 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,85 +17,15 @@ from sqlalchemy import text
 from brikk.webhooks.v1.webhook_pb2 import Delivery
 from brikk_shared.testing import Tokens
 from brikk_webhooks.domain.signing import format_secret
+from brikk_webhooks.store.intake import Intake
 from support.discovery import until
 from support.receiver import answering, hang, receiving
-from support.webhooks import Webhooks, event, settings, store, webhooks
+from support.webhook_process import client_of, started
+from support.webhook_queue import EVENT
+from support.webhooks import event, store, webhooks
 
 CANARY = b"canary-that-nobody-may-ever-see."
 NEXT_CANARY = b"canary-that-takes-its-place-then"
-
-
-class Service:
-    """The service as a process of its own."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.logs: list[dict[str, str]] = []
-        self._written = asyncio.Condition()
-
-    async def read_logs(self) -> None:
-        """Keeps what the process writes until it ends."""
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
-            async with self._written:
-                self.logs.append(json.loads(line))
-                self._written.notify_all()
-
-    async def logged(self, event_name: str) -> dict[str, str]:
-        """Waits for a log line."""
-
-        def found() -> list[dict[str, str]]:
-            return [line for line in self.logs if line["event"] == event_name]
-
-        async with self._written:
-            await self._written.wait_for(found)
-        return found()[0]
-
-    async def kill(self) -> None:
-        """Ends it as kill -9 does."""
-        self.process.kill()
-        await self.process.wait()
-
-    async def stop(self) -> int:
-        """Ends it as an orchestrator does; gives its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return await self.process.wait()
-
-
-@asynccontextmanager
-async def started(database_url: str, folder: Path, tokens: Tokens) -> AsyncIterator[Service]:
-    """Run `python -m brikk_webhooks.app` and wait until it serves."""
-    values = settings(
-        database_url,
-        folder,
-        tokens,
-        request_timeout=timedelta(seconds=3),
-        claim_lease=timedelta(seconds=4),
-    )
-    given = json.loads(values.model_dump_json(exclude_unset=True))
-    environment = {
-        f"BRIKK_WEBHOOKS_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in given.items()
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "brikk_webhooks.app", env={**os.environ, **environment}, stderr=PIPE
-    )
-    service = Service(process)
-    reading = asyncio.create_task(service.read_logs())
-    try:
-        yield service
-    finally:
-        if process.returncode is None:
-            await service.kill()
-        await reading
-
-
-@asynccontextmanager
-async def client_of(service: Service, tokens: Tokens) -> AsyncIterator[Webhooks]:
-    """Connect to the service as soon as it serves."""
-    serving = await service.logged("serving")
-    async with grpc.aio.insecure_channel(serving["grpc"]) as channel:
-        yield Webhooks(channel, tokens)
 
 
 @pytest.fixture
@@ -138,6 +62,21 @@ async def test_killed_between_claim_and_log_the_delivery_is_made_again(
             # The batch was taken: sent again, it has no effect.
             assert (await client.publish_at()).mark == 1
             assert await service.stop() == 0
+
+
+async def test_killed_between_commit_and_wake_up_what_was_taken_in_is_delivered(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with receiving() as receiver:
+        async with webhooks(database_url, tmp_path) as (client, _):
+            webhook = await client.create(receiver.url + "/hook")
+        # What a process leaves behind that dies there.
+        async with store(database_url) as database, database.transaction() as connection:
+            await Intake(database).take(connection, [EVENT])
+        async with webhooks(database_url, tmp_path) as (client, _):
+            [delivery] = await client.ended(webhook)
+            assert (delivery.state, delivery.attempts) == (Delivery.STATE_DELIVERED, 1)
+        assert len(receiver.on("/hook")) == 1
 
 
 async def test_stopped_in_the_middle_it_finishes_what_is_in_flight(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -47,6 +48,12 @@ def test_waits_are_spread_by_20_percent_at_most(chance: float) -> None:
     assert timedelta(seconds=4) <= delay <= timedelta(seconds=6)
     assert verdict(Answer(status=500), chance=0).delay == timedelta(seconds=4)
     assert verdict(Answer(status=500), chance=1).delay == timedelta(seconds=6)
+
+
+def test_what_fails_together_does_not_come_back_together() -> None:
+    waits = [verdict(Answer(status=503), chance=number / 10_000).delay for number in range(10_000)]
+    per_tenth = Counter(wait // timedelta(milliseconds=100) for wait in waits)
+    assert max(per_tenth.values()) <= 501
 
 
 @pytest.mark.parametrize(
