@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brikk_cli.commands import agent, execution, schedule, webhook, workflow
+from brikk_cli.commands import agent, execution, metrics, schedule, webhook, workflow
 from brikk_cli.commands.demo import demo
 from brikk_cli.commands.token import token
 from brikk_cli.commands.up import up
@@ -29,6 +29,7 @@ app.add_typer(execution.app, name="execution")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(agent.app, name="agent")
 app.add_typer(webhook.app, name="webhook")
+app.add_typer(metrics.app, name="metrics")
 
 
 def _print_version(wanted: bool) -> None:

@@ -53,7 +53,7 @@ class MonitoringSettings(SqlSettings, CommonSettings):
         description="Memory for answers that were given a moment ago; 0 keeps none.",
     )
     answers_ttl: Duration = Field(
-        default=timedelta(seconds=5), description="How old an answer may be that is given again."
+        default=timedelta(seconds=1), description="How old an answer may be that is given again."
     )
 
     @property
