@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from brikk_shared.database import Database
-from support import postgres, run, valkey
+from support import run, valkey
+from support.databases import fresh_database, service_of
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,29 +27,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _RUN = pytest.StashKey[run.Run]()
+STORES = ("sqlite", "postgresql")
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """URL of an SQLite database that does not exist yet."""
-    return f"sqlite:///{tmp_path}/brikk.db"
-
-
-@pytest.fixture
-async def postgres_url() -> AsyncIterator[str]:
-    """URL of an empty PostgreSQL database."""
-    async with postgres.fresh_database() as url:
+async def sqlite_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of an SQLite database; only for the tests of a service with tables is it there."""
+    async with fresh_database("sqlite", tmp_path, service_of(request.path)) as url:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
+async def postgres_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of a PostgreSQL database: empty, but for the tables of the service under test."""
+    async with fresh_database("postgresql", tmp_path, service_of(request.path)) as url:
+        yield url
+
+
+@pytest.fixture(params=STORES)
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """URL of an empty database: the test runs once on each store."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/brikk.db"
-    else:
-        async with postgres.fresh_database() as url:
-            yield url
+    """URL of a database as the two above give it: the test runs once on each store."""
+    async with fresh_database(request.param, tmp_path, service_of(request.path)) as url:
+        yield url
+
+
+@pytest.fixture(params=STORES)
+async def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of a database without tables, whichever service is under test, on each store."""
+    async with fresh_database(request.param, tmp_path, None) as url:
+        yield url
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ async def test_agents_come_back_from_the_store_as_they_were(parts: Parts) -> Non
         assert await parts.store.read_all(connection) == [held]
 
 
-async def test_leases_of_before_are_held_still(database_url: str) -> None:
+async def test_leases_of_before_are_held_still(empty_database_url: str) -> None:
     # A database as the version left it that kept a lease in the row of its agent.
     migrations = "brikk_discovery.store.migrations"
     before = agent(7)
@@ -176,12 +176,12 @@ async def test_leases_of_before_are_held_still(database_url: str) -> None:
         )
 
     async with (
-        Database(database_url, migrations=None) as database,
+        Database(empty_database_url, migrations=None) as database,
         database.transaction() as connection,
     ):
         await connection.run_sync(migrate)
     async with (
-        Database(database_url, migrations=migrations) as database,
+        Database(empty_database_url, migrations=migrations) as database,
         database.reading() as connection,
     ):
         (after,) = await AgentStore(database, SystemClock()).read_all(connection)

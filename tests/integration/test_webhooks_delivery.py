@@ -17,7 +17,7 @@ from aiohttp import web
 from sqlalchemy import text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
-from support.postgres import fresh_database
+from support.databases import fresh_database
 from support.receiver import Receiver, answering, hang, receiving
 from support.webhook_workers import Surroundings, surroundings
 from support.webhooks import AT_ONCE, Webhooks, event, store, webhooks
@@ -57,9 +57,9 @@ async def service(place: str | Surroundings, tmp_path: Path) -> AsyncIterator[We
         if isinstance(place, Surroundings):
             url, folder, told = place.database_url, place.folder, place.settings()
         else:
-            url, folder, told = f"sqlite:///{tmp_path}/brikk.db", tmp_path, TIMEOUT
-            if place == "postgresql":
-                url = await stack.enter_async_context(fresh_database())
+            folder, told = tmp_path, TIMEOUT
+            database = fresh_database(place, folder, "webhooks")
+            url = await stack.enter_async_context(database)
         client, _ = await stack.enter_async_context(webhooks(url, folder, **told))
         client.generation = str(uuid4())
         yield client

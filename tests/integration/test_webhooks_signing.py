@@ -276,10 +276,12 @@ async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(database_url
 
 
 async def test_secrets_of_before_are_keys_now(
-    database_url: str, tmp_path: Path, receiver: Receiver
+    empty_database_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:
     # A database as the first version left it, with one webhook.
-    ring = KeyRing.parse(settings(database_url, tmp_path, Tokens(tmp_path)).key_ring.read_text())
+    ring = KeyRing.parse(
+        settings(empty_database_url, tmp_path, Tokens(tmp_path)).key_ring.read_text()
+    )
     row = {
         "url": receiver.url + "/hook",
         "secret": ring.seal(parse_secret(SECRET) or b"", key_place("acme", "hook", 1)),
@@ -299,11 +301,11 @@ async def test_secrets_of_before_are_keys_now(
         )
 
     async with (
-        Database(database_url, migrations=None) as database,
+        Database(empty_database_url, migrations=None) as database,
         database.transaction() as edit,
     ):
         await edit.run_sync(migrate_once)
-    async with webhooks(database_url, tmp_path) as (service, _):
+    async with webhooks(empty_database_url, tmp_path) as (service, _):
         webhook = await service.get("webhooks/hook")
         assert webhook.create_time == webhook.update_time
         assert [(key.version, key.scheme) for key in webhook.signing_keys] == [(1, BOTH[0])]

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -28,8 +29,8 @@ from brikk_shared.errors import Unavailable
 from brikk_workflow.domain.wish import WishKind
 from brikk_workflow.runtime.starts import Start
 from support.chaos import Story, check_announcements, read_stories
+from support.databases import fresh_database
 from support.directories import Setting
-from support.postgres import fresh_database
 from support.replicas import Agents, Member
 from support.scripted_discovery import candidate
 from support.stage import ORGANIZATION, Stage
@@ -302,10 +303,11 @@ class Replicas(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     "examples", [12, pytest.param(400, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 )
-def test_whatever_befalls_three_replicas_all_ends_once(examples: int) -> None:
+def test_whatever_befalls_three_replicas_all_ends_once(examples: int, tmp_path: Path) -> None:
     with capture_logs(), asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        url = runner.run(stack.enter_async_context(fresh_database()))
+        database = fresh_database("postgresql", tmp_path, "workflow")
+        url = runner.run(stack.enter_async_context(database))
         stage = runner.run(Stage.set_up(stack, url, FORK, ONCE))
         # To the type checker a machine is made from a class alone.
         factory: Any = partial(Replicas, runner, stage)

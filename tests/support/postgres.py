@@ -1,18 +1,12 @@
-"""A real PostgreSQL: one server for all workers of a run, a fresh database for each test."""
+"""A real PostgreSQL: one server for all workers of a run."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
-
-from brikk_shared.ids import new_id
 from support import run
 
 _URL = "BRIKK_TEST_POSTGRES_URL"
@@ -43,18 +37,6 @@ def server_url() -> str:
         return address.read_text()
 
 
-@asynccontextmanager
-async def fresh_database() -> AsyncIterator[str]:
-    """Make an empty database, give its URL, drop it."""
-    server = server_url()
-    name = f"test_{new_id()}"
-    await _execute(server, f"CREATE DATABASE {name}")
-    try:
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    finally:
-        await _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
 def start_server(home: Path) -> str:
     """Set up a server in a new folder, leave it running, give the URL of a database on it."""
     home.mkdir()
@@ -70,11 +52,3 @@ def start_server(home: Path) -> str:
         text=True,
     )
     return started.stdout.strip()
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any, Final
 
 from brikk_shared.testing import Tokens
-from support.postgres import fresh_database
+from support.databases import fresh_database
 from support.valkey import ValkeyServer
 from support.webhooks import settings
 
@@ -116,7 +116,7 @@ def surroundings(folder: Path, **overrides: Any) -> Iterator[Surroundings]:
     broker.start()
     try:
         with asyncio.Runner() as runner:
-            database = fresh_database()
+            database = fresh_database("postgresql", folder, "webhooks")
             url = runner.run(database.__aenter__())
             try:
                 yield Surroundings(

@@ -77,9 +77,12 @@ def _escaped(value: str) -> str:
 
 
 def _upgrade(connection: Connection, config: Config) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    applied = MigrationContext.configure(connection).get_current_heads()
-    unknown = sorted(set(applied) - known)
+    scripts = ScriptDirectory.from_config(config)
+    applied = set(MigrationContext.configure(connection).get_current_heads())
+    if applied == set(scripts.get_heads()):
+        return
+    known = {script.revision for script in scripts.walk_revisions()}
+    unknown = sorted(applied - known)
     if unknown:
         raise SchemaTooNew(
             f"the database has migrations that this version does not know: {', '.join(unknown)}"
