@@ -9,12 +9,13 @@ import signal
 import sys
 from collections.abc import Coroutine
 
-from bench import commit, discovery, reading, selection, webhooks, workflow
+from bench import commit, discovery, monitoring, reading, selection, webhooks, workflow
 from bench.report import Report, print_table
 
 BENCHES = {
     "commit": commit.measure,
     "discovery": discovery.measure,
+    "monitoring": monitoring.measure,
     "reading": reading.measure,
     "selection": selection.measure,
     "webhooks": webhooks.measure,

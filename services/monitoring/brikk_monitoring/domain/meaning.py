@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from functools import lru_cache
+from typing import Final
 
 from brikk_monitoring.domain.measurement import Measurement, Status
 from brikk_monitoring.domain.series import Dimension, Metric, is_value, series_name
@@ -70,28 +71,25 @@ def measure(event_type: str, members: Members) -> tuple[Measurement, ...] | Brik
         return duration_ms
     reason = _text(members, "reason") if meaning.status is Status.FAILED else ""
     subject = Measurement(
-        series=_series_of(meaning.metric, members),
+        series=_subject_series(meaning.metric, members),
         status=meaning.status,
         value=duration_ms,
         reason=reason,
-        attempts=_amount(members, "attempts"),
+        attempts=_amount(members, "attempts") if meaning.metric is Metric.STEPS else 0,
     )
     if meaning.call is None:
         return (subject,)
     agent = members("agent")
     if agent == "":
         return (subject,)
-    match = _AGENT.fullmatch(agent) if isinstance(agent, str) else None
-    if match is None or len(cast("str", agent)) > _MAX_AGENT_LENGTH:
+    series = _call_series(agent, members(Dimension.CAPABILITY)) if isinstance(agent, str) else ()
+    if not series:
         return invalid_field("data.agent", "must be the full name of an agent, or empty")
     latency_ms = _duration(members, "latency_ms")
     if isinstance(latency_ms, BrikkError):
         return latency_ms
-    series = [Metric.CALLS.value, series_name(Metric.CALLS, agent=match[1])]
-    if is_value(capability := members(Dimension.CAPABILITY)):
-        series.append(series_name(Metric.CALLS, capability=cast("str", capability)))
     return subject, Measurement(
-        series=tuple(series),
+        series=series,
         status=meaning.call,
         value=latency_ms,
         reason=_text(members, "reason") if meaning.call is Status.FAILED else "",
@@ -100,15 +98,41 @@ def measure(event_type: str, members: Members) -> tuple[Measurement, ...] | Brik
     )
 
 
-def _series_of(metric: Metric, members: Members) -> tuple[str, ...]:
+def _subject_series(metric: Metric, members: Members) -> tuple[str, ...]:
+    match metric:
+        case Metric.EXECUTIONS:
+            return _work_series(metric, members(Dimension.WORKFLOW), None)
+        case Metric.STEPS:
+            return _work_series(metric, members(Dimension.WORKFLOW), members(Dimension.STEP))
+        case _:
+            return (metric.value,)
+
+
+# The same few names come with almost every event.
+
+
+@lru_cache(maxsize=4096)
+def _work_series(metric: Metric, workflow: object, step: object) -> tuple[str, ...]:
     """Name the series of an execution or a step: all, of its workflow, and of its step."""
-    workflow = members(Dimension.WORKFLOW)
-    if metric not in (Metric.EXECUTIONS, Metric.STEPS) or not is_value(workflow):
+    if not is_value(workflow):
         return (metric.value,)
     by_workflow = (metric.value, f"{metric.value};workflow={workflow}")
     # The rounds of a loop and the items of a map are one step: their places know no bound.
-    step = _PLACE.sub("[]", _text(members, Dimension.STEP)) if metric is Metric.STEPS else ""
-    return (*by_workflow, f"{by_workflow[1]};step={step}") if is_value(step) else by_workflow
+    if isinstance(step, str) and is_value(place := _PLACE.sub("[]", step)):
+        return (*by_workflow, f"{by_workflow[1]};step={place}")
+    return by_workflow
+
+
+@lru_cache(maxsize=4096)
+def _call_series(agent: str, capability: object) -> tuple[str, ...]:
+    """Name the series of a call: all, of its agent, of its capability; none without an agent."""
+    match = _AGENT.fullmatch(agent)
+    if match is None or len(agent) > _MAX_AGENT_LENGTH:
+        return ()
+    series = (Metric.CALLS.value, series_name(Metric.CALLS, agent=match[1]))
+    if is_value(capability):
+        return (*series, f"{Metric.CALLS.value};capability={capability}")
+    return series
 
 
 def _text(members: Members, name: str) -> str:
