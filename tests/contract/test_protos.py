@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2
 ROOT = Path(__file__).resolve().parents[2]
 PROTOC_PYTHON = ROOT / ".venv-protoc" / "bin" / "python"
 BUF = Path(sys.executable).parent / "buf"
+UV = Path(sys.executable).parent / "uv"
 
 
 def generate(*arguments: str) -> None:
@@ -85,10 +86,13 @@ def test_only_generated_code_lives_in_the_namespace() -> None:
 
 @pytest.mark.timeout(300)
 def test_the_distribution_alone_gives_an_agent_its_stubs(tmp_path: Path) -> None:
-    venv.create(tmp_path / "env", with_pip=True)
+    venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
-    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, str(ROOT / "protos")], check=True, cwd=tmp_path)
+    subprocess.run(
+        [UV, "pip", "install", "--quiet", "--python", python, ROOT / "protos"],
+        check=True,
+        cwd=tmp_path,
+    )
     subprocess.run(
         [
             python,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -85,6 +86,13 @@ class World:
     def random(self) -> float:
         return self.draw(st.floats(0, 1, exclude_max=True))
 
+    def fractions(self, drawn: list[float]) -> Iterator[float]:
+        """What was drawn before, then what is drawn now: each costs more than to decide does."""
+        for place in itertools.count():
+            if place == len(drawn):
+                drawn.append(self.random())
+            yield drawn[place]
+
     def event(self) -> Event:
         """Something that may happen now: also late, also again, also to nobody."""
         kinds = ["answer", "answer", "answer", "again", "time", "other", "hold", "hold", "skip"]
@@ -145,14 +153,14 @@ class World:
 
     def tell(self, events: Sequence[Event]) -> None:
         before, values = self.state, self.values
-        fractions = [self.random() for _ in range(20)]
+        fractions: list[float] = []
         decision = decide(
             self.workflow,
             before,
             events,
             values=values,
             now=self.now,
-            random=iter(fractions).__next__,
+            random=self.fractions(fractions).__next__,
         )
         if CallsLost() not in events[1:]:  # what was ordered in the same breath is not lost
             self.check_one_by_one(before, events, values, fractions, decision)
@@ -164,11 +172,11 @@ class World:
         before: ExecutionState,
         events: Sequence[Event],
         values: Values,
-        fractions: Sequence[float],
+        fractions: list[float],
         together: Decision,
     ) -> None:
         """Folding events at once comes to the same as folding one after another."""
-        rest = iter(fractions)
+        rest = self.fractions(fractions)
         history: list[HistoryEntry] = []
         outputs = dict(values.outputs)
         state = before
