@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Lock
 
 _RANDOM_BYTES = 10
@@ -34,6 +34,11 @@ def new_id() -> str:
 def first_id(moment: datetime) -> str:
     """Give what sorts before every id that was made from a moment on, and after those before."""
     return f"b{max(0, math.floor(moment.timestamp() * 1000)) << 80:031x}"
+
+
+def moment_of(id_: str) -> datetime:
+    """Tell when an id was made, to the millisecond."""
+    return datetime.fromtimestamp((int(id_[1:], 16) >> 80) / 1000, UTC)
 
 
 def _forget_pool() -> None:

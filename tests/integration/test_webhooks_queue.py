@@ -13,6 +13,7 @@ from brikk_shared.migrations import compare
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.store.deliveries import list_attempts, list_deliveries
 from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.retention import Retention
 from brikk_webhooks.store.tables import METADATA
 from brikk_webhooks.store.webhooks import delete_webhook
 from support.webhook_queue import DELIVERED, EXPIRED, FAILED, LEASE, QueueStore, retry
@@ -142,6 +143,14 @@ async def test_retries_wait_in_a_lane_of_their_own(webhook_store: QueueStore) ->
     assert await webhook_store.claim(uid) == []
 
 
+async def remove_left(webhook_store: QueueStore) -> None:
+    """Removes what deleted webhooks have left."""
+    forever = timedelta(days=9999)
+    retention = Retention(webhook_store.database, payloads=forever, deliveries=forever)
+    while await retention.remove_left():
+        pass
+
+
 async def test_a_deleted_webhook_takes_its_deliveries_along(webhook_store: QueueStore) -> None:
     uid = await webhook_store.add_webhook("hook")
     kept = await webhook_store.add_webhook("kept")
@@ -151,6 +160,8 @@ async def test_a_deleted_webhook_takes_its_deliveries_along(webhook_store: Queue
         assert await delete_webhook(connection, "acme", "hook")
         assert not await delete_webhook(connection, "acme", "hook")
         assert not await delete_webhook(connection, "other", "kept")
+    assert await webhook_store.claim(uid) == []
+    await remove_left(webhook_store)
     assert await webhook_store.finish(claims, DELIVERED) == [False, False]
     assert list(await webhook_store.waiting()) == [kept]
     # Made anew under its id it is another webhook.
@@ -175,6 +186,7 @@ async def test_deliveries_are_not_added_to_a_webhook_that_is_being_deleted(
         await asyncio.gather(
             *publications[: round_number % 4], delete(), *publications[round_number % 4 :]
         )
+        await remove_left(webhook_store)
         assert (await webhook_store.queue.depth()).pending == 0
 
 

@@ -49,11 +49,9 @@ async def test_killed_in_the_middle_its_deliveries_are_made_by_another(
             os.kill(worker.children()[0], signal.SIGKILL)  # Celery forks another one
             [delivery] = await client.ended(webhook)
         assert (delivery.state, delivery.attempts) == (Delivery.STATE_DELIVERED, 1)
-        first, second = receiver.on("/hook")
-        assert (first.headers["webhook-id"], first.body) == (
-            second.headers["webhook-id"],
-            second.body,
-        )
+        received = receiver.on("/hook")
+        assert len(received) > 1
+        assert len({(each.headers["webhook-id"], each.body) for each in received}) == 1
 
 
 async def test_it_finishes_what_is_in_flight_and_the_broker_sees_no_more_than_names(

@@ -20,7 +20,7 @@ from brikk_webhooks.api.events import EventServicer
 from brikk_webhooks.api.webhooks import WebhookServicer
 from brikk_webhooks.parts import open_parts
 from brikk_webhooks.runtime.metrics import QueueGauge
-from brikk_webhooks.runtime.tasks import CANCELLATION, DRAIN, REPLAYS
+from brikk_webhooks.runtime.tasks import CANCELLATION, DRAIN, REMOVAL, REPLAYS
 from brikk_webhooks.settings import WebhooksSettings
 
 
@@ -67,6 +67,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             wake=wake,
             begun=partial(tasks.enqueue, REPLAYS),
             disabled=partial(tasks.enqueue, CANCELLATION),
+            deleted=partial(tasks.enqueue, REMOVAL),
         ),
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
     )

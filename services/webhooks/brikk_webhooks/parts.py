@@ -20,11 +20,21 @@ from brikk_shared.tasks import Task, Tasks, Work
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.dispatch import Report
 from brikk_webhooks.runtime.dispatcher import Dispatcher
+from brikk_webhooks.runtime.housekeeping import Housekeeper
 from brikk_webhooks.runtime.metrics import DeliveryMetrics
 from brikk_webhooks.runtime.replaying import Replayer
 from brikk_webhooks.runtime.reviewing import Reviewer
 from brikk_webhooks.runtime.sender import Sender
-from brikk_webhooks.runtime.tasks import CANCELLATION, ORDERS, REPLAYS, REVIEW, SIGNING_KEYS
+from brikk_webhooks.runtime.tasks import (
+    CANCELLATION,
+    ERASURE,
+    EXPIRY,
+    ORDERS,
+    REMOVAL,
+    REPLAYS,
+    REVIEW,
+    SIGNING_KEYS,
+)
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.settings import WebhooksSettings
 from brikk_webhooks.store.attempts import AttemptLog
@@ -32,6 +42,7 @@ from brikk_webhooks.store.cancelling import Cancelling
 from brikk_webhooks.store.intake import Intake
 from brikk_webhooks.store.queue import Lane, Queue
 from brikk_webhooks.store.replays import Replays
+from brikk_webhooks.store.retention import Retention
 from brikk_webhooks.store.reviews import Reviews
 from brikk_webhooks.store.sealed import count_by_ring_key
 
@@ -130,8 +141,17 @@ class Parts:
         patience, clock = self.settings.failing_limit, self.process.clock
         reviews = Reviews(self.database, outbox, patience=patience, clock=clock)
         reviewer = Reviewer(reviews, disabled=partial(tasks.enqueue, CANCELLATION))
+        retention = Retention(
+            self.database,
+            payloads=self.settings.payload_retention,
+            deliveries=self.settings.delivery_retention,
+        )
+        housekeeper = Housekeeper(retention, clock)
         return {
             CANCELLATION: Cancelling(self.database).cancel,
+            ERASURE: housekeeper.erase,
+            EXPIRY: housekeeper.remove,
+            REMOVAL: retention.remove_left,
             REPLAYS: Replayer(self.replays, clock, made=made).replay,
             REVIEW: reviewer.review,
             ORDERS: reviewer.mend_orders,

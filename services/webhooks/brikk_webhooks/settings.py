@@ -86,6 +86,15 @@ class WebhooksSettings(SqlSettings, EgressSettings, WorkerSettings):
         description="gRPC address of monitoring, which is told of webhooks that fail and what the"
         " service needs of its machine; unset, it is told nothing.",
     )
+    payload_retention: Duration = Field(
+        default=timedelta(days=30),
+        description="For how long the body of an event is kept, at least until the end of its"
+        " deliveries; webhooks may have times of their own.",
+    )
+    delivery_retention: Duration = Field(
+        default=timedelta(days=90),
+        description="For how long deliveries that have ended, their attempts and events are kept.",
+    )
     poll_interval: Duration = Field(
         default=timedelta(seconds=1),
         gt=timedelta(0),

@@ -50,6 +50,7 @@ class WebhookServicer(KeyMethods):
         wake: called when deliveries may have come due.
         begun: called when a replay was begun.
         disabled: called when a webhook was disabled.
+        deleted: called when a webhook was deleted.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class WebhookServicer(KeyMethods):
         wake: Callable[[], None],
         begun: Callable[[], None],
         disabled: Callable[[], None],
+        deleted: Callable[[], None],
     ) -> None:
         super().__init__(
             database,
@@ -79,6 +81,7 @@ class WebhookServicer(KeyMethods):
             disabled=disabled,
         )
         self._poster = poster
+        self._deleted = deleted
         self._egress = egress
         self._origin = origin
         self._quota = quota
@@ -193,11 +196,12 @@ class WebhookServicer(KeyMethods):
     async def DeleteWebhook(
         self, request: pb.DeleteWebhookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Empty:
-        """Delete a webhook with all that was sent to it."""
+        """Delete a webhook; all that was sent to it is removed in the background."""
         webhook_id = webhook_id_of(request.name)
         async with self._database.transaction() as connection:
             if not await webhooks.delete_webhook(connection, organization(), webhook_id):
                 raise not_found(request.name)
+        self._deleted()
         return Empty()
 
     async def _agree(self, asked: Subscription, before: Subscription | None) -> Subscription:

@@ -192,6 +192,7 @@ class Queue:
                 target=targets[row.webhook_uid],
             )
             for row in claimed
+            if row.webhook_uid in targets  # else it was deleted meanwhile
         ]
         return Catch(waiting=waiting, claims=claims)
 

@@ -196,6 +196,7 @@ async def _next(
         )
         .order_by(DELIVERY.c.id)
         .limit(BATCH)
+        .with_for_update(read=True, of=EVENT)  # see `retention`
     )
     return (await connection.execute(query)).all()
 

@@ -49,6 +49,7 @@ class Resending:
             select(EVENT.c.body.is_(None).label("erased"), DELIVERY.c.ordering_key)
             .join(DELIVERY, DELIVERY.c.event_uid == EVENT.c.uid)
             .where(DELIVERY.c.webhook_uid == webhook_uid, DELIVERY.c.id == delivery_id)
+            .with_for_update(read=True)  # see `retention`
         )
         row = (await connection.execute(query)).one_or_none()
         if row is None:

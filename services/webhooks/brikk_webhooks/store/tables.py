@@ -63,6 +63,9 @@ HEADERS = Table(
     Column("sealed_under", Text, nullable=False),  # key of the ring, as `sealed` names it too
 )
 
+# Webhooks that are deleted, until all that they have left is.
+DELETED_WEBHOOK = Table("deleted_webhook", METADATA, Column("uid", Text, primary_key=True))
+
 SIGNING_KEY = Table(
     "signing_key",
     METADATA,
@@ -87,6 +90,12 @@ EVENT = Table(
     Column("type", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("body", LargeBinary),  # the very bytes that are signed and sent; NULL when erased
+    Index(
+        "event_bodies",
+        "uid",
+        postgresql_where=text("body IS NOT NULL"),
+        sqlite_where=text("body IS NOT NULL"),
+    ),
 )
 
 # What is known of an endpoint beside its webhook; most have no row.
@@ -158,6 +167,7 @@ DELIVERY = Table(
         postgresql_where=text("state = 1 AND ordering_key IS NOT NULL"),
         sqlite_where=text("state = 1 AND ordering_key IS NOT NULL"),
     ),
+    Index("delivery_by_event", "event_uid"),
     Index(
         "delivery_by_request",
         "webhook_uid",

@@ -19,8 +19,7 @@ from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook, WebhookState
 from brikk_webhooks.store.signing_keys import NewKey, add_keys
 from brikk_webhooks.store.tables import (
-    ATTEMPT,
-    DELIVERY,
+    DELETED_WEBHOOK,
     ENDPOINT,
     HEADERS,
     REPLAY,
@@ -168,7 +167,7 @@ async def replace_headers(
 
 
 async def delete_webhook(connection: AsyncConnection, organization: str, webhook_id: str) -> bool:
-    """Delete a webhook with its deliveries and their attempts; tell whether there was one."""
+    """Delete a webhook; tell whether there was one. `Retention` removes its deliveries."""
     gone = (
         delete(WEBHOOK)
         .where(WEBHOOK.c.organization == organization, WEBHOOK.c.id == webhook_id)
@@ -182,8 +181,7 @@ async def delete_webhook(connection: AsyncConnection, organization: str, webhook
     await connection.execute(delete(SIGNING_KEY).where(SIGNING_KEY.c.webhook_uid == uid))
     await connection.execute(delete(ENDPOINT).where(ENDPOINT.c.webhook_uid == uid))
     await connection.execute(delete(REPLAY).where(REPLAY.c.webhook_uid == uid))
-    await connection.execute(delete(DELIVERY).where(DELIVERY.c.webhook_uid == uid))
-    await connection.execute(delete(ATTEMPT).where(ATTEMPT.c.webhook_uid == uid))
+    await connection.execute(insert(DELETED_WEBHOOK).values(uid=uid))
     return True
 
 
