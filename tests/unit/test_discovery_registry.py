@@ -87,7 +87,7 @@ def beat(
     epoch: int = 1,
     after: int = 0,
     **load: bool,
-) -> bool:
+) -> Entry[Made] | None:
     time = NOW + timedelta(seconds=after)
     return registry.beat(
         AgentKey("acme", agent_id),
@@ -461,7 +461,7 @@ class RegistryMachine(RuleBasedStateMachine):
             beat_time=NOW,
             expire_time=NOW + LEASE,
         )
-        assert heard == (held is not None)
+        assert (heard is None) == (held is None)
         if held:
             doubt = Doubt.NONE if held.doubt is Doubt.SILENT else held.doubt
             self.agents[agent_id] = replace(held, load=load, doubt=doubt)
