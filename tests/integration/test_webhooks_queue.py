@@ -16,7 +16,7 @@ from brikk_webhooks.store.queue import Lane
 from brikk_webhooks.store.retention import Retention
 from brikk_webhooks.store.tables import METADATA
 from brikk_webhooks.store.webhooks import delete_webhook
-from support.webhook_queue import DELIVERED, EXPIRED, FAILED, LEASE, QueueStore, retry
+from support.webhook_queue import DELIVERED, EXPIRED, FAILED, LEASE, QueueStore, report, retry
 from support.webhooks import store
 
 
@@ -215,3 +215,24 @@ async def test_only_where_one_process_has_the_store_claims_are_recovered_at_once
     recovered = 2 if webhook_store.database.dialect == "sqlite" else 0
     again = [*await webhook_store.claim(uid), *await webhook_store.claim(uid, lane=Lane.RETRY)]
     assert len(again) == recovered
+
+
+async def test_each_attempt_that_counts_is_announced(webhook_store: QueueStore) -> None:
+    uid = await webhook_store.add_webhook("hook")
+    await webhook_store.publish(3)
+    ends = (DELIVERED, retry(timedelta(hours=1)), FAILED)
+    claims = await webhook_store.claim(uid)
+    reports = [report(*each) for each in zip(claims, ends, strict=True)]
+    assert await webhook_store.log(reports) == [True] * 3
+    assert await webhook_store.finish(claims, DELIVERED) == [False] * 3
+
+    events = await webhook_store.announced()
+    assert {event.type.split(".")[2]: event.data["duration_ms"] for event in events} == {
+        "succeeded": 20,
+        "retrying": 20,
+        "failed": 20,
+    }
+    assert {(event.organization, event.sequence) for event in events} == {("acme", 1)}
+    assert {event.subject for event in events} == {
+        f"webhooks/hook/deliveries/{claim.delivery_id}" for claim in claims
+    }

@@ -7,8 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import text
+
+from brikk.event.v1.event_pb2 import Event
 from brikk_shared.database import Database
 from brikk_shared.ids import new_id
+from brikk_shared.outbox import Outbox
 from brikk_webhooks.domain.cloudevent import CloudEvent
 from brikk_webhooks.domain.delivery import Attempt, Outcome, Verdict
 from brikk_webhooks.domain.dispatch import Claim, Report
@@ -62,7 +66,8 @@ class QueueStore:
         self.database = database
         self.queue = Queue(database)
         self.intake = Intake(database)
-        self._log = AttemptLog(database)
+        self.outbox = Outbox(database, source="brikk.webhooks", destinations=("monitoring",))
+        self._log = AttemptLog(database, self.outbox)
 
     async def add_webhook(self, webhook_id: str, *event_types: str, **bounds: Any) -> str:
         """Adds a webhook, with bounds and an order if given; gives the uid of this life of it."""
@@ -118,6 +123,12 @@ class QueueStore:
         """Logs attempts; tells for which the claim still held."""
         async with self.database.transaction() as connection:
             return [bool(each) for each in await self._log.write(connection, reports)]
+
+    async def announced(self) -> list[Event]:
+        """Gives what lies in the outbox, in order."""
+        async with self.database.reading() as connection:
+            rows = await connection.execute(text("SELECT payload FROM outbox ORDER BY id"))
+            return [Event.FromString(payload) for payload in rows.scalars()]
 
     async def waiting(self, lane: Lane = Lane.FIRST) -> dict[str, timedelta]:
         """Tells whose deliveries wait and for how long yet, the longest due first."""

@@ -40,7 +40,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
     if settings.broker_url is None:
         await parts.queue.recover()
         tasks = local = LocalTasks(app.clock)
-        wake = parts.engine(local, poll=settings.poll_interval).wake
+        wake = parts.engine(local, outbox, poll=settings.poll_interval).wake
         local.take_on(parts.housekeeping(local, outbox, made=wake))
     else:
         # Here, because loading Celery takes longer than all the rest.

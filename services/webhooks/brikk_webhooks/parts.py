@@ -88,7 +88,7 @@ class Parts:
     intake: Intake
     replays: Replays
 
-    def engine(self, tasks: Tasks, *, poll: timedelta | None) -> Engine:
+    def engine(self, tasks: Tasks, outbox: Outbox, *, poll: timedelta | None) -> Engine:
         """Deliver in this process; `poll` is that of `Dispatcher`."""
         settings, process = self.settings, self.process
 
@@ -96,7 +96,7 @@ class Parts:
             engine.wake()
 
         log: GroupCommit[Report, bool] = GroupCommit(
-            in_transaction(self.database, AttemptLog(self.database).write),
+            in_transaction(self.database, AttemptLog(self.database, outbox).write),
             keys=lambda report: (report.claim.delivery_id,),
         )
         sender = Sender(

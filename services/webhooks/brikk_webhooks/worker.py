@@ -17,10 +17,10 @@ from brikk_webhooks.settings import WebhooksSettings
 async def build(settings: WebhooksSettings, process: Process, tasks: Tasks) -> Mapping[Task, Work]:
     """Give a process of the worker its store, its loops and its work."""
     parts = await open_parts(settings, process)
-    engine = parts.engine(tasks, poll=None)
     # The service carries to others what is written here.
     told = [name for name, address in settings.told.items() if address]
     outbox = Outbox(parts.database, source=f"brikk.{settings.service}", destinations=told)
+    engine = parts.engine(tasks, outbox, poll=None)
     housekeeping = parts.housekeeping(tasks, outbox, made=partial(tasks.enqueue, DRAIN))
     return {DRAIN: engine.drain, **housekeeping}
 

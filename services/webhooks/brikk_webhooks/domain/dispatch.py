@@ -34,6 +34,8 @@ class SealedHeaders:
 class Target:
     """An endpoint that deliveries go to, with the keys that sign them, the newest first."""
 
+    organization: str
+    webhook_id: str
     url: str
     keys: tuple[SealedKey, ...]
     headers: SealedHeaders | None

@@ -9,9 +9,12 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from brikk.event.v1.event_pb2 import Event
 from brikk_shared.batch import batch_params, batch_source
 from brikk_shared.database import Database
 from brikk_shared.errors import BrikkError
+from brikk_shared.event import make_event
+from brikk_shared.outbox import Outbox
 from brikk_webhooks.domain.delivery import DeliveryState, Outcome
 from brikk_webhooks.domain.dispatch import Report
 from brikk_webhooks.store.endpoints import Endpoint, Endpoints, Locked
@@ -38,10 +41,19 @@ _STATE_AFTER = {
 }
 
 
-class AttemptLog:
-    """Writes reports of attempts, at most one of a delivery at a time."""
+_SOURCE = "brikk.webhooks"
+_TYPE_AFTER = {
+    Outcome.DELIVERED: "brikk.delivery.succeeded.v1",
+    Outcome.RETRY: "brikk.delivery.retrying.v1",
+    Outcome.FAILED: "brikk.delivery.failed.v1",
+}
 
-    def __init__(self, database: Database) -> None:
+
+class AttemptLog:
+    """Writes reports of attempts, at most one of a delivery at a time, and announces them."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._dialect = database.dialect
         self._endpoints = Endpoints(database)
         self._ordering = Ordering(database)
@@ -71,10 +83,11 @@ class AttemptLog:
         ended = await connection.execute(self._end, batch_params(self._dialect, _COLUMNS, rows))
         held = set(ended.scalars())
         logged = [row for row in rows if row["delivery_id"] in held]
+        counted = [report for report in reports if report.claim.delivery_id in held]
         if logged:
             await connection.execute(self._log, batch_params(self._dialect, _COLUMNS, logged))
+            await self._outbox.add(connection, [_event(report) for report in counted])
         if locked is not None:
-            counted = [report for report in reports if report.claim.delivery_id in held]
             await self._endpoints.write(connection, _judged(counted, locked))
             await self._let_go(connection, counted)
         return [report.claim.delivery_id in held for report in reports]
@@ -113,6 +126,27 @@ def _judged(reports: Sequence[Report], locked: Locked) -> dict[str, Endpoint]:
         if health != endpoint.health:
             changed[uid] = replace(endpoint, health=health)
     return changed
+
+
+def _event(report: Report) -> Event:
+    claim, attempt = report.claim, report.attempt
+    webhook = f"webhooks/{claim.target.webhook_id}"
+    data: dict[str, object] = {
+        "webhook": webhook,
+        "attempt": attempt.number,
+        "duration_ms": attempt.latency.total_seconds() * 1000,
+    }
+    if attempt.response_status:
+        data["response_status"] = attempt.response_status
+    return make_event(
+        source=_SOURCE,
+        type=_TYPE_AFTER[report.verdict.outcome],
+        subject=f"{webhook}/deliveries/{claim.delivery_id}",
+        organization=claim.target.organization,
+        sequence=attempt.number,
+        time=attempt.start_time + attempt.latency,
+        data=data,
+    )
 
 
 def _row(report: Report) -> dict[str, object]:

@@ -294,6 +294,8 @@ def _by_webhook(rows: Iterable[Row[Any]]) -> Mapping[str, Sequence[SealedKey]]:
 
 def _target(row: Row[Any], keys: Sequence[SealedKey], *, bounded: bool, failing: bool) -> Target:
     return Target(
+        organization=row.organization,
+        webhook_id=row.id,
         url=row.url,
         keys=tuple(keys),
         headers=None
