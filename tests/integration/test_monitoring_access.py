@@ -133,6 +133,7 @@ async def test_another_organisation_sees_nothing_on_any_call(service: Monitoring
         *(f"{verb}RetentionPolicy" for verb in ("Create", "Get", "Update", "Delete")),
         "ListRetentionPolicies",
         *("GetWorkflowPerformance", "QueryMetrics", "ExportMetrics"),
+        "GetSystemHealth",
     }
 
     nothing = await service.summary("other")

@@ -21,6 +21,17 @@ def readable_organization() -> str:
     return identity.organization
 
 
+def administered_organization() -> str:
+    """Return the organisation of the services.
+
+    Raises:
+        PermissionDenied: the call is not one of its administrators'.
+    """
+    if current_call().identity.organization != SYSTEM_ORGANIZATION:
+        raise _denied(_ADMIN_SCOPE)
+    return readable_organization()
+
+
 def recording_organization() -> str:
     """Return the organisation that the call reports for.
 

@@ -20,6 +20,7 @@ from brikk.monitoring.v1.monitoring_service_pb2 import (
 )
 from brikk_monitoring.api.access import readable_organization
 from brikk_monitoring.api.answers import Answers
+from brikk_monitoring.api.health import HealthMethods
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.quantities import latency_message, timestamp
 from brikk_monitoring.api.query import QueryMethods
@@ -49,7 +50,7 @@ _Request = (
 )
 
 
-class MonitoringServicer(RetentionMethods, QueryMethods):
+class MonitoringServicer(RetentionMethods, HealthMethods, QueryMethods):
     """Answers what was counted for the caller's organisation."""
 
     def __init__(
@@ -64,6 +65,7 @@ class MonitoringServicer(RetentionMethods, QueryMethods):
         clock: Clock,
     ) -> None:
         RetentionMethods.__init__(self, intake, policies, inventory, limits, metrics, clock)
+        HealthMethods.__init__(self, buckets, answers, clock)
         QueryMethods.__init__(self, Analysis(buckets), answers, clock)
         self._buckets = buckets
 

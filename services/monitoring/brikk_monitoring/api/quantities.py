@@ -15,10 +15,10 @@ def latency_message(latency: Latency) -> performance_pb2.Latency:
     """Turn a latency in milliseconds into its message."""
     return performance_pb2.Latency(
         count=latency.count,
-        mean=_duration(latency.mean_ms),
-        p50=_duration(latency.p50_ms),
-        p95=_duration(latency.p95_ms),
-        p99=_duration(latency.p99_ms),
+        mean=duration(latency.mean_ms),
+        p50=duration(latency.p50_ms),
+        p95=duration(latency.p95_ms),
+        p99=duration(latency.p99_ms),
     )
 
 
@@ -29,6 +29,7 @@ def timestamp(moment: datetime) -> Timestamp:
     return message
 
 
-def _duration(milliseconds: float) -> Duration:
+def duration(milliseconds: float) -> Duration:
+    """Turn milliseconds into their message."""
     seconds, nanos = divmod(round(milliseconds * 1e6), 10**9)
     return Duration(seconds=seconds, nanos=nanos)

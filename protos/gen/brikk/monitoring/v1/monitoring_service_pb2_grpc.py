@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from brikk.monitoring.v1 import health_pb2 as brikk_dot_monitoring_dot_v1_dot_health__pb2
 from brikk.monitoring.v1 import metrics_pb2 as brikk_dot_monitoring_dot_v1_dot_metrics__pb2
 from brikk.monitoring.v1 import monitoring_service_pb2 as brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2
 from brikk.monitoring.v1 import performance_pb2 as brikk_dot_monitoring_dot_v1_dot_performance__pb2
@@ -99,6 +100,11 @@ class MonitoringServiceStub(object):
                 request_serializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsRequest.SerializeToString,
                 response_deserializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsResponse.FromString,
                 _registered_method=True)
+        self.GetSystemHealth = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/GetSystemHealth',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.GetSystemHealthRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.SystemHealth.FromString,
+                _registered_method=True)
 
 
 class MonitoringServiceServicer(object):
@@ -189,6 +195,13 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSystemHealth(self, request, context):
+        """Returns how the services are. Only administrators of the organisation `system` may ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -251,6 +264,11 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.ExportMetrics,
                     request_deserializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsRequest.FromString,
                     response_serializer=brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsResponse.SerializeToString,
+            ),
+            'GetSystemHealth': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSystemHealth,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.GetSystemHealthRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.SystemHealth.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -578,6 +596,33 @@ class MonitoringService(object):
             '/brikk.monitoring.v1.MonitoringService/ExportMetrics',
             brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsRequest.SerializeToString,
             brikk_dot_monitoring_dot_v1_dot_query__pb2.ExportMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSystemHealth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/GetSystemHealth',
+            brikk_dot_monitoring_dot_v1_dot_health__pb2.GetSystemHealthRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_health__pb2.SystemHealth.FromString,
             options,
             channel_credentials,
             insecure,

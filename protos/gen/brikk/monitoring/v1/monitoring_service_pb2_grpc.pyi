@@ -4,6 +4,7 @@ isort:skip_file
 How measurements are reported, read and kept."""
 
 import abc
+import brikk.monitoring.v1.health_pb2
 import brikk.monitoring.v1.metrics_pb2
 import brikk.monitoring.v1.monitoring_service_pb2
 import brikk.monitoring.v1.performance_pb2
@@ -221,7 +222,23 @@ _MonitoringServiceExportMetricsType = typing_extensions.TypeVar(
     ],
 )
 
-class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, _MonitoringServiceListSeriesType, _MonitoringServiceCreateRetentionPolicyType, _MonitoringServiceGetRetentionPolicyType, _MonitoringServiceListRetentionPoliciesType, _MonitoringServiceUpdateRetentionPolicyType, _MonitoringServiceDeleteRetentionPolicyType, _MonitoringServiceGetCoordinationSummaryType, _MonitoringServiceGetAgentPerformanceType, _MonitoringServiceGetWorkflowPerformanceType, _MonitoringServiceQueryMetricsType, _MonitoringServiceExportMetricsType]):
+_MonitoringServiceGetSystemHealthType = typing_extensions.TypeVar(
+    '_MonitoringServiceGetSystemHealthType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+        brikk.monitoring.v1.health_pb2.SystemHealth,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+        brikk.monitoring.v1.health_pb2.SystemHealth,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+        brikk.monitoring.v1.health_pb2.SystemHealth,
+    ],
+)
+
+class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, _MonitoringServiceListSeriesType, _MonitoringServiceCreateRetentionPolicyType, _MonitoringServiceGetRetentionPolicyType, _MonitoringServiceListRetentionPoliciesType, _MonitoringServiceUpdateRetentionPolicyType, _MonitoringServiceDeleteRetentionPolicyType, _MonitoringServiceGetCoordinationSummaryType, _MonitoringServiceGetAgentPerformanceType, _MonitoringServiceGetWorkflowPerformanceType, _MonitoringServiceQueryMetricsType, _MonitoringServiceExportMetricsType, _MonitoringServiceGetSystemHealthType]):
     """The measurements of an organisation."""
 
     @typing.overload
@@ -273,6 +290,10 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
         grpc.UnaryUnaryMultiCallable[
             brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
             brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+            brikk.monitoring.v1.health_pb2.SystemHealth,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -326,6 +347,10 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
             brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
             brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+            brikk.monitoring.v1.health_pb2.SystemHealth,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     RecordMetrics: _MonitoringServiceRecordMetricsType
@@ -363,6 +388,9 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
 
     ExportMetrics: _MonitoringServiceExportMetricsType
     """Returns the same as a file."""
+
+    GetSystemHealth: _MonitoringServiceGetSystemHealthType
+    """Returns how the services are. Only administrators of the organisation `system` may ask."""
 
 MonitoringServiceAsyncStub: typing_extensions.TypeAlias = MonitoringServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -412,6 +440,10 @@ MonitoringServiceAsyncStub: typing_extensions.TypeAlias = MonitoringServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.monitoring.v1.query_pb2.ExportMetricsRequest,
         brikk.monitoring.v1.query_pb2.ExportMetricsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+        brikk.monitoring.v1.health_pb2.SystemHealth,
     ],
 ]
 
@@ -513,5 +545,13 @@ class MonitoringServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.monitoring.v1.query_pb2.ExportMetricsResponse, collections.abc.Awaitable[brikk.monitoring.v1.query_pb2.ExportMetricsResponse]]:
         """Returns the same as a file."""
+
+    @abc.abstractmethod
+    def GetSystemHealth(
+        self,
+        request: brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.health_pb2.SystemHealth, collections.abc.Awaitable[brikk.monitoring.v1.health_pb2.SystemHealth]]:
+        """Returns how the services are. Only administrators of the organisation `system` may ask."""
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
