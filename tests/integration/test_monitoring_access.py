@@ -23,6 +23,12 @@ from brikk.monitoring.v1.query_pb2 import (
     ExportMetricsRequest,
     QueryMetricsRequest,
 )
+from brikk.monitoring.v1.report_pb2 import (
+    CreateReportRequest,
+    GetReportRequest,
+    ListReportsRequest,
+    Report,
+)
 from brikk_shared.errors import BrikkError, Reason
 from brikk_shared.pagination import next_token
 from brikk_shared.status import from_rpc_error
@@ -90,8 +96,32 @@ async def export(service: Monitoring, metadata: Metadata) -> None:
     await service.performance.ExportMetrics(request, metadata=metadata, timeout=DEADLINE)
 
 
+async def order_report(service: Monitoring, metadata: Metadata) -> None:
+    request = CreateReportRequest(report=Report(kind=Report.KIND_AGENTS))
+    await service.performance.CreateReport(request, metadata=metadata, timeout=DEADLINE)
+
+
+async def report(service: Monitoring, metadata: Metadata) -> None:
+    request = GetReportRequest(name="reports/r1")
+    await service.performance.GetReport(request, metadata=metadata, timeout=DEADLINE)
+
+
+async def reports(service: Monitoring, metadata: Metadata) -> None:
+    await service.performance.ListReports(ListReportsRequest(), metadata=metadata, timeout=DEADLINE)
+
+
 Call = Callable[[Monitoring, Metadata], Awaitable[None]]
-CALLS: list[Call] = [publish, summary, agents, workflows, query, export]
+CALLS: list[Call] = [
+    publish,
+    summary,
+    agents,
+    workflows,
+    query,
+    export,
+    order_report,
+    report,
+    reports,
+]
 
 
 async def refused(service: Monitoring, call: Call, metadata: Metadata) -> tuple[str, str]:
@@ -133,7 +163,7 @@ async def test_another_organisation_sees_nothing_on_any_call(service: Monitoring
         *(f"{verb}RetentionPolicy" for verb in ("Create", "Get", "Update", "Delete")),
         "ListRetentionPolicies",
         *("GetWorkflowPerformance", "QueryMetrics", "ExportMetrics"),
-        "GetSystemHealth",
+        *("GetSystemHealth", "CreateReport", "GetReport", "ListReports"),
     }
 
     nothing = await service.summary("other")

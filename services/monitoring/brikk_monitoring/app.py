@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from brikk.event.v1 import event_service_pb2
 from brikk.event.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from brikk.monitoring.v1 import monitoring_service_pb2
@@ -11,6 +13,7 @@ from brikk_monitoring.api.answers import Answers
 from brikk_monitoring.api.events import EventServicer
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.performance import MonitoringServicer
+from brikk_monitoring.runtime.reporting import REPORTS, Reporter
 from brikk_monitoring.settings import MonitoringSettings
 from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
@@ -18,11 +21,13 @@ from brikk_monitoring.store.connection import connect, telling_failures
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.inventory import Inventory
 from brikk_monitoring.store.policies import Policies
+from brikk_monitoring.store.reports import Reports
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
 from brikk_shared.identity import SYSTEM_ORGANIZATION
 from brikk_shared.resources import Resources
+from brikk_shared.tasks import LocalTasks
 
 
 async def build(settings: MonitoringSettings, app: Application) -> None:
@@ -33,6 +38,11 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
     limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
     intake = Intake(redis, limits)
     metrics = IngestionMetrics(app.telemetry.registry)
+    buckets, reports = Buckets(redis), Reports(redis)
+    tasks = LocalTasks(app.clock)
+    tasks.take_on({REPORTS: Reporter(reports, buckets).work})
+    for name, loop in tasks.loops.items():
+        app.loop(name, loop)
     answers = Answers(
         max_bytes=settings.answers_bytes,
         ttl=settings.answers_ttl,
@@ -45,14 +55,16 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     )
     servicer = MonitoringServicer(
-        Buckets(redis),
+        buckets,
         answers,
         intake,
         Policies(redis),
         Inventory(redis),
         limits,
         metrics,
+        reports,
         app.clock,
+        ordered=partial(tasks.enqueue, REPORTS),
     )
 
     async def report(request: RecordMetricsRequest) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,6 +24,7 @@ from brikk_monitoring.api.health import HealthMethods
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.quantities import latency_message, timestamp
 from brikk_monitoring.api.query import QueryMethods
+from brikk_monitoring.api.reports import ReportMethods
 from brikk_monitoring.api.retention import RetentionMethods
 from brikk_monitoring.domain.measurement import Status, Sums
 from brikk_monitoring.domain.question import ended, per, resolution_for, success_ratio
@@ -35,6 +36,7 @@ from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.inventory import Inventory
 from brikk_monitoring.store.policies import Policies
+from brikk_monitoring.store.reports import Reports
 from brikk_shared.clock import Clock
 from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 from brikk_shared.pagination import Page, cut, page_of
@@ -50,7 +52,7 @@ _Request = (
 )
 
 
-class MonitoringServicer(RetentionMethods, HealthMethods, QueryMethods):
+class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMethods):
     """Answers what was counted for the caller's organisation."""
 
     def __init__(
@@ -62,10 +64,14 @@ class MonitoringServicer(RetentionMethods, HealthMethods, QueryMethods):
         inventory: Inventory,
         limits: Limits,
         metrics: IngestionMetrics,
+        reports: Reports,
         clock: Clock,
+        *,
+        ordered: Callable[[], None],
     ) -> None:
         RetentionMethods.__init__(self, intake, policies, inventory, limits, metrics, clock)
         HealthMethods.__init__(self, buckets, answers, clock)
+        ReportMethods.__init__(self, reports, clock, ordered=ordered)
         QueryMethods.__init__(self, Analysis(buckets), answers, clock)
         self._buckets = buckets
 

@@ -18,6 +18,7 @@ from brikk_monitoring.api.answers import Answers
 from brikk_monitoring.api.quantities import timestamp
 from brikk_monitoring.domain.measurement import Sums
 from brikk_monitoring.domain.question import Aggregation, Course, Question, aggregate
+from brikk_monitoring.domain.report import harmless
 from brikk_monitoring.domain.series import Dimension
 from brikk_monitoring.runtime.analysis import Analysis, Found
 from brikk_shared.clock import Clock
@@ -154,15 +155,10 @@ def _csv(query: pb.QueryMetricsRequest, answer: pb.QueryMetricsResponse) -> byte
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["start_time", *dimensions, *asked, *previous])
     for group in answer.groups:
-        named = [_harmless(group.dimensions[name]) for name in dimensions]
+        named = [harmless(group.dimensions[name]) for name in dimensions]
         for point in group.points:
             rows.writerow([point.start_time.ToJsonString(), *named, *point.values.values])
         if not points:
             values = [*group.total.values, *group.previous.values]
             rows.writerow([answer.start_time.ToJsonString(), *named, *values])
     return text.getvalue().encode()
-
-
-def _harmless(value: str) -> str:
-    """What spreadsheets would take for a formula, as text; capabilities are named by strangers."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@") and value != "-" else value

@@ -9,6 +9,9 @@
     brikk:monitoring:{acme}:retention  hash: how long what is held; the one key that never expires
     brikk:monitoring:{acme}:mark:...   number: how far a shard was applied, or that a request was
     brikk:monitoring:{acme}:dead       stream: the refused events
+    brikk:monitoring:{acme}:report:...  hash: a report, for 7 days
+    brikk:monitoring:{acme}:reports    sorted set: the reports by when they were ordered
+    brikk:monitoring:reports           sorted set: the reports of all that are to be made
     brikk:monitoring:mark:...          sorted set: how far a shard was applied for all organisations
 
 A bucket's number is its time in seconds since 1970 by its length. Its fields are described at
@@ -52,6 +55,10 @@ def shard_mark(shard: Shard) -> str:
     return f"brikk:monitoring:mark:{shard.name}"
 
 
+PENDING_REPORTS = "brikk:monitoring:reports"
+"""Sorted set: the reports of all organisations that are to be made, by when they were ordered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one organisation."""
@@ -79,6 +86,15 @@ class Keys:
     def retention(self) -> str:
         """Hash: seconds that minutes, hours and days are held, by metric or for `default`."""
         return f"{self.prefix}:retention"
+
+    @property
+    def reports(self) -> str:
+        """Sorted set: the reports, by when they were ordered in seconds since 1970."""
+        return f"{self.prefix}:reports"
+
+    def report(self, report_id: str) -> str:
+        """Hash: a report."""
+        return f"{self.prefix}:report:{report_id}"
 
     @property
     def dead_letters(self) -> str:

@@ -8,6 +8,7 @@ from brikk.monitoring.v1 import metrics_pb2 as brikk_dot_monitoring_dot_v1_dot_m
 from brikk.monitoring.v1 import monitoring_service_pb2 as brikk_dot_monitoring_dot_v1_dot_monitoring__service__pb2
 from brikk.monitoring.v1 import performance_pb2 as brikk_dot_monitoring_dot_v1_dot_performance__pb2
 from brikk.monitoring.v1 import query_pb2 as brikk_dot_monitoring_dot_v1_dot_query__pb2
+from brikk.monitoring.v1 import report_pb2 as brikk_dot_monitoring_dot_v1_dot_report__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
@@ -104,6 +105,21 @@ class MonitoringServiceStub(object):
                 '/brikk.monitoring.v1.MonitoringService/GetSystemHealth',
                 request_serializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.GetSystemHealthRequest.SerializeToString,
                 response_deserializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.SystemHealth.FromString,
+                _registered_method=True)
+        self.CreateReport = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/CreateReport',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.CreateReportRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.Report.FromString,
+                _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/GetReport',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.Report.FromString,
+                _registered_method=True)
+        self.ListReports = channel.unary_unary(
+                '/brikk.monitoring.v1.MonitoringService/ListReports',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.ListReportsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.ListReportsResponse.FromString,
                 _registered_method=True)
 
 
@@ -202,6 +218,27 @@ class MonitoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateReport(self, request, context):
+        """Orders a report over a window that may be long; it is made beside the calls. At most 20 may wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReport(self, request, context):
+        """Returns a report.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReports(self, request, context):
+        """Lists the reports of the last 7 days, 50 at most, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MonitoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -269,6 +306,21 @@ def add_MonitoringServiceServicer_to_server(servicer, server):
                     servicer.GetSystemHealth,
                     request_deserializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.GetSystemHealthRequest.FromString,
                     response_serializer=brikk_dot_monitoring_dot_v1_dot_health__pb2.SystemHealth.SerializeToString,
+            ),
+            'CreateReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateReport,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.CreateReportRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.Report.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.GetReportRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.Report.SerializeToString,
+            ),
+            'ListReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReports,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.ListReportsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_report__pb2.ListReportsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -623,6 +675,87 @@ class MonitoringService(object):
             '/brikk.monitoring.v1.MonitoringService/GetSystemHealth',
             brikk_dot_monitoring_dot_v1_dot_health__pb2.GetSystemHealthRequest.SerializeToString,
             brikk_dot_monitoring_dot_v1_dot_health__pb2.SystemHealth.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/CreateReport',
+            brikk_dot_monitoring_dot_v1_dot_report__pb2.CreateReportRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_report__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/GetReport',
+            brikk_dot_monitoring_dot_v1_dot_report__pb2.GetReportRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_report__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.MonitoringService/ListReports',
+            brikk_dot_monitoring_dot_v1_dot_report__pb2.ListReportsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_report__pb2.ListReportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

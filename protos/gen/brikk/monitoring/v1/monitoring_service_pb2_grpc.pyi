@@ -9,6 +9,7 @@ import brikk.monitoring.v1.metrics_pb2
 import brikk.monitoring.v1.monitoring_service_pb2
 import brikk.monitoring.v1.performance_pb2
 import brikk.monitoring.v1.query_pb2
+import brikk.monitoring.v1.report_pb2
 import collections.abc
 import google.protobuf.empty_pb2
 import grpc
@@ -238,7 +239,55 @@ _MonitoringServiceGetSystemHealthType = typing_extensions.TypeVar(
     ],
 )
 
-class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, _MonitoringServiceListSeriesType, _MonitoringServiceCreateRetentionPolicyType, _MonitoringServiceGetRetentionPolicyType, _MonitoringServiceListRetentionPoliciesType, _MonitoringServiceUpdateRetentionPolicyType, _MonitoringServiceDeleteRetentionPolicyType, _MonitoringServiceGetCoordinationSummaryType, _MonitoringServiceGetAgentPerformanceType, _MonitoringServiceGetWorkflowPerformanceType, _MonitoringServiceQueryMetricsType, _MonitoringServiceExportMetricsType, _MonitoringServiceGetSystemHealthType]):
+_MonitoringServiceCreateReportType = typing_extensions.TypeVar(
+    '_MonitoringServiceCreateReportType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.CreateReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.CreateReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.CreateReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+)
+
+_MonitoringServiceGetReportType = typing_extensions.TypeVar(
+    '_MonitoringServiceGetReportType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.GetReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.GetReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.GetReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+)
+
+_MonitoringServiceListReportsType = typing_extensions.TypeVar(
+    '_MonitoringServiceListReportsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.ListReportsRequest,
+        brikk.monitoring.v1.report_pb2.ListReportsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.ListReportsRequest,
+        brikk.monitoring.v1.report_pb2.ListReportsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.ListReportsRequest,
+        brikk.monitoring.v1.report_pb2.ListReportsResponse,
+    ],
+)
+
+class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, _MonitoringServiceListSeriesType, _MonitoringServiceCreateRetentionPolicyType, _MonitoringServiceGetRetentionPolicyType, _MonitoringServiceListRetentionPoliciesType, _MonitoringServiceUpdateRetentionPolicyType, _MonitoringServiceDeleteRetentionPolicyType, _MonitoringServiceGetCoordinationSummaryType, _MonitoringServiceGetAgentPerformanceType, _MonitoringServiceGetWorkflowPerformanceType, _MonitoringServiceQueryMetricsType, _MonitoringServiceExportMetricsType, _MonitoringServiceGetSystemHealthType, _MonitoringServiceCreateReportType, _MonitoringServiceGetReportType, _MonitoringServiceListReportsType]):
     """The measurements of an organisation."""
 
     @typing.overload
@@ -294,6 +343,18 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
         grpc.UnaryUnaryMultiCallable[
             brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
             brikk.monitoring.v1.health_pb2.SystemHealth,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.report_pb2.CreateReportRequest,
+            brikk.monitoring.v1.report_pb2.Report,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.report_pb2.GetReportRequest,
+            brikk.monitoring.v1.report_pb2.Report,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.report_pb2.ListReportsRequest,
+            brikk.monitoring.v1.report_pb2.ListReportsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -351,6 +412,18 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
             brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
             brikk.monitoring.v1.health_pb2.SystemHealth,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.report_pb2.CreateReportRequest,
+            brikk.monitoring.v1.report_pb2.Report,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.report_pb2.GetReportRequest,
+            brikk.monitoring.v1.report_pb2.Report,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.report_pb2.ListReportsRequest,
+            brikk.monitoring.v1.report_pb2.ListReportsResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     RecordMetrics: _MonitoringServiceRecordMetricsType
@@ -391,6 +464,15 @@ class MonitoringServiceStub(typing.Generic[_MonitoringServiceRecordMetricsType, 
 
     GetSystemHealth: _MonitoringServiceGetSystemHealthType
     """Returns how the services are. Only administrators of the organisation `system` may ask."""
+
+    CreateReport: _MonitoringServiceCreateReportType
+    """Orders a report over a window that may be long; it is made beside the calls. At most 20 may wait."""
+
+    GetReport: _MonitoringServiceGetReportType
+    """Returns a report."""
+
+    ListReports: _MonitoringServiceListReportsType
+    """Lists the reports of the last 7 days, 50 at most, newest first."""
 
 MonitoringServiceAsyncStub: typing_extensions.TypeAlias = MonitoringServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -444,6 +526,18 @@ MonitoringServiceAsyncStub: typing_extensions.TypeAlias = MonitoringServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.monitoring.v1.health_pb2.GetSystemHealthRequest,
         brikk.monitoring.v1.health_pb2.SystemHealth,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.CreateReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.GetReportRequest,
+        brikk.monitoring.v1.report_pb2.Report,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.report_pb2.ListReportsRequest,
+        brikk.monitoring.v1.report_pb2.ListReportsResponse,
     ],
 ]
 
@@ -553,5 +647,29 @@ class MonitoringServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.monitoring.v1.health_pb2.SystemHealth, collections.abc.Awaitable[brikk.monitoring.v1.health_pb2.SystemHealth]]:
         """Returns how the services are. Only administrators of the organisation `system` may ask."""
+
+    @abc.abstractmethod
+    def CreateReport(
+        self,
+        request: brikk.monitoring.v1.report_pb2.CreateReportRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.report_pb2.Report, collections.abc.Awaitable[brikk.monitoring.v1.report_pb2.Report]]:
+        """Orders a report over a window that may be long; it is made beside the calls. At most 20 may wait."""
+
+    @abc.abstractmethod
+    def GetReport(
+        self,
+        request: brikk.monitoring.v1.report_pb2.GetReportRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.report_pb2.Report, collections.abc.Awaitable[brikk.monitoring.v1.report_pb2.Report]]:
+        """Returns a report."""
+
+    @abc.abstractmethod
+    def ListReports(
+        self,
+        request: brikk.monitoring.v1.report_pb2.ListReportsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.report_pb2.ListReportsResponse, collections.abc.Awaitable[brikk.monitoring.v1.report_pb2.ListReportsResponse]]:
+        """Lists the reports of the last 7 days, 50 at most, newest first."""
 
 def add_MonitoringServiceServicer_to_server(servicer: MonitoringServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,47 @@
+"""Makes the reports that were ordered: over long windows that takes longer than a call may."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from brikk_monitoring.domain.question import resolution_for
+from brikk_monitoring.domain.report import Report, write
+from brikk_monitoring.domain.series import group_name, parse_series
+from brikk_monitoring.domain.window import Window
+from brikk_monitoring.store.buckets import Buckets
+from brikk_monitoring.store.reports import Reports
+from brikk_shared.tasks import Task
+
+REPORTS: Final = Task(name="reports", every=timedelta(minutes=1))
+
+
+class Reporter:
+    """Does the task `REPORTS`. Two that make the same report write the same."""
+
+    def __init__(self, reports: Reports, buckets: Buckets) -> None:
+        self._reports = reports
+        self._buckets = buckets
+
+    async def work(self) -> bool:
+        """Make the report that waits longest; tell whether there are more.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        waiting = await self._reports.pending(2)
+        for organization, report_id in waiting[:1]:
+            report = await self._reports.get(organization, report_id)
+            content = None if report is None else await self._make(organization, report)
+            await self._reports.complete(organization, report_id, content)
+        return len(waiting) > 1
+
+    async def _make(self, organization: str, report: Report) -> str:
+        metric, group = report.kind.subject
+        resolution = resolution_for(report.window)
+        last = resolution.bucket_of(report.create_time)
+        window = Window.ending_in(last, report.window, resolution)
+        ranking = await self._buckets.ranking(organization, group_name(metric, *group), window)
+        sums = await self._buckets.sums(organization, [name for name, _ in ranking], window)
+        rows = [(parse_series(name).dimensions, counted) for name, counted in sums.items()]
+        return write(report.kind, rows, report.create_time - window.start_time)
