@@ -13,11 +13,14 @@ import pytest
 from redis.asyncio import Redis
 
 from brikk.event.v1.event_pb2 import Event
+from brikk.event.v1.event_service_pb2 import PublishItem, PublishRequest
+from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
 from brikk_shared.errors import BrikkError, Reason
 from brikk_shared.status import from_rpc_error
-from brikk_shared.testing import Tokens
+from brikk_shared.testing import Tokens, bearer
 from support.losing_proxy import LosingProxy
 from support.monitoring import GENERATION, Monitoring, execution, monitoring, numbered
+from support.processes import service_process
 from support.valkey import ValkeyServer
 
 OTHER_GENERATION = GENERATION[:-1] + "2"
@@ -195,6 +198,55 @@ async def test_a_killed_store_costs_delay_only(valkey: ValkeyServer, tokens: Tok
                 group.create_task(send(service, shard))
         assert failures > 0
         assert await counted(service) == 3 * batches * size
+
+
+async def test_a_killed_service_loses_and_repeats_nothing(
+    redis_url: str, tokens: Tokens, tmp_path: Path
+) -> None:
+    batches, size, shards = 60, 20, 3
+    taken = [0] * shards
+    under_way = asyncio.Event()
+    issuers = [each.model_dump() for each in tokens.issuers]
+    settings = {
+        "issuers": issuers,
+        "redis_url": redis_url,
+        "database_url": f"sqlite:///{tmp_path}/killed.db",
+    }
+
+    async def send(channel: grpc.aio.Channel, shard: int) -> None:
+        """Send until the end or the first failure, and note what was acknowledged."""
+        for first in range(taken[shard] + 1, batches * size, size):
+            items = numbered(started(size), first=first)
+            request = PublishRequest(
+                producer="workflow",
+                generation=GENERATION,
+                shard=shard,
+                items=[PublishItem(position=each, event=event) for each, event in items],
+            )
+            try:
+                answer = await EventServiceStub(channel).Publish(
+                    request, metadata=bearer(tokens.internal()), timeout=10
+                )
+            except grpc.aio.AioRpcError:
+                return
+            taken[shard] = answer.mark
+            if taken[shard] >= 10 * size:
+                under_way.set()
+
+    async with (
+        service_process("monitoring", settings) as process,
+        grpc.aio.insecure_channel(process.address) as channel,
+        asyncio.TaskGroup() as group,
+    ):
+        for shard in range(shards):
+            group.create_task(send(channel, shard))
+        await under_way.wait()
+        await process.kill()
+    assert sum(taken) < shards * batches * size
+    async with monitoring(redis_url, tokens) as service:
+        await asyncio.gather(*(send(service.channel, shard) for shard in range(shards)))
+        assert taken == [batches * size] * shards
+        assert await counted(service) == shards * batches * size
 
 
 async def test_a_full_store_refuses_whole_batches_until_there_is_room(
