@@ -13,14 +13,10 @@ from typing import Any
 import typer
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import TypeAdapter, ValidationError
 
 from brikk_cli.failures import CommandError, ExitCode, describe
 from brikk_shared.errors import InvalidArgument
-from brikk_shared.settings import Duration
 from brikk_shared.structs import to_struct, to_value
-
-_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 
 
 def read_file(file: Path) -> bytes:
@@ -102,8 +98,14 @@ def to_timestamp(time: datetime | None) -> Timestamp | None:
 
 def parse_duration(text: str) -> timedelta:
     """A duration like `250ms`, `10s`, `5m`, `2h` or `1d`; as typer wants it of a parser."""
+    # Here, because loading the settings takes longer than most commands.
+    from pydantic import TypeAdapter, ValidationError
+
+    from brikk_shared.settings import Duration
+
+    adapter: TypeAdapter[timedelta] = TypeAdapter(Duration)
     try:
-        return _DURATION.validate_python(text)
+        return adapter.validate_python(text)
     except ValidationError:
         raise typer.BadParameter(f"{text!r} is no duration: write 10s, 5m, 2h or 1d") from None
 

@@ -10,6 +10,7 @@ import typer
 
 from brikk_cli.failures import CommandError
 from brikk_cli.home import Home
+from brikk_cli.inputs import parse_duration
 from brikk_cli.keys import LOCAL_ORGANIZATION, USER_SCOPES, Keys, user_token
 from brikk_cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from brikk_cli.render import print_json
@@ -28,7 +29,9 @@ def token(
 ) -> None:
     """Print a token for the suite of the home folder, for instance for grpcurl."""
     wanted = tuple(scopes.replace(",", " ").split())
-    perform(_token(organization, wanted, subject, _lifetime(lifetime), home, json), as_json=json)
+    perform(
+        _token(organization, wanted, subject, parse_duration(lifetime), home, json), as_json=json
+    )
 
 
 async def _token(
@@ -50,15 +53,3 @@ async def _token(
         print_json({"token": signed})
     else:
         typer.echo(signed)
-
-
-def _lifetime(given: str) -> timedelta:
-    # Here, because loading the settings takes longer than most other commands.
-    from pydantic import TypeAdapter, ValidationError
-
-    from brikk_shared.settings import Duration
-
-    try:
-        return TypeAdapter(Duration).validate_python(given)
-    except ValidationError:
-        raise typer.BadParameter(f"{given!r} is not a duration like 90s, 30m, 1h or 7d") from None

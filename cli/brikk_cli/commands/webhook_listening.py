@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +16,12 @@ from brikk_cli import webhook_fields as fields
 from brikk_cli.client import Services
 from brikk_cli.failures import CommandError, ExitCode
 from brikk_cli.options import DEFAULT_HOME, HomeOption
-from brikk_cli.receiver import Arrival, Receiver
 from brikk_cli.render import console, plain, print_json_line
 from brikk_cli.session import perform
 from brikk_shared.ids import new_id
+
+if TYPE_CHECKING:
+    from brikk_cli.receiver import Arrival
 
 
 def listen(
@@ -64,6 +66,9 @@ async def _listen(
     home: Path,
     json: bool,
 ) -> None:
+    # Here, because loading what serves HTTP takes longer than most commands.
+    from brikk_cli.receiver import Receiver
+
     if bool(events) == bool(keys):
         raise CommandError(
             "give --event for a webhook of its own, or the --key of one that there is",
