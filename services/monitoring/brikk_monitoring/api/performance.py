@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +19,7 @@ from brikk.monitoring.v1.monitoring_service_pb2 import (
 from brikk_monitoring.api.access import readable_organization
 from brikk_monitoring.api.answers import Answers
 from brikk_monitoring.api.health import HealthMethods
+from brikk_monitoring.api.listing import AGENTS, WORKFLOWS, Cursor, Kind, Listing
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.quantities import latency_message, timestamp
 from brikk_monitoring.api.query import QueryMethods
@@ -28,7 +27,7 @@ from brikk_monitoring.api.reports import ReportMethods
 from brikk_monitoring.api.retention import RetentionMethods
 from brikk_monitoring.domain.measurement import Status, Sums
 from brikk_monitoring.domain.question import ended, per, resolution_for, success_ratio
-from brikk_monitoring.domain.series import Dimension, Metric, group_name, parse_series, series_name
+from brikk_monitoring.domain.series import Dimension, Metric, group_name, parse_series
 from brikk_monitoring.domain.window import Window
 from brikk_monitoring.runtime.analysis import MOST_BUCKETS, Analysis
 from brikk_monitoring.store.apply import Limits
@@ -38,14 +37,12 @@ from brikk_monitoring.store.inventory import Inventory
 from brikk_monitoring.store.policies import Policies
 from brikk_monitoring.store.reports import Reports
 from brikk_shared.clock import Clock
-from brikk_shared.errors import FieldViolation, InvalidArgument, Reason
 from brikk_shared.pagination import Page, cut, page_of
 
 _DEFAULT_WINDOW: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)
 _MOST_STEPS: Final = 50
 _SUMMED: Final = tuple(Metric)
-_CURSOR: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18}):((?:agents|workflows)/[a-z0-9-]+)")
 
 _Request = (
     GetCoordinationSummaryRequest | GetAgentPerformanceRequest | GetWorkflowPerformanceRequest
@@ -101,7 +98,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
         """List the agents, busiest first. All pages are of the window of the first."""
 
         async def work() -> GetAgentPerformanceResponse:
-            listing = await self._list(request, _AGENTS, request.agent, compare=request.compare)
+            listing = await self._list(request, AGENTS, request.agent, compare=request.compare)
             return GetAgentPerformanceResponse(
                 agents=[_agent(listing, name) for name in listing.sums],
                 next_page_token=listing.next_page_token,
@@ -118,7 +115,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
 
         async def work() -> GetWorkflowPerformanceResponse:
             listing = await self._list(
-                request, _WORKFLOWS, request.workflow, compare=request.compare
+                request, WORKFLOWS, request.workflow, compare=request.compare
             )
             answer = GetWorkflowPerformanceResponse(
                 workflows=[_workflow(listing, name) for name in listing.sums],
@@ -171,14 +168,14 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
     async def _list(
         self,
         request: GetAgentPerformanceRequest | GetWorkflowPerformanceRequest,
-        listed: _Kind,
+        listed: Kind,
         only: str,
         *,
         compare: bool,
-    ) -> _Listing:
+    ) -> Listing:
         page = page_of(request)
         now = self._clock.now()
-        before = _Cursor.parse(page.cursor) if page.cursor else None
+        before = Cursor.parse(page.cursor) if page.cursor else None
         window = _window(request, now, before.bucket if before else None)
         # A page is read at once, whatever its size: a long window makes it shorter.
         buckets = len(window.buckets) * (2 if compare else 1)
@@ -197,7 +194,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
             request,
             page,
             ranking,
-            lambda each: str(_Cursor(bucket=window.last, name=each[0], count=each[1])),
+            lambda each: str(Cursor(bucket=window.last, name=each[0], count=each[1])),
         )
         series = {listed.series_of(name): name for name, _ in shown}
         sums = await self._buckets.sums(readable_organization(), list(series), window)
@@ -206,7 +203,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
             if compare
             else {}
         )
-        return _Listing(
+        return Listing(
             window=window,
             length=min(now, window.end_time) - window.start_time,
             sums={name: sums[each] for each, name in series.items()},
@@ -218,7 +215,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
         self, workflow: str, window: Window
     ) -> Sequence[performance_pb2.StepPerformance]:
         group = group_name(Metric.STEPS, Dimension.WORKFLOW, Dimension.STEP)
-        ours = workflow.removeprefix(_WORKFLOWS.collection)
+        ours = workflow.removeprefix(WORKFLOWS.collection)
         ranking = await self._buckets.ranking(readable_organization(), group, window)
         busiest = [
             series
@@ -239,80 +236,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
         ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Kind:
-    """What is listed: the series of a dimension of a metric, as names of a collection."""
-
-    collection: str
-    metric: Metric
-    dimension: Dimension
-
-    def name_of(self, series: str) -> str:
-        return self.collection + parse_series(series).dimensions[self.dimension]
-
-    def series_of(self, name: str) -> str:
-        value = name.removeprefix(self.collection)
-        return series_name(self.metric, **{self.dimension: value})
-
-
-_AGENTS: Final = _Kind(collection="agents/", metric=Metric.CALLS, dimension=Dimension.AGENT)
-_WORKFLOWS: Final = _Kind(
-    collection="workflows/", metric=Metric.EXECUTIONS, dimension=Dimension.WORKFLOW
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Listing:
-    """A page: what each name counted in the window, and in the one before if asked."""
-
-    window: Window
-    length: timedelta
-    sums: Mapping[str, Sums]
-    previous: Mapping[str, Sums]
-    next_page_token: str
-
-    def before(self, name: str) -> performance_pb2.PreviousPerformance | None:
-        sums = self.previous.get(name)
-        if sums is None:
-            return None
-        return performance_pb2.PreviousPerformance(
-            count=ended(sums),
-            success_ratio=success_ratio(sums),
-            latency=latency_message(sums.latency()),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Cursor:
-    """The last name of a page, in the window that ends in a bucket."""
-
-    bucket: int
-    count: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.bucket}:{self.count}:{self.name}"
-
-    @staticmethod
-    def parse(text: str) -> _Cursor:
-        """Read one. A forged one only chooses where in the caller's own list to begin."""
-        match = _CURSOR.fullmatch(text)
-        if match is None:
-            description = "was not made by this method"
-            raise InvalidArgument(
-                Reason.INVALID_PAGE_TOKEN,
-                f"page_token {description}",
-                metadata={"field": "page_token"},
-                violations=[FieldViolation("page_token", description)],
-            )
-        return _Cursor(bucket=int(match[1]), count=int(match[2]), name=match[3])
-
-    def precedes(self, name: str, count: int) -> bool:
-        """Whether a name comes later in the list."""
-        return (-self.count, self.name) < (-count, name)
-
-
-def _agent(listing: _Listing, name: str) -> performance_pb2.AgentPerformance:
+def _agent(listing: Listing, name: str) -> performance_pb2.AgentPerformance:
     sums = listing.sums[name]
     return performance_pb2.AgentPerformance(
         agent=name,
@@ -329,7 +253,7 @@ def _agent(listing: _Listing, name: str) -> performance_pb2.AgentPerformance:
     )
 
 
-def _workflow(listing: _Listing, name: str) -> performance_pb2.WorkflowPerformance:
+def _workflow(listing: Listing, name: str) -> performance_pb2.WorkflowPerformance:
     sums = listing.sums[name]
     return performance_pb2.WorkflowPerformance(
         workflow=name,
