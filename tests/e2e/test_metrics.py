@@ -79,7 +79,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 
 @pytest.mark.parametrize(
     "ids",
-    [2 * BATCH, pytest.param(1_000_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
+    [2 * BATCH, pytest.param(1_000_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
 )
 async def test_the_names_are_those_that_dashboards_expect_and_no_id_makes_a_series(
     suite: Suite, ids: int, tell: Callable[[str], None]
