@@ -16,7 +16,13 @@ from google.rpc import code_pb2
 
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
 from brikk.event.v1 import event_service_pb2
-from brikk.monitoring.v1 import metrics_pb2, monitoring_service_pb2
+from brikk.monitoring.v1 import (
+    health_pb2,
+    metrics_pb2,
+    monitoring_service_pb2,
+    query_pb2,
+    report_pb2,
+)
 from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
 from brikk.workflow.v1 import (
     batch_pb2,
@@ -76,6 +82,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
     source = workflow.DefinitionSource(yaml=YAML)
     schedules, schedule = schedule_service_pb2, "schedules/canary-schedule"
     policy = "retentionPolicies/canary"
+    question = query_pb2.QueryMetricsRequest(metric="steps")
     flow, hook, agent = "workflows/canary-flow", "webhooks/canary-hook", "agents/canary-agent"
     named: list[Message] = [
         registration(),
@@ -171,6 +178,15 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         metrics_pb2.DeleteRetentionPolicyRequest(name=policy),
         monitoring_service_pb2.GetCoordinationSummaryRequest(),
         monitoring_service_pb2.GetAgentPerformanceRequest(),
+        monitoring_service_pb2.GetWorkflowPerformanceRequest(),
+        question,
+        query_pb2.ExportMetricsRequest(
+            query=question, format=query_pb2.ExportMetricsRequest.FORMAT_JSON
+        ),
+        health_pb2.GetSystemHealthRequest(),
+        report_pb2.CreateReportRequest(report=report_pb2.Report(query=question)),
+        report_pb2.GetReportRequest(name="reports/canary"),
+        report_pb2.ListReportsRequest(),
     ]
     return {request.DESCRIPTOR.full_name: request for request in named}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
-from brikk.webhooks.v1.webhook_pb2 import Webhook
+from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from brikk.webhooks.v1.webhook_service_pb2 import CreateWebhookRequest, SendTestEventRequest
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from brikk_cli.plan import SERVICES, VALKEY, WORKER, WORKER_PORTS
@@ -73,9 +74,14 @@ async def test_whatever_is_killed_everything_arrives(tmp_path: Path, database_ur
             timeout=TIMEOUT,
         )
 
-        async def send() -> None:
-            request = SendTestEventRequest(name=webhook.name)
-            await stub.SendTestEvent(request, metadata=caller, timeout=TIMEOUT, wait_for_ready=True)
+        async def send() -> Delivery:
+            request = SendTestEventRequest(name=webhook.name, request_id=new_id())
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                # It may go over the connection to a process that was killed a moment ago.
+                return await stub.SendTestEvent(request, metadata=caller, timeout=TIMEOUT)
+            return await stub.SendTestEvent(
+                request, metadata=caller, timeout=TIMEOUT, wait_for_ready=True
+            )
 
         await send()
         await receiver.wait("/hook", 1)

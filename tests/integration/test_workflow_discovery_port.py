@@ -63,9 +63,7 @@ class Real:
 
 
 @pytest.fixture(params=["scripted", "real"])
-async def held(
-    request: pytest.FixtureRequest, tmp_path: Path, sqlite_url: str
-) -> AsyncIterator[Held]:
+async def held(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Held]:
     if request.param == "scripted":
         yield Scripted()
         return
@@ -79,7 +77,7 @@ async def held(
     )
     settings = WorkflowSettings.model_validate({"call_key": tokens.service_key, "issuers": []})
     async with (
-        discovery.serving(sqlite_url, tokens) as served,
+        discovery.serving(f"sqlite:///{tmp_path}/discovery.db", tokens) as served,
         open_channel(served.address, settings, token) as channel,
     ):
         yield Real(DiscoveryClient(channel), served.caller())
