@@ -184,7 +184,9 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
             query=question, format=query_pb2.ExportMetricsRequest.FORMAT_JSON
         ),
         health_pb2.GetSystemHealthRequest(),
-        report_pb2.CreateReportRequest(report=report_pb2.Report(query=question)),
+        report_pb2.CreateReportRequest(
+            report=report_pb2.Report(kind=report_pb2.Report.KIND_AGENTS)
+        ),
         report_pb2.GetReportRequest(name="reports/canary"),
         report_pb2.ListReportsRequest(),
     ]
