@@ -32,7 +32,9 @@ from brikk_shared.tasks import LocalTasks
 
 async def build(settings: MonitoringSettings, app: Application) -> None:
     """Connect the servicers to the store."""
-    database = await app.enter(Database(settings.database_url, migrations=None))
+    database = await app.enter(
+        Database(settings.database_url, migrations="brikk_monitoring.store.migrations")
+    )
     app.audit(AuditLog(database))
     redis = await app.enter(connect(settings.redis_url))
     limits = Limits(series_cap=settings.series_cap, retention=settings.retention)

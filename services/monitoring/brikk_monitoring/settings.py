@@ -22,7 +22,7 @@ class MonitoringSettings(SqlSettings, CommonSettings):
     )
     database_url: str = Field(
         default="sqlite:///brikk-monitoring.db",
-        description="Where the audit trail lies: `sqlite:///path`, or"
+        description="Where alerts and the audit trail lie: `sqlite:///path`, or"
         " `postgresql://user:password@host/database`.",
     )
     redis_url: str = Field(

@@ -1,0 +1,1 @@
+"""The migrations of the monitoring service's own tables."""
