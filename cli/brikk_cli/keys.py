@@ -29,6 +29,8 @@ USER_SCOPES = (
     "webhook.read",
     "webhook.write",
     "metrics.read",
+    "alert.read",
+    "alert.write",
 )
 
 

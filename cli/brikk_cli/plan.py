@@ -75,7 +75,7 @@ def service_specs(
         # The agents and the receivers of a suite on one machine are on it too.
         settings[service]["egress_allowed"] = _LOOPBACK
         settings[service]["monitoring_address"] = ports.address("monitoring")
-    for service in ("discovery", "workflow"):
+    for service in ("discovery", "workflow", "monitoring"):
         settings[service]["webhooks_address"] = ports.address("webhooks")
     settings["workflow"]["discovery_address"] = ports.address("discovery")
     settings["workflow"]["call_key"] = str(keys.call)

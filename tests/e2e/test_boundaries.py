@@ -17,6 +17,8 @@ from google.rpc import code_pb2
 from brikk.discovery.v1 import agent_pb2, discovery_service_pb2
 from brikk.event.v1 import event_service_pb2
 from brikk.monitoring.v1 import (
+    alert_rule_pb2,
+    alerting_service_pb2,
     health_pb2,
     metrics_pb2,
     monitoring_service_pb2,
@@ -49,6 +51,7 @@ SERVICES = {
     ],
     "monitoring": [
         monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"],
+        alerting_service_pb2.DESCRIPTOR.services_by_name["AlertingService"],
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     ],
 }
@@ -64,6 +67,7 @@ THEIR_OWN = (
     "ValidateWorkflow",
     "TestWorkflow",
     "CreateWebhook",
+    "CreateAlertRule",
 )
 """Methods that only make or check something of the caller's own."""
 CANARY = b"canary"
@@ -82,6 +86,7 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
     source = workflow.DefinitionSource(yaml=YAML)
     schedules, schedule = schedule_service_pb2, "schedules/canary-schedule"
     policy = "retentionPolicies/canary"
+    alerting, rule = alerting_service_pb2, "alertRules/canary-rule"
     question = query_pb2.QueryMetricsRequest(metric="steps")
     flow, hook, agent = "workflows/canary-flow", "webhooks/canary-hook", "agents/canary-agent"
     named: list[Message] = [
@@ -189,8 +194,28 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         ),
         report_pb2.GetReportRequest(name="reports/canary"),
         report_pb2.ListReportsRequest(),
+        alert_rule_request(),
+        alerting.CreateDefaultAlertRulesRequest(),
+        alerting.GetAlertRuleRequest(name=rule),
+        alerting.ListAlertRulesRequest(),
+        alerting.UpdateAlertRuleRequest(name=rule, alert_rule=alert_rule_pb2.AlertRule()),
+        alerting.DeleteAlertRuleRequest(name=rule),
+        alerting.PreviewRuleRequest(alert_rule=alert_rule_request().alert_rule),
+        alerting.GetAlertRequest(name="alerts/canary"),
+        alerting.ListAlertsRequest(),
+        alerting.ListAlertTransitionsRequest(parent="alerts/canary"),
+        alerting.WatchAlertsRequest(),
+        alerting.AcknowledgeAlertRequest(name="alerts/canary"),
+        alerting.SnoozeAlertRequest(name="alerts/canary"),
+        alerting.ResolveAlertRequest(name="alerts/canary"),
     ]
     return {request.DESCRIPTOR.full_name: request for request in named}
+
+
+def alert_rule_request() -> alerting_service_pb2.CreateAlertRuleRequest:
+    rule = alert_rule_pb2.AlertRule(question=alert_rule_pb2.AlertQuestion(metric="steps"))
+    rule.absence.SetInParent()
+    return alerting_service_pb2.CreateAlertRuleRequest(alert_rule_id="canary-rule", alert_rule=rule)
 
 
 def retention_policy() -> metrics_pb2.RetentionPolicy:
@@ -264,6 +289,7 @@ async def test_nobody_without_a_token_and_no_other_organisation(suite: Suite) ->
         webhook_request(),
         workflow_service_pb2.CreateWorkflowRequest(source=source),
         schedule_request(validate_only=False),
+        alert_rule_request(),
     ]
     for request in creations:
         service, method = method_of(request.DESCRIPTOR.name.removesuffix("Request"))

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from brikk.discovery.v1 import discovery_service_pb2, discovery_service_pb2_grpc
 from brikk.event.v1 import event_service_pb2
-from brikk.monitoring.v1 import monitoring_service_pb2
+from brikk.monitoring.v1 import alerting_service_pb2, monitoring_service_pb2
 from brikk.webhooks.v1 import webhook_service_pb2
 from brikk.workflow.v1 import (
     execution_pb2,
@@ -41,6 +41,7 @@ SERVICES: dict[str, list[ServiceDescriptor]] = {
     "webhooks": [webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"], EVENTS],
     "monitoring": [
         monitoring_service_pb2.DESCRIPTOR.services_by_name["MonitoringService"],
+        alerting_service_pb2.DESCRIPTOR.services_by_name["AlertingService"],
         EVENTS,
     ],
 }

@@ -15,7 +15,7 @@ from brikk_shared.ids import new_id
 from support import run
 from support.postgres import server_url
 
-_SERVICES = ("discovery", "webhooks", "workflow")
+_SERVICES = ("discovery", "monitoring", "webhooks", "workflow")
 
 
 def service_of(path: Path) -> str | None:

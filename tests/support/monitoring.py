@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2 import PublishItem, PublishRequest, PublishResponse
 from brikk.event.v1.event_service_pb2_grpc import EventServiceStub
+from brikk.monitoring.v1.alerting_service_pb2_grpc import AlertingServiceStub
 from brikk.monitoring.v1.metrics_pb2 import (
     MetricPoint,
     RecordMetricsRequest,
@@ -49,6 +50,7 @@ class Monitoring:
         self.tokens = tokens
         self.events = EventServiceStub(channel)
         self.performance = MonitoringServiceStub(channel)
+        self.alerting = AlertingServiceStub(channel)
 
     async def publish(
         self, *items: tuple[int, Event], generation: str = GENERATION, shard: int = 0
@@ -120,6 +122,10 @@ class Monitoring:
         """Metadata of a user who may read the measurements of an organisation."""
         return bearer(self.tokens.user(organization, "metrics.read"))
 
+    def alerter(self, organization: str = "acme") -> tuple[tuple[str, str], ...]:
+        """Metadata of a user who may define and answer the alerts of an organisation."""
+        return bearer(self.tokens.user(organization, "alert.*", "admin"))
+
     def metric(self, name: str, **labels: str) -> float:
         """Read one of the service's metrics."""
         value = self.service.application.telemetry.registry.get_sample_value(name, labels)
@@ -135,13 +141,19 @@ async def monitoring(
     clock: Clock | None = None,
     series_cap: int = 500,
     answers_ttl: timedelta = timedelta(0),
+    database_url: str | None = None,
+    webhooks_address: str | None = None,
 ) -> AsyncIterator[Monitoring]:
     """Run the service on a store."""
     settings = MonitoringSettings(
         listen="127.0.0.1:0",
         http_listen="127.0.0.1:0",
         issuers=tokens.issuers,
-        database_url=f"sqlite:///{tokens.users_key.parent}/monitoring-{new_id()}.db",
+        service_key=tokens.service_key,
+        database_url=database_url
+        or f"sqlite:///{tokens.users_key.parent}/monitoring-{new_id()}.db",
+        webhooks_address=webhooks_address,
+        evaluation_delay=timedelta(0),
         redis_url=redis_url,
         series_cap=series_cap,
         answers_ttl=answers_ttl,

@@ -6,18 +6,25 @@ from functools import partial
 
 from brikk.event.v1 import event_service_pb2
 from brikk.event.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
-from brikk.monitoring.v1 import monitoring_service_pb2
+from brikk.monitoring.v1 import alerting_service_pb2, monitoring_service_pb2
+from brikk.monitoring.v1.alerting_service_pb2_grpc import add_AlertingServiceServicer_to_server
 from brikk.monitoring.v1.metrics_pb2 import RecordMetricsRequest
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import add_MonitoringServiceServicer_to_server
+from brikk_monitoring.api.alerting import AlertingServicer
 from brikk_monitoring.api.answers import Answers
 from brikk_monitoring.api.events import EventServicer
 from brikk_monitoring.api.metrics import IngestionMetrics
+from brikk_monitoring.api.parts import Parts
 from brikk_monitoring.api.performance import MonitoringServicer
+from brikk_monitoring.domain.rule import SHARDS
+from brikk_monitoring.runtime.evaluator import AlertGauge, AlertMetrics, Evaluator
 from brikk_monitoring.runtime.reporting import REPORTS, Reporter
 from brikk_monitoring.settings import MonitoringSettings
+from brikk_monitoring.store.alerts import Alerts
 from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.connection import connect, telling_failures
+from brikk_monitoring.store.evaluations import Evaluations
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.inventory import Inventory
 from brikk_monitoring.store.policies import Policies
@@ -26,6 +33,9 @@ from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
 from brikk_shared.database import Database
 from brikk_shared.identity import SYSTEM_ORGANIZATION
+from brikk_shared.ids import new_id
+from brikk_shared.leases import Leases
+from brikk_shared.relays import relayed_outbox
 from brikk_shared.resources import Resources
 from brikk_shared.tasks import LocalTasks
 
@@ -75,6 +85,37 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
     async def ping() -> None:
         with telling_failures():
             await redis.ping()
+
+    leases = Leases(database, new_id(), app.clock)
+    outbox = relayed_outbox(
+        app, database, leases, producer=settings.service, addresses=settings.told
+    )
+    alerts, alert_metrics = Alerts(database, outbox), AlertMetrics(app.telemetry.registry)
+    evaluator = Evaluator(
+        Evaluations(database, leases, alerts),
+        leases,
+        buckets,
+        alert_metrics,
+        delay=settings.evaluation_delay,
+        clock=app.clock,
+    )
+    for shard in range(SHARDS):
+        app.loop(f"alert rules {shard}", partial(evaluator.run, shard))
+    app.loop("alert gauge", AlertGauge(database, alerts, alert_metrics, app.clock).run)
+    app.mount(
+        add_AlertingServiceServicer_to_server,
+        AlertingServicer(
+            Parts(
+                database=database,
+                alerts=alerts,
+                buckets=buckets,
+                evaluator=evaluator,
+                rule_quota=settings.rule_quota,
+                clock=app.clock,
+            )
+        ),
+        alerting_service_pb2.DESCRIPTOR.services_by_name["AlertingService"],
+    )
 
     probes = {"redis": ping, "database": database.ping}
     app.loop("resources", Resources(app, probes=probes, report=report).run)

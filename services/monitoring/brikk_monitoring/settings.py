@@ -56,6 +56,23 @@ class MonitoringSettings(SqlSettings, CommonSettings):
         default=timedelta(seconds=1), description="How old an answer may be that is given again."
     )
 
+    rule_quota: PositiveInt = Field(
+        default=1000, description="Alert rules that an organisation may have."
+    )
+    evaluation_delay: Duration = Field(
+        default=timedelta(seconds=5),
+        description="How far evaluations of alert rules stay behind, for events that come late.",
+    )
+    webhooks_address: str | None = Field(
+        default=None,
+        description="gRPC address of webhooks, which is told of alerts; unset, it is not.",
+    )
+
+    @property
+    def told(self) -> dict[str, str | None]:
+        """Who is told of alerts, and where."""
+        return {"webhooks": self.webhooks_address}
+
     @property
     def retention(self) -> Retention:
         """How long buckets are held where an organisation has no policy of its own."""

@@ -89,8 +89,8 @@ def _question(request: pb.QueryMetricsRequest, now: datetime) -> Question:
     for index, aggregation in enumerate(request.aggregations):
         if aggregation not in _AGGREGATIONS:
             raise invalid_field(f"aggregations[{index}]", "is none that is known")
-    group_by = _dimensions("group_by", request.group_by)
-    filtered = _dimensions("filters", [each.dimension for each in request.filters])
+    group_by = read_dimensions("group_by", request.group_by)
+    filtered = read_dimensions("filters", [each.dimension for each in request.filters])
     values = [each.value for each in request.filters]
     return Question(
         metric=request.metric,
@@ -104,7 +104,12 @@ def _question(request: pb.QueryMetricsRequest, now: datetime) -> Question:
     )
 
 
-def _dimensions(field: str, given: Sequence[pb.Dimension.ValueType]) -> tuple[Dimension, ...]:
+def read_dimensions(field: str, given: Sequence[pb.Dimension.ValueType]) -> tuple[Dimension, ...]:
+    """Read dimensions of a field.
+
+    Raises:
+        InvalidArgument: one is unspecified, or there twice.
+    """
     for index, each in enumerate(given):
         if each not in _DIMENSIONS or each in given[:index]:
             raise invalid_field(f"{field}[{index}]", "is a dimension that is unknown, or twice")

@@ -10,13 +10,16 @@ from enum import StrEnum
 from typing import Final
 
 from brikk_monitoring.domain.measurement import Status, Sums, share
-from brikk_monitoring.domain.series import Dimension, Metric
+from brikk_monitoring.domain.series import Dimension, Metric, parse_series
 from brikk_monitoring.domain.window import Resolution, Window
 from brikk_shared.errors import invalid_field
 
 MOST_POINTS: Final = 1500
 
 Group = tuple[Dimension, ...]
+
+Place = tuple[tuple[Dimension, str], ...]
+"""The values by which a group differs from the others."""
 
 _GROUPS: Final[Mapping[str, tuple[Group, ...]]] = {
     Metric.EXECUTIONS: ((Dimension.WORKFLOW,),),
@@ -85,6 +88,20 @@ class Question:
     def wants(self, dimensions: Mapping[str, str]) -> bool:
         """Whether a series of the group passes the filters."""
         return all(dimensions[name] == value for name, value in self.filters.items())
+
+
+def grouped(question: Question, ranking: Iterable[tuple[str, int]]) -> dict[Place, list[str]]:
+    """Return the series of the busiest groups, out of those that counted and how much."""
+    series: dict[Place, list[str]] = {}
+    counts: dict[Place, int] = {}
+    for name, count in ranking:
+        dimensions = parse_series(name).dimensions
+        if question.wants(dimensions):
+            key = tuple((each, dimensions[each]) for each in question.group_by)
+            series.setdefault(key, []).append(name)
+            counts[key] = counts.get(key, 0) + count
+    busiest = sorted(series, key=lambda key: (-counts[key], key))[: question.top]
+    return {key: series[key] for key in busiest}
 
 
 def _fitting(metric: str, groups: Iterable[Group], wanted: AbstractSet[Dimension]) -> Group:

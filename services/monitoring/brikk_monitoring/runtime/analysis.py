@@ -8,17 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from brikk_monitoring.domain.measurement import Sums
-from brikk_monitoring.domain.question import Course, Question, combined
-from brikk_monitoring.domain.series import Dimension, group_name, parse_series
+from brikk_monitoring.domain.question import Course, Place, Question, combined, grouped
+from brikk_monitoring.domain.series import group_name
 from brikk_monitoring.store.buckets import Buckets
 from brikk_shared.errors import invalid_field
 
 MOST_BUCKETS: Final = 20_000
 """Read for one call: others wait meanwhile."""
-
-
-Place = tuple[tuple[Dimension, str], ...]
-"""The values by which a group differs from the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,16 +76,7 @@ class Analysis:
         ranking = await self._buckets.ranking(
             organization, group_name(question.metric, *group), course.window
         )
-        series: dict[Place, list[str]] = {}
-        counts: dict[Place, int] = {}
-        for name, count in ranking:
-            dimensions = parse_series(name).dimensions
-            if question.wants(dimensions):
-                key = tuple((each, dimensions[each]) for each in question.group_by)
-                series.setdefault(key, []).append(name)
-                counts[key] = counts.get(key, 0) + count
-        busiest = sorted(series, key=lambda key: (-counts[key], key))[: question.top]
-        return {key: series[key] for key in busiest}
+        return grouped(question, ranking)
 
 
 def _check_size(series: int, course: Course, *, compare: bool) -> None:

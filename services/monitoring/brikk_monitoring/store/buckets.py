@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from itertools import islice, product
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from typing import Final, cast
 
 from redis.asyncio import Redis
@@ -27,18 +27,35 @@ class Buckets:
         self, organization: str, series: Sequence[str], window: Window
     ) -> dict[str, Sums]:
         """Return what each of the series counted in the window."""
-        sums = {name: Sums() for name in series}
-        async for name, _, bucket in self._read(organization, series, window):
-            sums[name].merge(bucket)
-        return sums
+        totals = await self.totals([(organization, name, window) for name in series])
+        return dict(zip(series, totals, strict=True))
+
+    async def totals(self, wanted: Sequence[tuple[str, str, Window]]) -> list[Sums]:
+        """Return what series of organisations counted, each in a window; no bucket twice."""
+        totals = [Sums() for _ in wanted]
+        into: dict[str, list[Sums]] = {}
+        for (organization, name, window), total in zip(wanted, totals, strict=True):
+            keys = Keys(organization)
+            for number in window.buckets:
+                into.setdefault(keys.bucket(window.resolution, number, name), []).append(total)
+        async for key, bucket in self._read(into):
+            for total in into[key]:
+                total.merge(bucket)
+        return totals
 
     async def courses(
         self, organization: str, series: Sequence[str], window: Window
     ) -> dict[str, list[Sums]]:
         """Return what each of the series counted in each bucket of the window, in order."""
+        keys = Keys(organization)
         courses = {name: [Sums() for _ in window.buckets] for name in series}
-        async for name, number, bucket in self._read(organization, series, window):
-            courses[name][number - window.first].merge(bucket)
+        into = {
+            keys.bucket(window.resolution, number, name): sums
+            for name, course in courses.items()
+            for number, sums in zip(window.buckets, course, strict=True)
+        }
+        async for key, bucket in self._read(into):
+            into[key].merge(bucket)
         return courses
 
     async def ranking(self, organization: str, group: str, window: Window) -> list[tuple[str, int]]:
@@ -46,26 +63,40 @@ class Buckets:
 
         The busiest come first, then they go by name.
         """
-        keys = Keys(organization)
-        with telling_failures():
-            found = await self._redis.zunion(
-                [keys.rank(window.resolution, number, group) for number in window.buckets],
-                withscores=True,
-            )
-        ranking = [(name, int(count)) for name, count in cast("list[tuple[str, float]]", found)]
-        return sorted(ranking, key=lambda entry: (-entry[1], entry[0]))
+        (ranking,) = await self.rankings([(organization, group, window)])
+        return ranking
 
-    async def _read(
-        self, organization: str, series: Sequence[str], window: Window
-    ) -> AsyncIterator[tuple[str, int, dict[str, str]]]:
-        keys = Keys(organization)
-        wanted = product(series, window.buckets)
+    async def rankings(
+        self, wanted: Sequence[tuple[str, str, Window]]
+    ) -> list[list[tuple[str, int]]]:
+        """Return the rankings of groups of organisations, each in a window."""
+        if not wanted:
+            return []
+        with telling_failures():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for organization, group, window in wanted:
+                    keys = Keys(organization)
+                    pipe.zunion(
+                        [keys.rank(window.resolution, number, group) for number in window.buckets],
+                        withscores=True,
+                    )
+                found = await pipe.execute()
+        return [
+            sorted(
+                ((name, int(count)) for name, count in cast("list[tuple[str, float]]", scores)),
+                key=lambda entry: (-entry[1], entry[0]),
+            )
+            for scores in found
+        ]
+
+    async def _read(self, keys: Iterable[str]) -> AsyncIterator[tuple[str, dict[str, str]]]:
+        wanted = iter(keys)
         while part := list(islice(wanted, _ROUND_TRIP)):
             with telling_failures():
                 async with self._redis.pipeline(transaction=False) as pipe:
-                    for name, number in part:
-                        pipe.hgetall(keys.bucket(window.resolution, number, name))
+                    for key in part:
+                        pipe.hgetall(key)
                     buckets = await pipe.execute()
-            for (name, number), bucket in zip(part, buckets, strict=True):
+            for key, bucket in zip(part, buckets, strict=True):
                 if bucket:
-                    yield name, number, bucket
+                    yield key, bucket

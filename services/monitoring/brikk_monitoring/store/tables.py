@@ -57,12 +57,12 @@ ALERT = Table(
     Column("value", Double, nullable=False),
     Column("pending_since", UtcDateTime, nullable=False),
     Column("firing_since", UtcDateTime),
-    Column("held_at", UtcDateTime, nullable=False),  # when the condition last did
+    Column("released_at", UtcDateTime),  # since when it only fires on
     Column("resolved_at", UtcDateTime),
     Column("acknowledged_at", UtcDateTime),
     Column("acknowledger", Text, nullable=False),
     Column("snoozed_until", UtcDateTime),
-    Column("turns", JsonText, nullable=False),  # when it lately began and ended to fire, in us
+    Column("turns", JsonText, nullable=False),  # when it lately began to fire, in us
     Column("episode", Integer, nullable=False),
     Column("sequence", BigInteger, nullable=False),  # of its transitions, and so of its events
     UniqueConstraint("rule_uid", "fingerprint", name="alert_by_rule"),

@@ -335,7 +335,7 @@ class AlertQuestion(google.protobuf.message.Message):
     aggregation: brikk.monitoring.v1.query_pb2.Aggregation.ValueType
     """What is reckoned: COUNT when unset."""
     error_reason: builtins.str
-    """Reckons failures with this ErrorReason only, in place of the aggregation, for instance `NO_AGENT`."""
+    """Counts failures with this ErrorReason in place of the aggregation, for instance `NO_AGENT`; `*` counts all failures."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
         """Length of the time: 5 minutes when unset. It reaches back to the begin of its first bucket, which is a minute, past 3 hours an hour and past 7 days a day."""

@@ -22,15 +22,147 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from brikk.monitoring.v1 import alert_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__pb2
+from brikk.monitoring.v1 import alert_rule_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2
+from brikk.options.v1 import options_pb2 as brikk_dot_options_dot_v1_dot_options__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brikk/monitoring/v1/alerting_service.proto\x12\x13\x62rikk.monitoring.v12\x11\n\x0f\x41lertingServiceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*brikk/monitoring/v1/alerting_service.proto\x12\x13\x62rikk.monitoring.v1\x1a\x1f\x62rikk/monitoring/v1/alert.proto\x1a$brikk/monitoring/v1/alert_rule.proto\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n\x16\x43reateAlertRuleRequest\x12\x39\n\ralert_rule_id\x18\x01 \x01(\tB\"\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12\x38\n\nalert_rule\x18\x02 \x01(\x0b\x32\x1e.brikk.monitoring.v1.AlertRuleB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\" \n\x1e\x43reateDefaultAlertRulesRequest\"V\n\x1f\x43reateDefaultAlertRulesResponse\x12\x33\n\x0b\x61lert_rules\x18\x01 \x03(\x0b\x32\x1e.brikk.monitoring.v1.AlertRule\"o\n\x13GetAlertRuleRequest\x12X\n\x04name\x18\x01 \x01(\tBJ\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x62rikk.dev/AlertRule\xca\xda\x18*\x08\x80\x01*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?\"V\n\x15ListAlertRulesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"f\n\x16ListAlertRulesResponse\x12\x33\n\x0b\x61lert_rules\x18\x01 \x03(\x0b\x32\x1e.brikk.monitoring.v1.AlertRule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf9\x01\n\x16UpdateAlertRuleRequest\x12X\n\x04name\x18\x01 \x01(\tBJ\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x62rikk.dev/AlertRule\xca\xda\x18*\x08\x80\x01*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?\x12>\n\nalert_rule\x18\x02 \x01(\x0b\x32\x1e.brikk.monitoring.v1.AlertRuleB\n\xe2\x41\x01\x02\xca\xda\x18\x02H\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x14\n\x04\x65tag\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\"r\n\x16\x44\x65leteAlertRuleRequest\x12X\n\x04name\x18\x01 \x01(\tBJ\xe2\x41\x01\x02\xfa\x41\x15\n\x13\x62rikk.dev/AlertRule\xca\xda\x18*\x08\x80\x01*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?\"\xac\x01\n\x12PreviewRuleRequest\x12\x38\n\nalert_rule\x18\x01 \x01(\x0b\x32\x1e.brikk.monitoring.v1.AlertRuleB\x04\xe2\x41\x01\x02\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x13PreviewRuleResponse\x12=\n\x0btransitions\x18\x01 \x03(\x0b\x32(.brikk.monitoring.v1.PreviewedTransition\x12\x13\n\x0b\x65valuations\x18\x02 \x01(\x05\"\xc4\x01\n\x13PreviewedTransition\x12\x44\n\x06labels\x18\x01 \x03(\x0b\x32\x34.brikk.monitoring.v1.PreviewedTransition.LabelsEntry\x12\x38\n\ntransition\x18\x02 \x01(\x0b\x32$.brikk.monitoring.v1.AlertTransition\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x0fGetAlertRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x62rikk.dev/Alert\xca\xda\x18\x14\x08@*\x10\x61lerts/[a-z0-9]+\"\xe6\x01\n\x11ListAlertsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\x12\x38\n\x06states\x18\x03 \x03(\x0e\x32 .brikk.monitoring.v1.Alert.StateB\x06\xca\xda\x18\x02\x18\x05\x12X\n\x04rule\x18\x04 \x01(\tBJ\xe2\x41\x01\x01\xfa\x41\x15\n\x13\x62rikk.dev/AlertRule\xca\xda\x18*\x08\x80\x01*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?\"Y\n\x12ListAlertsResponse\x12*\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1a.brikk.monitoring.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9e\x01\n\x1bListAlertTransitionsRequest\x12@\n\x06parent\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x62rikk.dev/Alert\xca\xda\x18\x14\x08@*\x10\x61lerts/[a-z0-9]+\x12 \n\tpage_size\x18\x02 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"r\n\x1cListAlertTransitionsResponse\x12\x39\n\x0btransitions\x18\x01 \x03(\x0b\x32$.brikk.monitoring.v1.AlertTransition\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x12WatchAlertsRequest\x12)\n\x0cresume_token\x18\x01 \x01(\tB\x13\xca\xda\x18\x0f\x08 *\x0b[0-9]{1,18}\"W\n\x13WatchAlertsResponse\x12*\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1a.brikk.monitoring.v1.Alert\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"Y\n\x17\x41\x63knowledgeAlertRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x62rikk.dev/Alert\xca\xda\x18\x14\x08@*\x10\x61lerts/[a-z0-9]+\"\x99\x01\n\x12SnoozeAlertRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x62rikk.dev/Alert\xca\xda\x18\x14\x08@*\x10\x61lerts/[a-z0-9]+\x12\x43\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00\xf0?9\x00\x00\x00\x00\x80\xc6\x43\x41\"U\n\x13ResolveAlertRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x62rikk.dev/Alert\xca\xda\x18\x14\x08@*\x10\x61lerts/[a-z0-9]+2\xb0\x10\n\x0f\x41lertingService\x12\x88\x01\n\x0f\x43reateAlertRule\x12+.brikk.monitoring.v1.CreateAlertRuleRequest\x1a\x1e.brikk.monitoring.v1.AlertRule\"(\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/alertRules:\x01*\x12\xbd\x01\n\x17\x43reateDefaultAlertRules\x12\x33.brikk.monitoring.v1.CreateDefaultAlertRulesRequest\x1a\x34.brikk.monitoring.v1.CreateDefaultAlertRulesResponse\"7\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02\"\"\x1d/v1/alertRules:createDefaults:\x01*\x12\x8a\x01\n\x0cGetAlertRule\x12(.brikk.monitoring.v1.GetAlertRuleRequest\x1a\x1e.brikk.monitoring.v1.AlertRule\"0\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/{name=alertRules/*}\x12\x92\x01\n\x0eListAlertRules\x12*.brikk.monitoring.v1.ListAlertRulesRequest\x1a+.brikk.monitoring.v1.ListAlertRulesResponse\"\'\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/alertRules\x12\x91\x01\n\x0fUpdateAlertRule\x12+.brikk.monitoring.v1.UpdateAlertRuleRequest\x1a\x1e.brikk.monitoring.v1.AlertRule\"1\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02\x1c\x32\x17/v1/{name=alertRules/*}:\x01*\x12\x86\x01\n\x0f\x44\x65leteAlertRule\x12+.brikk.monitoring.v1.DeleteAlertRuleRequest\x1a\x16.google.protobuf.Empty\".\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02\x19*\x17/v1/{name=alertRules/*}\x12\x94\x01\n\x0bPreviewRule\x12\'.brikk.monitoring.v1.PreviewRuleRequest\x1a(.brikk.monitoring.v1.PreviewRuleResponse\"2\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/alertRules:preview:\x01*\x12z\n\x08GetAlert\x12$.brikk.monitoring.v1.GetAlertRequest\x1a\x1a.brikk.monitoring.v1.Alert\",\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=alerts/*}\x12\x82\x01\n\nListAlerts\x12&.brikk.monitoring.v1.ListAlertsRequest\x1a\'.brikk.monitoring.v1.ListAlertsResponse\"#\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/alerts\x12\xb7\x01\n\x14ListAlertTransitions\x12\x30.brikk.monitoring.v1.ListAlertTransitionsRequest\x1a\x31.brikk.monitoring.v1.ListAlertTransitionsResponse\":\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=alerts/*}/transitions\x12\x8d\x01\n\x0bWatchAlerts\x12\'.brikk.monitoring.v1.WatchAlertsRequest\x1a(.brikk.monitoring.v1.WatchAlertsResponse\")\x90\x02\x01\xca\xda\x18\nalert.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/alerts:watch0\x01\x12\x97\x01\n\x10\x41\x63knowledgeAlert\x12,.brikk.monitoring.v1.AcknowledgeAlertRequest\x1a\x1a.brikk.monitoring.v1.Alert\"9\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02$\"\x1f/v1/{name=alerts/*}:acknowledge:\x01*\x12\x88\x01\n\x0bSnoozeAlert\x12\'.brikk.monitoring.v1.SnoozeAlertRequest\x1a\x1a.brikk.monitoring.v1.Alert\"4\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=alerts/*}:snooze:\x01*\x12\x8b\x01\n\x0cResolveAlert\x12(.brikk.monitoring.v1.ResolveAlertRequest\x1a\x1a.brikk.monitoring.v1.Alert\"5\xca\xda\x18\x0b\x61lert.write\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=alerts/*}:resolve:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'brikk.monitoring.v1.alerting_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ALERTINGSERVICE']._serialized_start=67
-  _globals['_ALERTINGSERVICE']._serialized_end=84
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['alert_rule_id']._loaded_options = None
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['alert_rule_id']._serialized_options = b'\312\332\030\036\010?*\032[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['alert_rule']._loaded_options = None
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['alert_rule']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEALERTRULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_GETALERTRULEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETALERTRULEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023brikk.dev/AlertRule\312\332\030*\010\200\001*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_LISTALERTRULESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTALERTRULESREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
+  _globals['_LISTALERTRULESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTALERTRULESREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_UPDATEALERTRULEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATEALERTRULEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023brikk.dev/AlertRule\312\332\030*\010\200\001*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_UPDATEALERTRULEREQUEST'].fields_by_name['alert_rule']._loaded_options = None
+  _globals['_UPDATEALERTRULEREQUEST'].fields_by_name['alert_rule']._serialized_options = b'\342A\001\002\312\332\030\002H\001'
+  _globals['_UPDATEALERTRULEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEALERTRULEREQUEST'].fields_by_name['etag']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_DELETEALERTRULEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEALERTRULEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023brikk.dev/AlertRule\312\332\030*\010\200\001*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_PREVIEWRULEREQUEST'].fields_by_name['alert_rule']._loaded_options = None
+  _globals['_PREVIEWRULEREQUEST'].fields_by_name['alert_rule']._serialized_options = b'\342A\001\002'
+  _globals['_PREVIEWEDTRANSITION_LABELSENTRY']._loaded_options = None
+  _globals['_PREVIEWEDTRANSITION_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_GETALERTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETALERTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017brikk.dev/Alert\312\332\030\024\010@*\020alerts/[a-z0-9]+'
+  _globals['_LISTALERTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTALERTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
+  _globals['_LISTALERTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTALERTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_LISTALERTSREQUEST'].fields_by_name['states']._loaded_options = None
+  _globals['_LISTALERTSREQUEST'].fields_by_name['states']._serialized_options = b'\312\332\030\002\030\005'
+  _globals['_LISTALERTSREQUEST'].fields_by_name['rule']._loaded_options = None
+  _globals['_LISTALERTSREQUEST'].fields_by_name['rule']._serialized_options = b'\342A\001\001\372A\025\n\023brikk.dev/AlertRule\312\332\030*\010\200\001*%alertRules/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_LISTALERTTRANSITIONSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTALERTTRANSITIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\021\n\017brikk.dev/Alert\312\332\030\024\010@*\020alerts/[a-z0-9]+'
+  _globals['_LISTALERTTRANSITIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTALERTTRANSITIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
+  _globals['_LISTALERTTRANSITIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTALERTTRANSITIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_WATCHALERTSREQUEST'].fields_by_name['resume_token']._loaded_options = None
+  _globals['_WATCHALERTSREQUEST'].fields_by_name['resume_token']._serialized_options = b'\312\332\030\017\010 *\013[0-9]{1,18}'
+  _globals['_ACKNOWLEDGEALERTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ACKNOWLEDGEALERTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017brikk.dev/Alert\312\332\030\024\010@*\020alerts/[a-z0-9]+'
+  _globals['_SNOOZEALERTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_SNOOZEALERTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017brikk.dev/Alert\312\332\030\024\010@*\020alerts/[a-z0-9]+'
+  _globals['_SNOOZEALERTREQUEST'].fields_by_name['duration']._loaded_options = None
+  _globals['_SNOOZEALERTREQUEST'].fields_by_name['duration']._serialized_options = b'\312\332\030\0221\000\000\000\000\000\000\360?9\000\000\000\000\200\306CA'
+  _globals['_RESOLVEALERTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RESOLVEALERTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017brikk.dev/Alert\312\332\030\024\010@*\020alerts/[a-z0-9]+'
+  _globals['_ALERTINGSERVICE'].methods_by_name['CreateAlertRule']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['CreateAlertRule']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002\023\"\016/v1/alertRules:\001*'
+  _globals['_ALERTINGSERVICE'].methods_by_name['CreateDefaultAlertRules']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['CreateDefaultAlertRules']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002\"\"\035/v1/alertRules:createDefaults:\001*'
+  _globals['_ALERTINGSERVICE'].methods_by_name['GetAlertRule']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['GetAlertRule']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002\031\022\027/v1/{name=alertRules/*}'
+  _globals['_ALERTINGSERVICE'].methods_by_name['ListAlertRules']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['ListAlertRules']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002\020\022\016/v1/alertRules'
+  _globals['_ALERTINGSERVICE'].methods_by_name['UpdateAlertRule']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['UpdateAlertRule']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002\0342\027/v1/{name=alertRules/*}:\001*'
+  _globals['_ALERTINGSERVICE'].methods_by_name['DeleteAlertRule']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['DeleteAlertRule']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002\031*\027/v1/{name=alertRules/*}'
+  _globals['_ALERTINGSERVICE'].methods_by_name['PreviewRule']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['PreviewRule']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002\033\"\026/v1/alertRules:preview:\001*'
+  _globals['_ALERTINGSERVICE'].methods_by_name['GetAlert']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['GetAlert']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002\025\022\023/v1/{name=alerts/*}'
+  _globals['_ALERTINGSERVICE'].methods_by_name['ListAlerts']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['ListAlerts']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002\014\022\n/v1/alerts'
+  _globals['_ALERTINGSERVICE'].methods_by_name['ListAlertTransitions']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['ListAlertTransitions']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002#\022!/v1/{parent=alerts/*}/transitions'
+  _globals['_ALERTINGSERVICE'].methods_by_name['WatchAlerts']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['WatchAlerts']._serialized_options = b'\220\002\001\312\332\030\nalert.read\202\323\344\223\002\022\022\020/v1/alerts:watch'
+  _globals['_ALERTINGSERVICE'].methods_by_name['AcknowledgeAlert']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['AcknowledgeAlert']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002$\"\037/v1/{name=alerts/*}:acknowledge:\001*'
+  _globals['_ALERTINGSERVICE'].methods_by_name['SnoozeAlert']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['SnoozeAlert']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002\037\"\032/v1/{name=alerts/*}:snooze:\001*'
+  _globals['_ALERTINGSERVICE'].methods_by_name['ResolveAlert']._loaded_options = None
+  _globals['_ALERTINGSERVICE'].methods_by_name['ResolveAlert']._serialized_options = b'\312\332\030\013alert.write\202\323\344\223\002 \"\033/v1/{name=alerts/*}:resolve:\001*'
+  _globals['_CREATEALERTRULEREQUEST']._serialized_start=389
+  _globals['_CREATEALERTRULEREQUEST']._serialized_end=558
+  _globals['_CREATEDEFAULTALERTRULESREQUEST']._serialized_start=560
+  _globals['_CREATEDEFAULTALERTRULESREQUEST']._serialized_end=592
+  _globals['_CREATEDEFAULTALERTRULESRESPONSE']._serialized_start=594
+  _globals['_CREATEDEFAULTALERTRULESRESPONSE']._serialized_end=680
+  _globals['_GETALERTRULEREQUEST']._serialized_start=682
+  _globals['_GETALERTRULEREQUEST']._serialized_end=793
+  _globals['_LISTALERTRULESREQUEST']._serialized_start=795
+  _globals['_LISTALERTRULESREQUEST']._serialized_end=881
+  _globals['_LISTALERTRULESRESPONSE']._serialized_start=883
+  _globals['_LISTALERTRULESRESPONSE']._serialized_end=985
+  _globals['_UPDATEALERTRULEREQUEST']._serialized_start=988
+  _globals['_UPDATEALERTRULEREQUEST']._serialized_end=1237
+  _globals['_DELETEALERTRULEREQUEST']._serialized_start=1239
+  _globals['_DELETEALERTRULEREQUEST']._serialized_end=1353
+  _globals['_PREVIEWRULEREQUEST']._serialized_start=1356
+  _globals['_PREVIEWRULEREQUEST']._serialized_end=1528
+  _globals['_PREVIEWRULERESPONSE']._serialized_start=1530
+  _globals['_PREVIEWRULERESPONSE']._serialized_end=1635
+  _globals['_PREVIEWEDTRANSITION']._serialized_start=1638
+  _globals['_PREVIEWEDTRANSITION']._serialized_end=1834
+  _globals['_PREVIEWEDTRANSITION_LABELSENTRY']._serialized_start=1789
+  _globals['_PREVIEWEDTRANSITION_LABELSENTRY']._serialized_end=1834
+  _globals['_GETALERTREQUEST']._serialized_start=1836
+  _globals['_GETALERTREQUEST']._serialized_end=1917
+  _globals['_LISTALERTSREQUEST']._serialized_start=1920
+  _globals['_LISTALERTSREQUEST']._serialized_end=2150
+  _globals['_LISTALERTSRESPONSE']._serialized_start=2152
+  _globals['_LISTALERTSRESPONSE']._serialized_end=2241
+  _globals['_LISTALERTTRANSITIONSREQUEST']._serialized_start=2244
+  _globals['_LISTALERTTRANSITIONSREQUEST']._serialized_end=2402
+  _globals['_LISTALERTTRANSITIONSRESPONSE']._serialized_start=2404
+  _globals['_LISTALERTTRANSITIONSRESPONSE']._serialized_end=2518
+  _globals['_WATCHALERTSREQUEST']._serialized_start=2520
+  _globals['_WATCHALERTSREQUEST']._serialized_end=2583
+  _globals['_WATCHALERTSRESPONSE']._serialized_start=2585
+  _globals['_WATCHALERTSRESPONSE']._serialized_end=2672
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=2674
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=2763
+  _globals['_SNOOZEALERTREQUEST']._serialized_start=2766
+  _globals['_SNOOZEALERTREQUEST']._serialized_end=2919
+  _globals['_RESOLVEALERTREQUEST']._serialized_start=2921
+  _globals['_RESOLVEALERTREQUEST']._serialized_end=3006
+  _globals['_ALERTINGSERVICE']._serialized_start=3009
+  _globals['_ALERTINGSERVICE']._serialized_end=5105
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,527 @@
 isort:skip_file
 How alerts are defined, read and answered, and who is told of them."""
 
+import brikk.monitoring.v1.alert_pb2
+import brikk.monitoring.v1.alert_rule_pb2
+import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
+import google.protobuf.field_mask_pb2
+import google.protobuf.internal.containers
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import sys
+import typing
+
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+@typing.final
+class CreateAlertRuleRequest(google.protobuf.message.Message):
+    """Creates a rule."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERT_RULE_ID_FIELD_NUMBER: builtins.int
+    ALERT_RULE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    alert_rule_id: builtins.str
+    """Last segment of the name; made by the service when empty."""
+    request_id: builtins.str
+    """The same id gives the same answer, however often it is sent."""
+    @property
+    def alert_rule(self) -> brikk.monitoring.v1.alert_rule_pb2.AlertRule:
+        """The rule."""
+
+    def __init__(
+        self,
+        *,
+        alert_rule_id: builtins.str = ...,
+        alert_rule: brikk.monitoring.v1.alert_rule_pb2.AlertRule | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["alert_rule", b"alert_rule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["alert_rule", b"alert_rule", "alert_rule_id", b"alert_rule_id", "request_id", b"request_id"]) -> None: ...
+
+Global___CreateAlertRuleRequest: typing_extensions.TypeAlias = CreateAlertRuleRequest
+
+@typing.final
+class CreateDefaultAlertRulesRequest(google.protobuf.message.Message):
+    """Creates the default rules."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___CreateDefaultAlertRulesRequest: typing_extensions.TypeAlias = CreateDefaultAlertRulesRequest
+
+@typing.final
+class CreateDefaultAlertRulesResponse(google.protobuf.message.Message):
+    """The default rules."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERT_RULES_FIELD_NUMBER: builtins.int
+    @property
+    def alert_rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.alert_rule_pb2.AlertRule]:
+        """As they are by now, by name."""
+
+    def __init__(
+        self,
+        *,
+        alert_rules: collections.abc.Iterable[brikk.monitoring.v1.alert_rule_pb2.AlertRule] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alert_rules", b"alert_rules"]) -> None: ...
+
+Global___CreateDefaultAlertRulesResponse: typing_extensions.TypeAlias = CreateDefaultAlertRulesResponse
+
+@typing.final
+class GetAlertRuleRequest(google.protobuf.message.Message):
+    """Asks for a rule."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alertRules/{alert_rule}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetAlertRuleRequest: typing_extensions.TypeAlias = GetAlertRuleRequest
+
+@typing.final
+class ListAlertRulesRequest(google.protobuf.message.Message):
+    """Asks for a page of rules."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most rules to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListAlertRulesRequest: typing_extensions.TypeAlias = ListAlertRulesRequest
+
+@typing.final
+class ListAlertRulesResponse(google.protobuf.message.Message):
+    """A page of rules."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERT_RULES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def alert_rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.alert_rule_pb2.AlertRule]:
+        """The rules, by name."""
+
+    def __init__(
+        self,
+        *,
+        alert_rules: collections.abc.Iterable[brikk.monitoring.v1.alert_rule_pb2.AlertRule] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alert_rules", b"alert_rules", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListAlertRulesResponse: typing_extensions.TypeAlias = ListAlertRulesResponse
+
+@typing.final
+class UpdateAlertRuleRequest(google.protobuf.message.Message):
+    """Changes a rule."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ALERT_RULE_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alertRules/{alert_rule}`."""
+    etag: builtins.str
+    """The etag that was read: when another change came first, the answer is ABORTED and nothing happens. Not checked when empty."""
+    @property
+    def alert_rule(self) -> brikk.monitoring.v1.alert_rule_pb2.AlertRule:
+        """What is to change. The whole that it makes with the rest keeps the limits of a new rule."""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
+        """Fields of the rule that take the given values, for instance `threshold,interval`; those that are set when empty."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        alert_rule: brikk.monitoring.v1.alert_rule_pb2.AlertRule | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["alert_rule", b"alert_rule", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["alert_rule", b"alert_rule", "etag", b"etag", "name", b"name", "update_mask", b"update_mask"]) -> None: ...
+
+Global___UpdateAlertRuleRequest: typing_extensions.TypeAlias = UpdateAlertRuleRequest
+
+@typing.final
+class DeleteAlertRuleRequest(google.protobuf.message.Message):
+    """Deletes a rule."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alertRules/{alert_rule}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___DeleteAlertRuleRequest: typing_extensions.TypeAlias = DeleteAlertRuleRequest
+
+@typing.final
+class PreviewRuleRequest(google.protobuf.message.Message):
+    """Asks what a rule would have found."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERT_RULE_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    @property
+    def alert_rule(self) -> brikk.monitoring.v1.alert_rule_pb2.AlertRule:
+        """The rule."""
+
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Begin of the time: an hour before the end when unset. At most 1,500 evaluations; the groups are the busiest of them all."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """End of the time: now when unset."""
+
+    def __init__(
+        self,
+        *,
+        alert_rule: brikk.monitoring.v1.alert_rule_pb2.AlertRule | None = ...,
+        start_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["alert_rule", b"alert_rule", "end_time", b"end_time", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["alert_rule", b"alert_rule", "end_time", b"end_time", "start_time", b"start_time"]) -> None: ...
+
+Global___PreviewRuleRequest: typing_extensions.TypeAlias = PreviewRuleRequest
+
+@typing.final
+class PreviewRuleResponse(google.protobuf.message.Message):
+    """What a rule would have found."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSITIONS_FIELD_NUMBER: builtins.int
+    EVALUATIONS_FIELD_NUMBER: builtins.int
+    evaluations: builtins.int
+    """How often it was evaluated."""
+    @property
+    def transitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PreviewedTransition]:
+        """The changes of its alerts, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        transitions: collections.abc.Iterable[Global___PreviewedTransition] | None = ...,
+        evaluations: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["evaluations", b"evaluations", "transitions", b"transitions"]) -> None: ...
+
+Global___PreviewRuleResponse: typing_extensions.TypeAlias = PreviewRuleResponse
+
+@typing.final
+class PreviewedTransition(google.protobuf.message.Message):
+    """A change that would have been."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    LABELS_FIELD_NUMBER: builtins.int
+    TRANSITION_FIELD_NUMBER: builtins.int
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Labels of the alert."""
+
+    @property
+    def transition(self) -> brikk.monitoring.v1.alert_pb2.AlertTransition:
+        """The change."""
+
+    def __init__(
+        self,
+        *,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        transition: brikk.monitoring.v1.alert_pb2.AlertTransition | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["transition", b"transition"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["labels", b"labels", "transition", b"transition"]) -> None: ...
+
+Global___PreviewedTransition: typing_extensions.TypeAlias = PreviewedTransition
+
+@typing.final
+class GetAlertRequest(google.protobuf.message.Message):
+    """Asks for an alert."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alerts/{alert}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetAlertRequest: typing_extensions.TypeAlias = GetAlertRequest
+
+@typing.final
+class ListAlertsRequest(google.protobuf.message.Message):
+    """Asks for a page of alerts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    RULE_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most alerts to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    rule: builtins.str
+    """Only alerts of this rule: `alertRules/{alert_rule}`."""
+    @property
+    def states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[brikk.monitoring.v1.alert_pb2.Alert.State.ValueType]:
+        """Only alerts in one of these states; in any when empty."""
+
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        states: collections.abc.Iterable[brikk.monitoring.v1.alert_pb2.Alert.State.ValueType] | None = ...,
+        rule: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "rule", b"rule", "states", b"states"]) -> None: ...
+
+Global___ListAlertsRequest: typing_extensions.TypeAlias = ListAlertsRequest
+
+@typing.final
+class ListAlertsResponse(google.protobuf.message.Message):
+    """A page of alerts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def alerts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.alert_pb2.Alert]:
+        """The alerts, the last made first."""
+
+    def __init__(
+        self,
+        *,
+        alerts: collections.abc.Iterable[brikk.monitoring.v1.alert_pb2.Alert] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alerts", b"alerts", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListAlertsResponse: typing_extensions.TypeAlias = ListAlertsResponse
+
+@typing.final
+class ListAlertTransitionsRequest(google.protobuf.message.Message):
+    """Asks how an alert changed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    parent: builtins.str
+    """`alerts/{alert}`."""
+    page_size: builtins.int
+    """Most transitions to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        parent: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]) -> None: ...
+
+Global___ListAlertTransitionsRequest: typing_extensions.TypeAlias = ListAlertTransitionsRequest
+
+@typing.final
+class ListAlertTransitionsResponse(google.protobuf.message.Message):
+    """How an alert changed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRANSITIONS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def transitions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.alert_pb2.AlertTransition]:
+        """The transitions, newest first."""
+
+    def __init__(
+        self,
+        *,
+        transitions: collections.abc.Iterable[brikk.monitoring.v1.alert_pb2.AlertTransition] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "transitions", b"transitions"]) -> None: ...
+
+Global___ListAlertTransitionsResponse: typing_extensions.TypeAlias = ListAlertTransitionsResponse
+
+@typing.final
+class WatchAlertsRequest(google.protobuf.message.Message):
+    """Asks to be told of alerts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """The token of the last message of a stream: only what changed since is sent."""
+    def __init__(
+        self,
+        *,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["resume_token", b"resume_token"]) -> None: ...
+
+Global___WatchAlertsRequest: typing_extensions.TypeAlias = WatchAlertsRequest
+
+@typing.final
+class WatchAlertsResponse(google.protobuf.message.Message):
+    """Alerts that have changed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """Resumes the stream after this message."""
+    @property
+    def alerts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.alert_pb2.Alert]:
+        """As they are by now; none in a heartbeat, which comes every 15 seconds."""
+
+    def __init__(
+        self,
+        *,
+        alerts: collections.abc.Iterable[brikk.monitoring.v1.alert_pb2.Alert] | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alerts", b"alerts", "resume_token", b"resume_token"]) -> None: ...
+
+Global___WatchAlertsResponse: typing_extensions.TypeAlias = WatchAlertsResponse
+
+@typing.final
+class AcknowledgeAlertRequest(google.protobuf.message.Message):
+    """Acknowledges an alert."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alerts/{alert}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___AcknowledgeAlertRequest: typing_extensions.TypeAlias = AcknowledgeAlertRequest
+
+@typing.final
+class SnoozeAlertRequest(google.protobuf.message.Message):
+    """Snoozes an alert."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DURATION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alerts/{alert}`."""
+    @property
+    def duration(self) -> google.protobuf.duration_pb2.Duration:
+        """For how long: an hour when unset."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        duration: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["duration", b"duration"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["duration", b"duration", "name", b"name"]) -> None: ...
+
+Global___SnoozeAlertRequest: typing_extensions.TypeAlias = SnoozeAlertRequest
+
+@typing.final
+class ResolveAlertRequest(google.protobuf.message.Message):
+    """Resolves an alert."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alerts/{alert}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___ResolveAlertRequest: typing_extensions.TypeAlias = ResolveAlertRequest

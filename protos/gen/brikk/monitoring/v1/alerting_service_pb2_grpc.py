@@ -3,6 +3,10 @@
 import grpc
 import warnings
 
+from brikk.monitoring.v1 import alert_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__pb2
+from brikk.monitoring.v1 import alert_rule_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2
+from brikk.monitoring.v1 import alerting_service_pb2 as brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
@@ -34,15 +38,255 @@ class AlertingServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateAlertRule = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/CreateAlertRule',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateAlertRuleRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.CreateDefaultAlertRules = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/CreateDefaultAlertRules',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateDefaultAlertRulesRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateDefaultAlertRulesResponse.FromString,
+                _registered_method=True)
+        self.GetAlertRule = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/GetAlertRule',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.GetAlertRuleRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.ListAlertRules = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListAlertRules',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertRulesRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertRulesResponse.FromString,
+                _registered_method=True)
+        self.UpdateAlertRule = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/UpdateAlertRule',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.UpdateAlertRuleRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.FromString,
+                _registered_method=True)
+        self.DeleteAlertRule = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/DeleteAlertRule',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.DeleteAlertRuleRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.PreviewRule = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/PreviewRule',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.PreviewRuleRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.PreviewRuleResponse.FromString,
+                _registered_method=True)
+        self.GetAlert = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/GetAlert',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.GetAlertRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListAlerts',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.ListAlertTransitions = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListAlertTransitions',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertTransitionsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertTransitionsResponse.FromString,
+                _registered_method=True)
+        self.WatchAlerts = channel.unary_stream(
+                '/brikk.monitoring.v1.AlertingService/WatchAlerts',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.WatchAlertsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.WatchAlertsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeAlert = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/AcknowledgeAlert',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+                _registered_method=True)
+        self.SnoozeAlert = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/SnoozeAlert',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.SnoozeAlertRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+                _registered_method=True)
+        self.ResolveAlert = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ResolveAlert',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ResolveAlertRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+                _registered_method=True)
 
 
 class AlertingServiceServicer(object):
     """The alerts of an organisation.
     """
 
+    def CreateAlertRule(self, request, context):
+        """Creates a rule, which is evaluated from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDefaultAlertRules(self, request, context):
+        """Creates rules that suit most organisations, but for those whose ids exist already, and returns all of them. The organisation `system` has others, about the
+        services themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAlertRule(self, request, context):
+        """Returns a rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlertRules(self, request, context):
+        """Lists rules by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAlertRule(self, request, context):
+        """Changes a rule. Its alerts stay as they are until it is evaluated next; those of one that is disabled are resolved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAlertRule(self, request, context):
+        """Deletes a rule, and resolves its alerts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewRule(self, request, context):
+        """Evaluates a rule over a time that has passed, and returns what it would have found. Nothing is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAlert(self, request, context):
+        """Returns an alert.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Lists alerts, the last made first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlertTransitions(self, request, context):
+        """Lists the changes of an alert's state, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAlerts(self, request, context):
+        """Streams the alerts that are not resolved, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
+        of its last message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeAlert(self, request, context):
+        """Says that the caller looks after an alert that fires. It is ACKNOWLEDGED until it is resolved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SnoozeAlert(self, request, context):
+        """Lets nobody be told of an alert that fires for a while. It is SNOOZED for so long, unless it is resolved before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveAlert(self, request, context):
+        """Resolves an alert. If its condition still holds at the next evaluation, it begins anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AlertingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAlertRule,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateAlertRuleRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.SerializeToString,
+            ),
+            'CreateDefaultAlertRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDefaultAlertRules,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateDefaultAlertRulesRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateDefaultAlertRulesResponse.SerializeToString,
+            ),
+            'GetAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAlertRule,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.GetAlertRuleRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.SerializeToString,
+            ),
+            'ListAlertRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlertRules,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertRulesRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertRulesResponse.SerializeToString,
+            ),
+            'UpdateAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAlertRule,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.UpdateAlertRuleRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.SerializeToString,
+            ),
+            'DeleteAlertRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAlertRule,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.DeleteAlertRuleRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'PreviewRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewRule,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.PreviewRuleRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.PreviewRuleResponse.SerializeToString,
+            ),
+            'GetAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAlert,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.GetAlertRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'ListAlertTransitions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlertTransitions,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertTransitionsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertTransitionsResponse.SerializeToString,
+            ),
+            'WatchAlerts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAlerts,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.WatchAlertsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.WatchAlertsResponse.SerializeToString,
+            ),
+            'AcknowledgeAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeAlert,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.AcknowledgeAlertRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.SerializeToString,
+            ),
+            'SnoozeAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.SnoozeAlert,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.SnoozeAlertRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.SerializeToString,
+            ),
+            'ResolveAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveAlert,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ResolveAlertRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'brikk.monitoring.v1.AlertingService', rpc_method_handlers)
@@ -54,3 +298,381 @@ def add_AlertingServiceServicer_to_server(servicer, server):
 class AlertingService(object):
     """The alerts of an organisation.
     """
+
+    @staticmethod
+    def CreateAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/CreateAlertRule',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateAlertRuleRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDefaultAlertRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/CreateDefaultAlertRules',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateDefaultAlertRulesRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.CreateDefaultAlertRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/GetAlertRule',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.GetAlertRuleRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlertRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListAlertRules',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertRulesRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/UpdateAlertRule',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.UpdateAlertRuleRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2.AlertRule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAlertRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/DeleteAlertRule',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.DeleteAlertRuleRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/PreviewRule',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.PreviewRuleRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.PreviewRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/GetAlert',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.GetAlertRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListAlerts',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlertTransitions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListAlertTransitions',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertTransitionsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ListAlertTransitionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/WatchAlerts',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.WatchAlertsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.WatchAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/AcknowledgeAlert',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SnoozeAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/SnoozeAlert',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.SnoozeAlertRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ResolveAlert',
+            brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ResolveAlertRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -4,13 +4,17 @@ isort:skip_file
 How alerts are defined, read and answered, and who is told of them."""
 
 import abc
+import brikk.monitoring.v1.alert_pb2
+import brikk.monitoring.v1.alert_rule_pb2
+import brikk.monitoring.v1.alerting_service_pb2
 import collections.abc
+import google.protobuf.empty_pb2
 import grpc
 import grpc.aio
 import sys
 import typing
 
-if sys.version_info >= (3, 10):
+if sys.version_info >= (3, 13):
     import typing as typing_extensions
 else:
     import typing_extensions
@@ -24,25 +28,575 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
-class AlertingServiceStub(typing.Generic[]):
+_AlertingServiceCreateAlertRuleType = typing_extensions.TypeVar(
+    '_AlertingServiceCreateAlertRuleType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+)
+
+_AlertingServiceCreateDefaultAlertRulesType = typing_extensions.TypeVar(
+    '_AlertingServiceCreateDefaultAlertRulesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse,
+    ],
+)
+
+_AlertingServiceGetAlertRuleType = typing_extensions.TypeVar(
+    '_AlertingServiceGetAlertRuleType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+)
+
+_AlertingServiceListAlertRulesType = typing_extensions.TypeVar(
+    '_AlertingServiceListAlertRulesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse,
+    ],
+)
+
+_AlertingServiceUpdateAlertRuleType = typing_extensions.TypeVar(
+    '_AlertingServiceUpdateAlertRuleType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+)
+
+_AlertingServiceDeleteAlertRuleType = typing_extensions.TypeVar(
+    '_AlertingServiceDeleteAlertRuleType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+)
+
+_AlertingServicePreviewRuleType = typing_extensions.TypeVar(
+    '_AlertingServicePreviewRuleType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse,
+    ],
+)
+
+_AlertingServiceGetAlertType = typing_extensions.TypeVar(
+    '_AlertingServiceGetAlertType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+)
+
+_AlertingServiceListAlertsType = typing_extensions.TypeVar(
+    '_AlertingServiceListAlertsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse,
+    ],
+)
+
+_AlertingServiceListAlertTransitionsType = typing_extensions.TypeVar(
+    '_AlertingServiceListAlertTransitionsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse,
+    ],
+)
+
+_AlertingServiceWatchAlertsType = typing_extensions.TypeVar(
+    '_AlertingServiceWatchAlertsType',
+    grpc.UnaryStreamMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse,
+    ],
+)
+
+_AlertingServiceAcknowledgeAlertType = typing_extensions.TypeVar(
+    '_AlertingServiceAcknowledgeAlertType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+)
+
+_AlertingServiceSnoozeAlertType = typing_extensions.TypeVar(
+    '_AlertingServiceSnoozeAlertType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+)
+
+_AlertingServiceResolveAlertType = typing_extensions.TypeVar(
+    '_AlertingServiceResolveAlertType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+)
+
+class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _AlertingServiceCreateDefaultAlertRulesType, _AlertingServiceGetAlertRuleType, _AlertingServiceListAlertRulesType, _AlertingServiceUpdateAlertRuleType, _AlertingServiceDeleteAlertRuleType, _AlertingServicePreviewRuleType, _AlertingServiceGetAlertType, _AlertingServiceListAlertsType, _AlertingServiceListAlertTransitionsType, _AlertingServiceWatchAlertsType, _AlertingServiceAcknowledgeAlertType, _AlertingServiceSnoozeAlertType, _AlertingServiceResolveAlertType]):
     """The alerts of an organisation."""
 
     @typing.overload
     def __init__(self: AlertingServiceStub[
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+            brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+            brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+            brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+            brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+            brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+            brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
     def __init__(self: AlertingServiceStub[
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+            brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+            brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+            brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+            brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+            brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+            brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+            brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+            brikk.monitoring.v1.alert_pb2.Alert,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
-    ...
+    CreateAlertRule: _AlertingServiceCreateAlertRuleType
+    """Creates a rule, which is evaluated from then on."""
+
+    CreateDefaultAlertRules: _AlertingServiceCreateDefaultAlertRulesType
+    """Creates rules that suit most organisations, but for those whose ids exist already, and returns all of them. The organisation `system` has others, about the
+    services themselves.
+    """
+
+    GetAlertRule: _AlertingServiceGetAlertRuleType
+    """Returns a rule."""
+
+    ListAlertRules: _AlertingServiceListAlertRulesType
+    """Lists rules by name."""
+
+    UpdateAlertRule: _AlertingServiceUpdateAlertRuleType
+    """Changes a rule. Its alerts stay as they are until it is evaluated next; those of one that is disabled are resolved."""
+
+    DeleteAlertRule: _AlertingServiceDeleteAlertRuleType
+    """Deletes a rule, and resolves its alerts."""
+
+    PreviewRule: _AlertingServicePreviewRuleType
+    """Evaluates a rule over a time that has passed, and returns what it would have found. Nothing is kept."""
+
+    GetAlert: _AlertingServiceGetAlertType
+    """Returns an alert."""
+
+    ListAlerts: _AlertingServiceListAlertsType
+    """Lists alerts, the last made first."""
+
+    ListAlertTransitions: _AlertingServiceListAlertTransitionsType
+    """Lists the changes of an alert's state, newest first."""
+
+    WatchAlerts: _AlertingServiceWatchAlertsType
+    """Streams the alerts that are not resolved, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
+    of its last message.
+    """
+
+    AcknowledgeAlert: _AlertingServiceAcknowledgeAlertType
+    """Says that the caller looks after an alert that fires. It is ACKNOWLEDGED until it is resolved."""
+
+    SnoozeAlert: _AlertingServiceSnoozeAlertType
+    """Lets nobody be told of an alert that fires for a while. It is SNOOZED for so long, unless it is resolved before."""
+
+    ResolveAlert: _AlertingServiceResolveAlertType
+    """Resolves an alert. If its condition still holds at the next evaluation, it begins anew."""
 
 AlertingServiceAsyncStub: typing_extensions.TypeAlias = AlertingServiceStub[
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+        brikk.monitoring.v1.alert_rule_pb2.AlertRule,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+        brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+        brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+        brikk.monitoring.v1.alert_pb2.Alert,
+    ],
 ]
 
 class AlertingServiceServicer(metaclass=abc.ABCMeta):
     """The alerts of an organisation."""
 
-    ...
+    @abc.abstractmethod
+    def CreateAlertRule(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.CreateAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_rule_pb2.AlertRule, collections.abc.Awaitable[brikk.monitoring.v1.alert_rule_pb2.AlertRule]]:
+        """Creates a rule, which is evaluated from then on."""
+
+    @abc.abstractmethod
+    def CreateDefaultAlertRules(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse, collections.abc.Awaitable[brikk.monitoring.v1.alerting_service_pb2.CreateDefaultAlertRulesResponse]]:
+        """Creates rules that suit most organisations, but for those whose ids exist already, and returns all of them. The organisation `system` has others, about the
+        services themselves.
+        """
+
+    @abc.abstractmethod
+    def GetAlertRule(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.GetAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_rule_pb2.AlertRule, collections.abc.Awaitable[brikk.monitoring.v1.alert_rule_pb2.AlertRule]]:
+        """Returns a rule."""
+
+    @abc.abstractmethod
+    def ListAlertRules(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse, collections.abc.Awaitable[brikk.monitoring.v1.alerting_service_pb2.ListAlertRulesResponse]]:
+        """Lists rules by name."""
+
+    @abc.abstractmethod
+    def UpdateAlertRule(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_rule_pb2.AlertRule, collections.abc.Awaitable[brikk.monitoring.v1.alert_rule_pb2.AlertRule]]:
+        """Changes a rule. Its alerts stay as they are until it is evaluated next; those of one that is disabled are resolved."""
+
+    @abc.abstractmethod
+    def DeleteAlertRule(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.DeleteAlertRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
+        """Deletes a rule, and resolves its alerts."""
+
+    @abc.abstractmethod
+    def PreviewRule(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.PreviewRuleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse, collections.abc.Awaitable[brikk.monitoring.v1.alerting_service_pb2.PreviewRuleResponse]]:
+        """Evaluates a rule over a time that has passed, and returns what it would have found. Nothing is kept."""
+
+    @abc.abstractmethod
+    def GetAlert(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.GetAlertRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_pb2.Alert, collections.abc.Awaitable[brikk.monitoring.v1.alert_pb2.Alert]]:
+        """Returns an alert."""
+
+    @abc.abstractmethod
+    def ListAlerts(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse, collections.abc.Awaitable[brikk.monitoring.v1.alerting_service_pb2.ListAlertsResponse]]:
+        """Lists alerts, the last made first."""
+
+    @abc.abstractmethod
+    def ListAlertTransitions(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse, collections.abc.Awaitable[brikk.monitoring.v1.alerting_service_pb2.ListAlertTransitionsResponse]]:
+        """Lists the changes of an alert's state, newest first."""
+
+    @abc.abstractmethod
+    def WatchAlerts(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse], collections.abc.AsyncIterator[brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse]]:
+        """Streams the alerts that are not resolved, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
+        of its last message.
+        """
+
+    @abc.abstractmethod
+    def AcknowledgeAlert(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.AcknowledgeAlertRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_pb2.Alert, collections.abc.Awaitable[brikk.monitoring.v1.alert_pb2.Alert]]:
+        """Says that the caller looks after an alert that fires. It is ACKNOWLEDGED until it is resolved."""
+
+    @abc.abstractmethod
+    def SnoozeAlert(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.SnoozeAlertRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_pb2.Alert, collections.abc.Awaitable[brikk.monitoring.v1.alert_pb2.Alert]]:
+        """Lets nobody be told of an alert that fires for a while. It is SNOOZED for so long, unless it is resolved before."""
+
+    @abc.abstractmethod
+    def ResolveAlert(
+        self,
+        request: brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.alert_pb2.Alert, collections.abc.Awaitable[brikk.monitoring.v1.alert_pb2.Alert]]:
+        """Resolves an alert. If its condition still holds at the next evaluation, it begins anew."""
 
 def add_AlertingServiceServicer_to_server(servicer: AlertingServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -44,7 +44,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Double, nullable=False),
         sa.Column("pending_since", UtcDateTime, nullable=False),
         sa.Column("firing_since", UtcDateTime),
-        sa.Column("held_at", UtcDateTime, nullable=False),
+        sa.Column("released_at", UtcDateTime),
         sa.Column("resolved_at", UtcDateTime),
         sa.Column("acknowledged_at", UtcDateTime),
         sa.Column("acknowledger", sa.Text, nullable=False),

@@ -1,0 +1,80 @@
+"""Reads what rules ask for, of many rules at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from brikk_monitoring.domain.condition import Part, group_window, windows
+from brikk_monitoring.domain.evaluation import Readings
+from brikk_monitoring.domain.question import Place, combined, grouped
+from brikk_monitoring.domain.rule import Definition
+from brikk_monitoring.domain.series import group_name
+from brikk_monitoring.store.buckets import Buckets
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a rule asks at `end`, which may lie in the past."""
+
+    organization: str
+    definition: Definition
+    end: datetime
+    now: datetime
+
+
+async def read(buckets: Buckets, asked: Sequence[Asked]) -> list[Readings]:
+    """Answer in two round trips or so, however many ask.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    groups = await _groups(buckets, asked)
+    wanted = [
+        (each.organization, name, window)
+        for each, series in zip(asked, groups, strict=True)
+        for names in series.values()
+        for window in windows(each.definition, each.end, each.now)
+        for name in names
+    ]
+    totals = iter(await buckets.totals(wanted))
+    readings: list[Readings] = []
+    for each, series in zip(asked, groups, strict=True):
+        times = windows(each.definition, each.end, each.now)
+        readings.append(
+            {
+                place: [
+                    Part(
+                        sums=combined([next(totals) for _ in names]),
+                        length=min(window.end_time, each.end) - window.start_time,
+                    )
+                    for window in times
+                ]
+                for place, names in series.items()
+            }
+        )
+    return readings
+
+
+async def _groups(
+    buckets: Buckets, asked: Sequence[Asked]
+) -> Sequence[Mapping[Place, Sequence[str]]]:
+    questions = [each.definition.inquiry.question(each.end) for each in asked]
+    rankings = iter(
+        await buckets.rankings(
+            [
+                (
+                    each.organization,
+                    group_name(question.metric, *question.group),
+                    group_window(each.definition, each.end, each.now),
+                )
+                for each, question in zip(asked, questions, strict=True)
+                if question.group
+            ]
+        )
+    )
+    return [
+        grouped(question, next(rankings)) if question.group else {(): [question.metric]}
+        for question in questions
+    ]
