@@ -18,6 +18,8 @@ from brikk.discovery.v1.discovery_service_pb2 import (
     WatchCapabilitiesResponse,
 )
 from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceStub
+from brikk.monitoring.v1.alerting_service_pb2 import WatchAlertsRequest, WatchAlertsResponse
+from brikk.monitoring.v1.alerting_service_pb2_grpc import AlertingServiceStub
 from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from brikk.workflow.v1.execution_service_pb2 import (
@@ -36,6 +38,7 @@ from brikk_shared.status import from_rpc_error
 
 if TYPE_CHECKING:  # these names stand in the stubs' type files only
     from brikk.discovery.v1.discovery_service_pb2_grpc import DiscoveryServiceAsyncStub
+    from brikk.monitoring.v1.alerting_service_pb2_grpc import AlertingServiceAsyncStub
     from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceAsyncStub
     from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
     from brikk.workflow.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
@@ -135,6 +138,11 @@ class Services:
         """Measurements."""
         return MonitoringServiceStub(self._channel("monitoring"))
 
+    @cached_property
+    def alerting(self) -> AlertingServiceAsyncStub:
+        """Alert rules and alerts."""
+        return AlertingServiceStub(self._channel("monitoring"))
+
     async def call(
         self,
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Answer],
@@ -220,6 +228,15 @@ class Services:
                 yield WatchCapabilitiesResponse(resync=reason)
 
         return self._resumed(self.agents.WatchCapabilities, request, resume, broken)
+
+    def watch_alerts(self) -> AsyncIterator[WatchAlertsResponse]:
+        """The alerts that are not resolved, and each that changes; it does not end."""
+        request = WatchAlertsRequest()
+
+        def resume(answer: WatchAlertsResponse) -> None:
+            request.resume_token = answer.resume_token
+
+        return self._resumed(self.alerting.WatchAlerts, request, resume)
 
     async def _resumed(
         self,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -65,6 +67,14 @@ def parse_input(content: bytes, where: str, *, what: str = "input") -> Struct:
         return to_struct(document, field=what)
     except InvalidArgument as error:
         raise _refused(f"{where}: {describe(error)}") from None
+
+
+def parse_message(content: bytes, where: str, message: Message) -> None:
+    """Reads a JSON object into a message; `where` names its source in the CommandError else."""
+    try:
+        json_format.ParseDict(_parse(content, where), message)
+    except json_format.ParseError as error:
+        raise _refused(f"{where}: {error}") from None
 
 
 def parse_value(text: str, where: str) -> Value:

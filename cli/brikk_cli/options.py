@@ -24,6 +24,8 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Most entries t
 ExecutionArgument = Annotated[str, typer.Argument(help="ID of the execution, or executions/ID.")]
 ScheduleArgument = Annotated[str, typer.Argument(help="ID of the schedule, or schedules/ID.")]
 WebhookArgument = Annotated[str, typer.Argument(help="ID of the webhook, or webhooks/ID.")]
+AlertArgument = Annotated[str, typer.Argument(help="ID of the alert, or alerts/ID.")]
+AlertRuleArgument = Annotated[str, typer.Argument(help="ID of the rule, or alertRules/ID.")]
 AgentArgument = Annotated[str, typer.Argument(help="ID of the agent, or agents/ID.")]
 
 LabelsOption = Annotated[
