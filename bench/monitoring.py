@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 from redis.asyncio import Redis
 
+from bench.alerting import rules_case
 from bench.load import Load, put_load
 from bench.report import Case, Report, beside, percentile
 from bench.suite import started_suite
@@ -32,6 +33,7 @@ from brikk_monitoring.domain.judgement import Judgement
 from brikk_monitoring.domain.window import Resolution
 from brikk_monitoring.settings import MonitoringSettings
 from brikk_monitoring.store.apply import Limits
+from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.connection import connect
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.keys import Keys, Shard
@@ -61,6 +63,7 @@ class Ingestion:
         self._summary = MonitoringServiceStub(channel).GetCoordinationSummary
         self._reader = (("authorization", f"Bearer {suite.token()}"),)
         self._redis = redis
+        self.buckets = Buckets(redis)
         settings = MonitoringSettings()
         limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
         self._intake = Intake(redis, limits)
@@ -168,20 +171,22 @@ class Ingestion:
 
 
 async def measure(*, quick: bool) -> Report:
-    """Counts events, offers them at a rate, and asks for an hour of them."""
+    """Counts events, offers them at a rate, asks for an hour of them, and evaluates rules."""
     async with _ingestion() as ingestion:
         await ingestion.publish(ingestion.requests(20, minutes=MINUTES))
         batches = await _batches_case(ingestion, pairs=3 if quick else 9)
         offered = await _offered_case(ingestion, seconds=5 if quick else 20)
         query = await _query_case(ingestion)
+        rules = await rules_case(ingestion.buckets)
     return Report(
         bench="monitoring",
-        cases=[batches, offered, query],
+        cases=[batches, offered, query, rules],
         headline={
             "events_per_second": batches.rate,
             "ratio": batches.ratio or 0.0,
             "ack_p99_ms": offered.p99_ms,
             "query_p99_ms": query.p99_ms,
+            "thousand_rules_ms": rules.p50_ms,
             "bytes_per_series_minute": query.figures["bytes per series-minute"] or 0.0,
         },
     )

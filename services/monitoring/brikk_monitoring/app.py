@@ -20,6 +20,7 @@ from brikk_monitoring.domain.rule import SHARDS
 from brikk_monitoring.runtime.evaluator import AlertGauge, AlertMetrics, Evaluator
 from brikk_monitoring.runtime.reporting import REPORTS, Reporter
 from brikk_monitoring.settings import MonitoringSettings
+from brikk_monitoring.store.alert_retention import ALERT_EXPIRY, AlertRetention
 from brikk_monitoring.store.alerts import Alerts
 from brikk_monitoring.store.apply import Limits
 from brikk_monitoring.store.buckets import Buckets
@@ -52,7 +53,8 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
     metrics = IngestionMetrics(app.telemetry.registry)
     buckets, reports = Buckets(redis), Reports(redis)
     tasks = LocalTasks(app.clock)
-    tasks.take_on({REPORTS: Reporter(reports, buckets).work})
+    retention = AlertRetention(database, kept=settings.alert_retention, clock=app.clock)
+    tasks.take_on({REPORTS: Reporter(reports, buckets).work, ALERT_EXPIRY: retention.remove})
     for name, loop in tasks.loops.items():
         app.loop(name, loop)
     answers = Answers(

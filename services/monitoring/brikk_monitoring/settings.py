@@ -63,6 +63,11 @@ class MonitoringSettings(SqlSettings, CommonSettings):
         default=timedelta(seconds=5),
         description="How far evaluations of alert rules stay behind, for events that come late.",
     )
+    alert_retention: Duration = Field(
+        default=timedelta(days=90),
+        ge=timedelta(days=1),
+        description="How long resolved alerts, and how alerts changed, are kept.",
+    )
     webhooks_address: str | None = Field(
         default=None,
         description="gRPC address of webhooks, which is told of alerts; unset, it is not.",

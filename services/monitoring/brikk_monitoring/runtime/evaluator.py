@@ -65,7 +65,7 @@ class AlertMetrics:
 
 
 class Evaluator:
-    """Evaluates rules; `evaluate` is the loop of a shard.
+    """Evaluates rules; `run` is the loop of a shard.
 
     Args:
         delay: how far an evaluation stays behind, for measurements that come late.
@@ -101,14 +101,19 @@ class Evaluator:
         while True:
             self._changed[shard].clear()
             try:
-                pause = await self._evaluate(shard, lease)
+                pause = await self.evaluate(shard, lease)
             except Unavailable as error:
                 _log.warning("rules_not_evaluated", shard=shard, reason=error.message)
                 pause = _LONGEST
             await self._wait(shard, pause)
 
-    async def _evaluate(self, shard: int, lease: Lease) -> timedelta:
-        """Evaluate what is due; say when to look again."""
+    async def evaluate(self, shard: int, lease: Lease) -> timedelta:
+        """Evaluate what is due of a shard; say when to look again.
+
+        Raises:
+            LeaseLost: another evaluates the shard by now.
+            Unavailable: one of the stores does not answer.
+        """
         now = self._clock.now()
         due, later = await self._evaluations.due(shard, now)
         if not due:

@@ -31,17 +31,17 @@ class Buckets:
         return dict(zip(series, totals, strict=True))
 
     async def totals(self, wanted: Sequence[tuple[str, str, Window]]) -> list[Sums]:
-        """Return what series of organisations counted, each in a window; no bucket twice."""
-        totals = [Sums() for _ in wanted]
+        """Return what series of organisations counted, each in a window; the same is one object."""
+        totals = {each: Sums() for each in wanted}
         into: dict[str, list[Sums]] = {}
-        for (organization, name, window), total in zip(wanted, totals, strict=True):
+        for (organization, name, window), total in totals.items():
             keys = Keys(organization)
             for number in window.buckets:
                 into.setdefault(keys.bucket(window.resolution, number, name), []).append(total)
         async for key, bucket in self._read(into):
             for total in into[key]:
                 total.merge(bucket)
-        return totals
+        return [totals[each] for each in wanted]
 
     async def courses(
         self, organization: str, series: Sequence[str], window: Window
@@ -69,25 +69,27 @@ class Buckets:
     async def rankings(
         self, wanted: Sequence[tuple[str, str, Window]]
     ) -> list[list[tuple[str, int]]]:
-        """Return the rankings of groups of organisations, each in a window."""
-        if not wanted:
+        """Return the rankings of groups of organisations, each in a window; none is read twice."""
+        distinct = list(dict.fromkeys(wanted))
+        if not distinct:
             return []
         with telling_failures():
             async with self._redis.pipeline(transaction=False) as pipe:
-                for organization, group, window in wanted:
+                for organization, group, window in distinct:
                     keys = Keys(organization)
                     pipe.zunion(
                         [keys.rank(window.resolution, number, group) for number in window.buckets],
                         withscores=True,
                     )
                 found = await pipe.execute()
-        return [
-            sorted(
+        rankings = {
+            each: sorted(
                 ((name, int(count)) for name, count in cast("list[tuple[str, float]]", scores)),
                 key=lambda entry: (-entry[1], entry[0]),
             )
-            for scores in found
-        ]
+            for each, scores in zip(distinct, found, strict=True)
+        }
+        return [rankings[each] for each in wanted]
 
     async def _read(self, keys: Iterable[str]) -> AsyncIterator[tuple[str, dict[str, str]]]:
         wanted = iter(keys)
