@@ -39,6 +39,7 @@ def check(summary: dict[str, Any]) -> None:
         "failed": 0,
     }
     assert summary["metrics"] == {"executions_recorded": started}
+    assert summary["alerts"] == {"fired": 1, "notified": 1, "resolved": 1}
     assert summary["seconds"] > 0
 
 
@@ -54,7 +55,14 @@ def test_people_see_steps_agents_deliveries_and_metrics(tmp_path: Path) -> None:
     proxy = {"http_proxy": "http://127.0.0.1:9"}
     shown = brikk("demo", "--keep", environment={"TMPDIR": str(tmp_path), **proxy})
     assert shown.code == 0, shown.err
-    for promised in ("attempts", "agents/", "p95", "with a verified signature", "recorded"):
+    for promised in (
+        "attempts",
+        "agents/",
+        "p95",
+        "with a verified signature",
+        "recorded",
+        "1 fired",
+    ):
         assert promised in shown.out
     [folder] = tmp_path.iterdir()
     assert f"kept {folder}" in shown.err

@@ -16,6 +16,7 @@ from brikk.monitoring.v1.performance_pb2 import (
     ExecutionCounts,
 )
 from brikk.workflow.v1.execution_pb2 import StepRun, WorkflowExecution
+from brikk_cli.demo.alarm import Alarms
 from brikk_cli.demo.outcome import Deliveries, Outcome
 
 
@@ -55,6 +56,7 @@ def outcome() -> Outcome:
             "agents/classifier-ab12": "classifier",
             "agents/classifier-cd34": "classifier",
         },
+        alarms=Alarms(fired=1, notified=1, resolved=1),
         seconds=7.25,
     )
 
@@ -67,6 +69,7 @@ def test_programs_get_the_figures(outcome: Outcome) -> None:
         "agents": {"classifier": 4, "search-er": 2},
         "deliveries": {"delivered": 4, "verified": 4, "failed": 0},
         "metrics": {"executions_recorded": 2},
+        "alerts": {"fired": 1, "notified": 1, "resolved": 1},
         "seconds": 7.2,
     }
 
@@ -100,6 +103,10 @@ def test_an_execution_that_did_not_succeed_is_a_problem(outcome: Outcome) -> Non
             "monitoring counted 0 of 2 executions",
         ),
         (lambda it: replace(it, executions=[execution(1), execution(2)]), "no step was retried"),
+        (
+            lambda it: replace(it, alarms=Alarms(fired=1, notified=1, resolved=0)),
+            "of alerts, 1 fired, 1 notified, 0 resolved",
+        ),
     ],
 )
 def test_every_part_is_judged(

@@ -53,8 +53,9 @@ def test_a_threshold_is_recovered_from_further_back() -> None:
     with pytest.raises(InvalidArgument, match="recovery"):
         rule(Threshold(side=Side.ABOVE, value=10, recovery=11)).check()
     with pytest.raises(InvalidArgument, match="not counted by"):
-        Definition(inquiry=Inquiry(metric="agents", filters={}), condition=Absence()).check()
         rule(Absence(), group_by=("workflow",)).check()
+    with pytest.raises(InvalidArgument, match="labels"):
+        Definition(inquiry=Inquiry(metric="calls"), condition=Absence(), labels={"a b": ""}).check()
 
 
 def test_failures_are_counted_by_reason() -> None:
@@ -93,7 +94,11 @@ def test_a_budget_burns_when_both_windows_say_so() -> None:
     slo = rule(BurnRate(objective=0.99))
     lengths = [each.end_time - each.start_time for each in windows(slo, NOW, NOW)]
     assert lengths == sorted(lengths)
-    assert [each.resolution for each in windows(slo, NOW, NOW)][-1] is Resolution.HOUR
+    minute, hour, day = Resolution.MINUTE, Resolution.HOUR, Resolution.DAY
+    resolutions = [each.resolution for each in windows(slo, NOW, NOW)]
+    assert resolutions == [minute, minute, minute, hour, hour, hour, day]
+    # What is long ago is held in longer buckets only.
+    assert windows(slo, NOW - 5 * HOUR, NOW)[0].resolution is hour
     good, burning = part(100), part(80, 20)  # 20 times as fast as allowed
     # 5 m, 30 m, 1 h, 2 h, 6 h, 1 d, 3 d
     assert holds(slo, good, good, burning, good, good, good, good) is False

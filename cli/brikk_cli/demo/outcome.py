@@ -13,6 +13,7 @@ from rich.table import Table
 
 from brikk.monitoring.v1.performance_pb2 import AgentPerformance, CoordinationSummary
 from brikk.workflow.v1.execution_pb2 import StepRun, WorkflowExecution
+from brikk_cli.demo.alarm import Alarms
 from brikk_cli.execution_view import problem
 from brikk_cli.render import Cell, duration, plain, table
 
@@ -40,6 +41,7 @@ class Outcome:
     """Why the receiver refused the others."""
     summary: CoordinationSummary
     agents: Sequence[AgentPerformance]
+    alarms: Alarms
     display_names: dict[str, str]
     """Of the live agents."""
     seconds: float
@@ -76,6 +78,11 @@ class Outcome:
                 "failed": self.deliveries.failed,
             },
             "metrics": {"executions_recorded": self.summary.executions.started},
+            "alerts": {
+                "fired": self.alarms.fired,
+                "notified": self.alarms.notified,
+                "resolved": self.alarms.resolved,
+            },
             "seconds": round(self.seconds, 1),
         }
 
@@ -97,6 +104,8 @@ class Outcome:
             yield f"{len(self.refused)} deliveries were refused: {self.refused[0]}"
         if self.summary.executions.started != started:
             yield f"monitoring counted {self.summary.executions.started} of {started} executions"
+        if not self.alarms.over:
+            yield f"of alerts, {self._alarms()}"
 
     def view(self) -> Group:
         """All of it for people."""
@@ -121,8 +130,13 @@ class Outcome:
                 f"{self.summary.success_ratio:.0%} succeeded, p50 {_latency(latency.p50)}, "
                 f"p95 {_latency(latency.p95)}; {steps.succeeded} steps, {steps.retried} repeated"
             ),
+            plain(f"alerts      {self._alarms()}"),
             plain(f"all in all  {self.seconds:.1f} s"),
         )
+
+    def _alarms(self) -> str:
+        alarms = self.alarms
+        return f"{alarms.fired} fired, {alarms.notified} notified, {alarms.resolved} resolved"
 
     def _steps(self) -> Iterator[StepRun]:
         return (step for each in self.executions for step in each.steps)

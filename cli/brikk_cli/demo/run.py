@@ -31,6 +31,7 @@ from brikk_agent.connection import Connection
 from brikk_cli.children import ChildSpec
 from brikk_cli.client import Services
 from brikk_cli.definitions import check, read_definition, store
+from brikk_cli.demo.alarm import Alarm
 from brikk_cli.demo.examples import Examples
 from brikk_cli.demo.outcome import DELIVERIES_PER_EXECUTION, Deliveries, Outcome
 from brikk_cli.demo.progress import Bars, DemoProgress
@@ -79,9 +80,12 @@ async def run_demo(
         connection = Connection.load(suite.client_environment())
         services = await stack.enter_async_context(Services(connection, patience=PATIENCE))
         demo = _Demo(suite, services, receiver, progress)
+        notified = await stack.enter_async_context(Receiver(arrived=demo.alarm.arrived))
+        await demo.alarm.define(notified)
         await demo.start_agents(examples.agents())
         await demo.create_webhook()
         workflow = await demo.apply(examples.workflow)
+        await demo.await_alarm()
         executions = await demo.execute(workflow, records)
         outcome = await demo.conclude(executions)
         progress.say("stopping")
@@ -101,6 +105,7 @@ class _Demo:
         self._clock = SystemClock()
         self._run = f"demo-{new_id()}"
         """Names what this demonstration makes, so that its requests can be sent again."""
+        self.alarm = Alarm(services, self._run)
 
     async def start_agents(self, programs: Sequence[Path]) -> None:
         """Runs each agent as a process and waits until all of them have registered."""
@@ -141,6 +146,11 @@ class _Demo:
         workflow, _ = await store(self._services, answer.definition.workflow_id, text)
         return workflow
 
+    async def await_alarm(self) -> None:
+        """Waits until somebody was told that nothing runs."""
+        self._progress.say("waiting for the alert that nothing runs")
+        await self._settled(self.alarm.count, lambda now: now.notified > 0)
+
     async def execute(
         self, workflow: Workflow, records: Sequence[Struct]
     ) -> list[WorkflowExecution]:
@@ -177,6 +187,7 @@ class _Demo:
             lambda page: page.agents,
             limit=_MANY,
         )
+        alarms = await self._settled(self.alarm.count, lambda now: now.over)
         return Outcome(
             executions=executions,
             deliveries=deliveries,
@@ -184,6 +195,7 @@ class _Demo:
             refused=self._receiver.refused,
             summary=summary,
             agents=performance,
+            alarms=alarms,
             display_names={agent.name: agent.display_name for agent in await self._agents()},
             seconds=self._progress.seconds,
         )

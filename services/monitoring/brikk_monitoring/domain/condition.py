@@ -24,6 +24,12 @@ _BURNING: Final = (
 The Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts"."""
 _LENGTHS: Final = tuple(sorted({length for *pair, _ in _BURNING for length in pair}))
 _REMEMBERED: Final = _DAY
+_CHEAP: Final = {
+    Resolution.MINUTE: _HOUR,
+    Resolution.HOUR: 2 * _DAY,
+    Resolution.DAY: timedelta.max,
+}
+"""Up to which length a window is read in such buckets: rules read theirs again and again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +112,9 @@ def unobserved(definition: Definition) -> Finding:
 
 
 def _window(length: timedelta, end: datetime, now: datetime) -> Window:
-    resolution = resolution_for(now - end + length)
+    held = resolution_for(now - end + length)
+    cheap = next(each for each in Resolution if length <= _CHEAP[each])
+    resolution = max(held, cheap, key=lambda each: each.seconds)
     return Window.ending_in(resolution.bucket_of(end), length, resolution)
 
 

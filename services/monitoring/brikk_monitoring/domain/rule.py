@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ MOST_GROUPS: Final = 100
 SHARDS: Final = 4
 """Each is evaluated by one replica at a time."""
 
+_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,63}")
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH_HASH: Final = 2**32
 
@@ -126,6 +128,12 @@ class Definition:
         Raises:
             InvalidArgument: it cannot.
         """
+        for kind, names in (("labels", self.labels), ("annotations", self.annotations)):
+            for name in names:
+                if _NAME.fullmatch(name) is None:
+                    raise invalid_field(
+                        f"alert_rule.{kind}", f"{name!r} does not match {_NAME.pattern}"
+                    )
         _ = self.inquiry.question(datetime.max.replace(tzinfo=UTC)).group
         condition = self.condition
         if (

@@ -12,6 +12,7 @@ from brikk_monitoring.domain.question import Place, combined, grouped
 from brikk_monitoring.domain.rule import Definition
 from brikk_monitoring.domain.series import group_name
 from brikk_monitoring.store.buckets import Buckets
+from brikk_shared.errors import invalid_field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +25,16 @@ class Asked:
     now: datetime
 
 
-async def read(buckets: Buckets, asked: Sequence[Asked]) -> list[Readings]:
+async def read(
+    buckets: Buckets, asked: Sequence[Asked], *, most: int | None = None
+) -> list[Readings]:
     """Answer in two round trips or so, however many ask.
 
+    Args:
+        most: buckets that may be added up at most, as often as they are asked for.
+
     Raises:
+        InvalidArgument: it would be more.
         Unavailable: the store does not answer.
     """
     groups = await _groups(buckets, asked)
@@ -38,6 +45,12 @@ async def read(buckets: Buckets, asked: Sequence[Asked]) -> list[Readings]:
         for window in windows(each.definition, each.end, each.now)
         for name in names
     ]
+    if most is not None:
+        size = sum(len(window.buckets) for _, _, window in wanted)
+        if size > most:
+            raise invalid_field(
+                "start_time", f"would add up {size} buckets, {most} at most: ask for less time"
+            )
     totals = iter(await buckets.totals(wanted))
     readings: list[Readings] = []
     for each, series in zip(asked, groups, strict=True):

@@ -276,7 +276,9 @@ class AlertRule(google.protobuf.message.Message):
 
     @property
     def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """Labels that its alerts carry beside the dimensions of their group, `alertname`, which is the id of the rule, and `severity`."""
+        """Labels that its alerts carry beside the dimensions of their group, `alertname`, which is the id of the rule, and `severity`. Their names, and those of the
+        annotations, are a letter or `_` and at most 63 letters, digits and `_`.
+        """
 
     @property
     def annotations(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
@@ -338,7 +340,7 @@ class AlertQuestion(google.protobuf.message.Message):
     """Counts failures with this ErrorReason in place of the aggregation, for instance `NO_AGENT`; `*` counts all failures."""
     @property
     def window(self) -> google.protobuf.duration_pb2.Duration:
-        """Length of the time: 5 minutes when unset. It reaches back to the begin of its first bucket, which is a minute, past 3 hours an hour and past 7 days a day."""
+        """Length of the time: 5 minutes when unset. It reaches back to the begin of its first bucket, which is a minute, past an hour an hour and past 2 days a day."""
 
     @property
     def group_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[brikk.monitoring.v1.query_pb2.Dimension.ValueType]:
