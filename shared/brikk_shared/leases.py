@@ -81,7 +81,12 @@ class Leases:
             f" expires_at = {now} + :duration WHERE lease.expires_at <= {now}"
             f" RETURNING epoch, {now} AS now"
         )
-        self._forget = text(f"DELETE FROM lease WHERE expires_at < {now} - :remembered")
+        # Those that others take are passed by: two that waited for one another would deadlock.
+        free = " FOR UPDATE SKIP LOCKED" if database.dialect == "postgresql" else ""
+        self._forget = text(
+            "DELETE FROM lease WHERE name IN"
+            f" (SELECT name FROM lease WHERE expires_at < {now} - :remembered{free})"
+        )
         ours = "name = :name AND owner = :owner AND epoch = :epoch"
         self._renew = text(
             f"UPDATE lease SET expires_at = {now} + :duration WHERE {ours}"

@@ -151,6 +151,16 @@ async def test_rows_of_names_that_come_no_more_are_forgotten(database: Database)
     assert names == ["process-3"]
 
 
+async def test_leases_that_ended_long_ago_are_taken_side_by_side(database: Database) -> None:
+    """As after a day without the service: each forgets old rows, and none waits for another's."""
+    names = [f"shard {number}" for number in range(8)]
+    for _ in range(3):
+        trials = [leases(database, name).acquire(name, HOUR) for name in names]
+        assert None not in await asyncio.gather(*trials)
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE lease SET expires_at = 0"))
+
+
 async def test_work_that_is_done_releases_it(database: Database) -> None:
     done: list[Lease] = []
 
