@@ -46,18 +46,17 @@ class World:
     def __init__(self, folder: Path, redis_url: str, database_url: str) -> None:
         self.clock = ManualClock(NOW)
         self.tokens = Tokens(folder, clock=self.clock)
-        self._urls = redis_url, database_url
+        self._redis_url, self._database_url = redis_url, database_url
         self.webhooks = Receiver()
         self.service: Monitoring
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[World]:
-        redis_url, database_url = self._urls
         async with monitoring(
-            redis_url,
+            self._redis_url,
             self.tokens,
             clock=self.clock,
-            database_url=database_url,
+            database_url=self._database_url,
             webhooks_address=self.webhooks.address,
         ) as self.service:
             yield self

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from brikk.monitoring.v1 import alert_rule_pb2
@@ -17,12 +18,16 @@ from brikk_monitoring.domain.condition import Part
 from brikk_monitoring.domain.evaluation import Readings
 from brikk_monitoring.domain.measurement import Sums
 from brikk_monitoring.domain.rule import Definition, Inquiry, Rule, Side, Threshold
+from brikk_monitoring.runtime.evaluator import AlertMetrics, Evaluator
 from brikk_monitoring.store.alert_retention import AlertRetention
 from brikk_monitoring.store.alerts import SOURCE, Alerts
+from brikk_monitoring.store.buckets import Buckets
+from brikk_monitoring.store.connection import connect
 from brikk_monitoring.store.evaluations import Evaluations
 from brikk_monitoring.store.rules import change_rule, create_rule
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
+from brikk_shared.errors import Unavailable
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Lease, LeaseLost, Leases
 from brikk_shared.outbox import Outbox
@@ -53,7 +58,7 @@ class Desk:
 
     async def states(self) -> list[AlertState]:
         async with self.database.reading() as connection:
-            found = await self.alerts.list_(
+            found = await self.alerts.find(
                 connection, "acme", states=(), rule_id="", before="", limit=10
             )
         return [each.state for each in found]
@@ -118,6 +123,36 @@ async def test_who_lost_the_lease_writes_nothing_nor_does_who_read_an_old_rule(d
     assert await desk.rows("outbox") == await desk.rows("alert_transition") == 1
     due, later = await theirs.due(busy.shard, NOW)
     assert (due, later) == ([], changed.due_after(NOW))
+
+
+async def test_what_cannot_be_read_changes_nothing_and_is_read_later(
+    desk: Desk, redis_url: str
+) -> None:
+    """The store of the measurements goes, and comes back after three intervals."""
+    busy = rule()
+    await desk.add(busy)
+    lease, metrics = await take(desk.mine), AlertMetrics(registry := CollectorRegistry())
+    mine, clock = desk.evaluations(desk.mine), ManualClock(NOW)
+    await mine.settle(lease, {busy.uid: (busy, BUSY)}, NOW)
+
+    async def evaluate(url: str) -> None:
+        async with connect(url) as redis:
+            evaluator = Evaluator(
+                mine, desk.mine, Buckets(redis), metrics, delay=timedelta(0), clock=clock
+            )
+            await evaluator.evaluate(busy.shard, lease)
+
+    clock.advance(timedelta(minutes=1))
+    with pytest.raises(Unavailable):
+        await evaluate("redis://127.0.0.1:1/0")
+    clock.advance(timedelta(minutes=3))
+    await evaluate(redis_url)
+    # Nothing was observed meanwhile, which resolves nothing either.
+    assert await desk.states() == [AlertState.FIRING]
+    evaluations = "brikk_monitoring_rule_evaluations_total"
+    assert registry.get_sample_value(evaluations, {"result": "unread"}) == 1
+    assert registry.get_sample_value(evaluations, {"result": "read"}) == 1
+    assert registry.get_sample_value("brikk_monitoring_rule_evaluation_misses_total") == 3
 
 
 async def test_what_is_over_is_removed_when_its_time_has_come(desk: Desk) -> None:

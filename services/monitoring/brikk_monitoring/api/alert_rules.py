@@ -22,7 +22,6 @@ from brikk_monitoring.api.alert_messages import (
 )
 from brikk_monitoring.api.parts import Methods
 from brikk_monitoring.domain.defaults import DEFAULTS, SYSTEM_DEFAULTS
-from brikk_monitoring.domain.evaluation import Changed
 from brikk_monitoring.domain.rule import Definition, Rule
 from brikk_monitoring.store import rules
 from brikk_shared.errors import Aborted, Reason, invalid_field, not_found
@@ -152,6 +151,9 @@ class AlertRuleMethods(Methods):
                 await rules.change_rule(connection, changed)
                 if changed.definition.disabled:
                     await self._resolve(connection, rule, "the rule was disabled")
+                elif changed.definition.inquiry != rule.definition.inquiry:
+                    # They may be of groups that are asked for no more.
+                    await self._resolve(connection, rule, "the rule asks something else")
         self._parts.alerts.wake()
         self._parts.evaluator.wake(changed.shard)
         return changed
@@ -161,12 +163,7 @@ class AlertRuleMethods(Methods):
         now = self._parts.clock.now()
         ended = [alert.resolved(now, reason=reason) for alert in alerts[rule.uid].values()]
         await self._parts.alerts.write(
-            connection,
-            [
-                Changed(alert=alert, transitions=transitions)
-                for alert, transitions in ended
-                if transitions
-            ],
+            connection, [each for each in ended if each.transition is not None]
         )
 
 

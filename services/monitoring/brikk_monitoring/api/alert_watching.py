@@ -54,7 +54,7 @@ class AlertWatchMethods(Methods):
         async with self._parts.database.reading() as connection:
             last = await alerts.newest(connection, organization)
             news = await alerts.news(connection, organization, after=last - _LATE, limit=_LATE)
-            found = await alerts.list_(
+            found = await alerts.find(
                 connection,
                 organization,
                 states=_UNRESOLVED,

@@ -19,8 +19,7 @@ from brikk_monitoring.api.alert_messages import (
     transition_message,
 )
 from brikk_monitoring.api.parts import Methods
-from brikk_monitoring.domain.alert import Alert, Transition
-from brikk_monitoring.domain.evaluation import Changed
+from brikk_monitoring.domain.alert import Alert, Changed
 from brikk_shared.call import current_call
 from brikk_shared.errors import not_found
 from brikk_shared.pagination import cut, page_of
@@ -49,7 +48,7 @@ class AlertMethods(Methods):
         """List alerts, the last made first."""
         page = page_of(request)
         async with self._parts.database.reading() as connection:
-            found = await self._parts.alerts.list_(
+            found = await self._parts.alerts.find(
                 connection,
                 readable_organization(),
                 states=read_states(list(request.states)),
@@ -108,9 +107,7 @@ class AlertMethods(Methods):
             request.name, lambda alert: alert.resolved(now, actor=actor)
         )
 
-    async def _change_alert(
-        self, name: str, change: Callable[[Alert], tuple[Alert, tuple[Transition, ...]]]
-    ) -> alert_pb2.Alert:
+    async def _change_alert(self, name: str, change: Callable[[Alert], Changed]) -> alert_pb2.Alert:
         """Change an alert while nobody else does."""
         alerts = self._parts.alerts
         async with self._parts.database.transaction() as connection:
@@ -119,8 +116,8 @@ class AlertMethods(Methods):
             )
             if alert is None:
                 raise not_found(name)
-            changed, transitions = change(alert)
-            if transitions:
-                await alerts.write(connection, [Changed(alert=changed, transitions=transitions)])
+            changed = change(alert)
+            if changed.transition is not None:
+                await alerts.write(connection, [changed])
         alerts.wake()
-        return alert_message(changed, self._parts.clock.now())
+        return alert_message(changed.alert, self._parts.clock.now())

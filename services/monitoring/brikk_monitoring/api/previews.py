@@ -63,10 +63,9 @@ class PreviewMethods(Methods):
         for moment, reading in zip(moments, readings, strict=True):
             for changed in evaluate(rule, reading, alerts, moment, new_id):
                 alerts[changed.alert.fingerprint] = changed.alert
-                answer.transitions.extend(
-                    pb.PreviewedTransition(
-                        labels=changed.alert.labels, transition=transition_message(each)
+                if changed.transition is not None:
+                    answer.transitions.add(
+                        labels=changed.alert.labels,
+                        transition=transition_message(changed.transition),
                     )
-                    for each in changed.transitions
-                )
         return answer

@@ -42,16 +42,22 @@ class Transition:
     state: AlertState
     episode: int
     value: float
-    fired: bool
-    """Whether it has fired in this episode."""
     actor: str = ""
     """Who changed it; empty when the rule did."""
     reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Changed:
+    """An alert as it is after an evaluation or a verb, and its change of state if there is one."""
+
+    alert: Alert
+    transition: Transition | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Alert:
-    """An alert; `observed` and the verbs return it as it is afterwards, with what changed."""
+    """An alert; `observed` and the verbs tell how it is afterwards."""
 
     id: str
     organization: str
@@ -80,9 +86,7 @@ class Alert:
         """Tell whether it begins and ends to fire again and again."""
         return sum(now - turn < _HOUR for turn in self.turns) >= _FLAPPING
 
-    def observed(
-        self, finding: Finding, definition: Definition, now: datetime
-    ) -> tuple[Alert, tuple[Transition, ...]]:
+    def observed(self, finding: Finding, definition: Definition, now: datetime) -> Changed:
         """Take in what an evaluation found."""
         if finding.holds:
             return self._holding(finding.value, definition.pending_for, now)
@@ -90,7 +94,7 @@ class Alert:
             return self._released(definition.keep_firing_for, now)
         return self._woken(now)
 
-    def acknowledged(self, actor: str, now: datetime) -> tuple[Alert, tuple[Transition, ...]]:
+    def acknowledged(self, actor: str, now: datetime) -> Changed:
         """Note that somebody looks after it.
 
         Raises:
@@ -98,13 +102,11 @@ class Alert:
         """
         self._check_fires()
         if self.state is AlertState.ACKNOWLEDGED:
-            return self, ()
+            return Changed(alert=self)
         alert = replace(self, acknowledged_at=now, acknowledger=actor, snoozed_until=None)
         return alert._entered(AlertState.ACKNOWLEDGED, now, actor=actor)
 
-    def snoozed(
-        self, actor: str, until: datetime, now: datetime
-    ) -> tuple[Alert, tuple[Transition, ...]]:
+    def snoozed(self, actor: str, until: datetime, now: datetime) -> Changed:
         """Let nobody be told of it for a while.
 
         Raises:
@@ -114,22 +116,17 @@ class Alert:
         alert = replace(self, snoozed_until=until)
         return alert._entered(AlertState.SNOOZED, now, actor=actor)
 
-    def resolved(
-        self, now: datetime, *, actor: str = "", reason: str = ""
-    ) -> tuple[Alert, tuple[Transition, ...]]:
+    def resolved(self, now: datetime, *, actor: str = "", reason: str = "") -> Changed:
         """End it, whatever its condition says; that may begin a new episode."""
         if self.state is AlertState.RESOLVED:
-            return self, ()
+            return Changed(alert=self)
         alert = replace(self, resolved_at=now, released_at=None, snoozed_until=None)
         return alert._entered(AlertState.RESOLVED, now, actor=actor, reason=reason)
 
-    def _holding(
-        self, value: float, pending_for: timedelta, now: datetime
-    ) -> tuple[Alert, tuple[Transition, ...]]:
+    def _holding(self, value: float, pending_for: timedelta, now: datetime) -> Changed:
         alert = replace(self, value=value, released_at=None)
         if alert.state.fires:
             return alert._woken(now)
-        begun: tuple[Transition, ...] = ()
         if alert.state is AlertState.RESOLVED:
             alert = replace(
                 alert,
@@ -143,16 +140,14 @@ class Alert:
             if pending_for:
                 return alert._entered(AlertState.PENDING, now)
         if now - alert.pending_since < pending_for:
-            return alert, begun
+            return Changed(alert=alert)
         turns = tuple(turn for turn in alert.turns if now - turn < _HOUR)
         alert = replace(alert, firing_since=now, turns=(*turns, now)[-_FLAPPING:])
         return alert._entered(AlertState.FIRING, now)
 
-    def _released(
-        self, keep_firing_for: timedelta, now: datetime
-    ) -> tuple[Alert, tuple[Transition, ...]]:
+    def _released(self, keep_firing_for: timedelta, now: datetime) -> Changed:
         if self.state is AlertState.RESOLVED:
-            return self, ()
+            return Changed(alert=self)
         if self.state is AlertState.PENDING:
             return self.resolved(now, reason="the condition did not hold for long enough")
         patience = max(keep_firing_for, CALM) if self.flaps(now) else keep_firing_for
@@ -161,26 +156,25 @@ class Alert:
             return alert._woken(now)
         return alert.resolved(now, reason="the condition no longer holds")
 
-    def _woken(self, now: datetime) -> tuple[Alert, tuple[Transition, ...]]:
+    def _woken(self, now: datetime) -> Changed:
         if self.snoozed_until is None or now < self.snoozed_until:
-            return self, ()
+            return Changed(alert=self)
         alert = replace(self, snoozed_until=None)
         return alert._entered(AlertState.FIRING, now, reason="the snooze is over")
 
     def _entered(
         self, state: AlertState, now: datetime, *, actor: str = "", reason: str = ""
-    ) -> tuple[Alert, tuple[Transition, ...]]:
+    ) -> Changed:
         alert = replace(self, state=state, sequence=self.sequence + 1)
         transition = Transition(
             time=now,
             state=state,
             episode=alert.episode,
             value=alert.value,
-            fired=alert.firing_since is not None,
             actor=actor,
             reason=reason,
         )
-        return alert, (transition,)
+        return Changed(alert=alert, transition=transition)
 
     def _check_fires(self) -> None:
         if not self.state.fires:

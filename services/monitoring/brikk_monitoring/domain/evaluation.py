@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from brikk_monitoring.domain.alert import Alert, AlertState, Transition
+from brikk_monitoring.domain.alert import Alert, AlertState, Changed
 from brikk_monitoring.domain.condition import Finding, Part, find, unobserved
 from brikk_monitoring.domain.question import Place
 from brikk_monitoring.domain.rule import Absence, Rule
@@ -16,15 +16,9 @@ from brikk_monitoring.domain.rule import Absence, Rule
 Readings = Mapping[Place, Sequence[Part]]
 """What was read of each group."""
 
+_MOST_CHARACTERS: Final = 2000
+"""Of an annotation, whatever labels stand in it."""
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*(value|labels\.[A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changed:
-    """An alert as it is after an evaluation or a verb, and its changes of state."""
-
-    alert: Alert
-    transitions: tuple[Transition, ...]
 
 
 def evaluate(
@@ -56,10 +50,10 @@ def evaluate(
             before = _begin(rule, places[fingerprint], fingerprint, now, make_id())
         elif before.state is AlertState.RESOLVED and not (finding.holds and fingerprint in places):
             continue
-        after, transitions = before.observed(finding, definition, now)
-        after = _described(after, rule)
-        if after != before or transitions:
-            changed.append(Changed(alert=after, transitions=transitions))
+        after = before.observed(finding, definition, now)
+        after = replace(after, alert=_described(after.alert, rule))
+        if after.alert != before:
+            changed.append(after)
     return changed
 
 
@@ -104,6 +98,7 @@ def _described(alert: Alert, rule: Rule) -> Alert:
         severity=definition.severity,
         labels=labels,
         annotations={
-            name: _PLACEHOLDER.sub(fill, text) for name, text in definition.annotations.items()
+            name: _PLACEHOLDER.sub(fill, text)[:_MOST_CHARACTERS]
+            for name, text in definition.annotations.items()
         },
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk.event.v1.event_pb2 import Event
-from brikk_monitoring.domain.alert import Alert, AlertState, Transition
-from brikk_monitoring.domain.evaluation import Changed
+from brikk_monitoring.domain.alert import Alert, AlertState, Changed, Transition
 from brikk_monitoring.domain.rule import Severity
 from brikk_monitoring.store.tables import ALERT, ALERT_TRANSITION
 from brikk_shared.batch import batch_params, batch_source
@@ -113,7 +111,7 @@ class Alerts:
         row = (await connection.execute(query)).one_or_none()
         return None if row is None else _alert(row)
 
-    async def list_(
+    async def find(
         self,
         connection: AsyncConnection,
         organization: str,
@@ -199,7 +197,7 @@ class Alerts:
             return
         rows = [_row(each.alert) for each in changed]
         await connection.execute(self._write, batch_params(self._dialect, _ALERT, rows))
-        told = [(each.alert, transition) for each in changed for transition in each.transitions]
+        told = [(each.alert, each.transition) for each in changed if each.transition is not None]
         if told:
             transitions = [
                 {
@@ -223,7 +221,7 @@ class Alerts:
 def _event(alert: Alert, transition: Transition) -> Event:
     state = transition.state.name.lower()
     # What never fired was never told of as firing, so it is not told of as resolved.
-    passed = transition.state is AlertState.RESOLVED and not transition.fired
+    passed = transition.state is AlertState.RESOLVED and alert.firing_since is None
     data: dict[str, object] = {
         "rule": f"alertRules/{alert.rule_id}",
         "state": state,
@@ -273,13 +271,11 @@ def _alert(row: Row[Any]) -> Alert:
 
 
 def _transition(row: Row[Any]) -> Transition:
-    time: datetime = row.time
     return Transition(
-        time=time,
+        time=row.time,
         state=AlertState(row.state),
         episode=row.episode,
         value=row.value,
-        fired=AlertState(row.state).fires,
         actor=row.actor,
         reason=row.reason,
     )

@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import text
 
-from brikk_monitoring.domain.evaluation import Changed, Readings, evaluate
+from brikk_monitoring.domain.alert import Changed
+from brikk_monitoring.domain.evaluation import Readings, evaluate
 from brikk_monitoring.domain.rule import Rule
 from brikk_monitoring.store.alerts import Alerts
 from brikk_monitoring.store.rules import due_rules, next_due

@@ -144,7 +144,7 @@ class AlertingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAlertRule(self, request, context):
-        """Changes a rule. Its alerts stay as they are until it is evaluated next; those of one that is disabled are resolved.
+        """Changes a rule. Its alerts stay as they are until it is evaluated next; they are resolved when it is disabled, or asks something else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,7 +186,7 @@ class AlertingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchAlerts(self, request, context):
-        """Streams the alerts that are not resolved, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
+        """Streams the alerts that are not resolved, 500 at most, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
         of its last message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

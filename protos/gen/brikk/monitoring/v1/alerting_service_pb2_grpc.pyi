@@ -390,7 +390,7 @@ class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _A
     """Lists rules by name."""
 
     UpdateAlertRule: _AlertingServiceUpdateAlertRuleType
-    """Changes a rule. Its alerts stay as they are until it is evaluated next; those of one that is disabled are resolved."""
+    """Changes a rule. Its alerts stay as they are until it is evaluated next; they are resolved when it is disabled, or asks something else."""
 
     DeleteAlertRule: _AlertingServiceDeleteAlertRuleType
     """Deletes a rule, and resolves its alerts."""
@@ -408,7 +408,7 @@ class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _A
     """Lists the changes of an alert's state, newest first."""
 
     WatchAlerts: _AlertingServiceWatchAlertsType
-    """Streams the alerts that are not resolved, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
+    """Streams the alerts that are not resolved, 500 at most, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
     of its last message.
     """
 
@@ -523,7 +523,7 @@ class AlertingServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.monitoring.v1.alerting_service_pb2.UpdateAlertRuleRequest,
         context: _ServicerContext,
     ) -> typing.Union[brikk.monitoring.v1.alert_rule_pb2.AlertRule, collections.abc.Awaitable[brikk.monitoring.v1.alert_rule_pb2.AlertRule]]:
-        """Changes a rule. Its alerts stay as they are until it is evaluated next; those of one that is disabled are resolved."""
+        """Changes a rule. Its alerts stay as they are until it is evaluated next; they are resolved when it is disabled, or asks something else."""
 
     @abc.abstractmethod
     def DeleteAlertRule(
@@ -571,7 +571,7 @@ class AlertingServiceServicer(metaclass=abc.ABCMeta):
         request: brikk.monitoring.v1.alerting_service_pb2.WatchAlertsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse], collections.abc.AsyncIterator[brikk.monitoring.v1.alerting_service_pb2.WatchAlertsResponse]]:
-        """Streams the alerts that are not resolved, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
+        """Streams the alerts that are not resolved, 500 at most, then each alert whenever its state changes. It ends when the token expires; a broken stream is resumed with the token
         of its last message.
         """
 
