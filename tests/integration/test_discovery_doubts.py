@@ -78,6 +78,7 @@ async def test_a_flapping_agent_is_suspect_until_it_stays(
 ) -> None:
     quick: dict[str, Any] = {"sweep_interval": "50ms", "checkpoint_interval": "50ms"}
     async with serving(database_url, Tokens(tmp_path), **quick) as discovery:
+        await discovery.swept()
         caller = discovery.caller()
         held = await caller.register("shaky")
         for _ in range(5):
@@ -96,6 +97,7 @@ async def test_a_flapping_agent_is_suspect_until_it_stays(
 
 async def test_expiring_and_coming_back_adds_up(sqlite_url: str, tmp_path: Path) -> None:
     async with serving(sqlite_url, Tokens(tmp_path), sweep_interval="50ms") as discovery:
+        await discovery.swept()
         caller = discovery.caller()
 
         async def gone() -> bool:

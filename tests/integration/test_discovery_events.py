@@ -12,6 +12,8 @@ import grpc
 from google.protobuf.message import Message
 from sqlalchemy import text
 
+from brikk.discovery.v1.agent_pb2 import Agent
+from brikk.discovery.v1.discovery_service_pb2 import SetAgentStateRequest
 from brikk.event.v1 import event_service_pb2 as pb
 from brikk.event.v1.event_pb2 import Event
 from brikk.event.v1.event_service_pb2_grpc import (
@@ -79,11 +81,15 @@ async def test_changes_are_told_once_and_in_order(database_url: str, tmp_path: P
         await caller.register("writer", "text.write", "text.edit", incarnation=ONE)
         held = await caller.register("writer", "text.write", incarnation=TWO)
         await caller.beat("writer", held.epoch)
+        for state in (Agent.STATE_DRAINING, Agent.STATE_MAINTENANCE, Agent.STATE_READY):
+            for _ in range(2):  # the second changes nothing
+                request = SetAgentStateRequest(name="agents/writer", state=state)
+                await caller.stub.SetAgentState(request, metadata=caller.metadata, timeout=30)
         await caller.deregister("writer", held.epoch)
         await caller.deregister("writer", held.epoch)  # is gone already
 
         async def told() -> bool:
-            return len(webhooks.events) == len(monitoring.events) == 4
+            return len(webhooks.events) == len(monitoring.events) == 7
 
         await until(told)
         assert webhooks.events == monitoring.events
@@ -92,6 +98,9 @@ async def test_changes_are_told_once_and_in_order(database_url: str, tmp_path: P
             ("brikk.agent.registered.v1", ["text.write"]),
             ("brikk.agent.registered.v1", ["text.edit", "text.write"]),
             ("brikk.agent.registered.v1", ["text.write"]),
+            ("brikk.agent.draining.v1", ["text.write"]),
+            ("brikk.agent.maintenance.v1", ["text.write"]),
+            ("brikk.agent.resumed.v1", ["text.write"]),
             ("brikk.agent.deregistered.v1", ["text.write"]),
         ]
         sequences = [event.sequence for event in webhooks.events]

@@ -49,6 +49,7 @@ async def test_those_who_answer_are_kept_until_they_are_heard_again(
         answering() as endpoint,
         serving(database_url, Tokens(tmp_path), **QUICK) as discovery,
     ):
+        await discovery.swept()
         caller = discovery.caller()
         await register_fifty(caller, "well", endpoint)
         beats = await register_fifty(caller, "lost", endpoint)
@@ -83,6 +84,7 @@ async def test_those_who_answer_are_kept_until_they_are_heard_again(
 
 async def test_a_real_loss_happens_slowly_and_ends(database_url: str, tmp_path: Path) -> None:
     async with serving(database_url, Tokens(tmp_path), **QUICK) as discovery:
+        await discovery.swept()
         caller = discovery.caller()
         nowhere = "127.0.0.1:1"
         await register_fifty(caller, "well", nowhere)

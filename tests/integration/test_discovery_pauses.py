@@ -73,6 +73,7 @@ async def test_a_sweep_under_a_lease_that_another_took_changes_nothing(
     async with serving(
         database_url, Tokens(tmp_path), sweep_interval="50ms", checkpoint_interval="50ms"
     ) as discovery:
+        await discovery.swept()
         caller = discovery.caller()
         await caller.register("silent")
 

@@ -149,6 +149,14 @@ class Discovery:
                 for sample in family.samples
             }
 
+    async def swept(self) -> None:
+        """Wait for a sweep: the first one grants time to whoever may have beaten in vain before."""
+
+        async def has_swept() -> bool:
+            return (await self.metrics())["brikk_discovery_sweeps_total"] > 0
+
+        await until(has_swept)
+
 
 @asynccontextmanager
 async def serving(

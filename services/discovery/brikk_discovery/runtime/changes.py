@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk_discovery.clients.events import Announcer
 from brikk_discovery.domain.agent import Agent, AgentKey
-from brikk_discovery.domain.fact import Fact, FactType
+from brikk_discovery.domain.fact import Fact, FactType, fact_of
 from brikk_discovery.domain.lease import (
     Registration,
     Removal,
@@ -278,6 +278,7 @@ class _Written:
         elif outcome.revision == revision:
             self.commanded.append(outcome)
             after = replace(memory, order=outcome.order)
+            self._tell(fact_of(outcome.order), outcome, change, revision)
         if after != memory:
             self.memories[wish.key] = after
 

@@ -90,6 +90,7 @@ class Expiry:
         self._interval = interval
         self._clock = clock
         self._expired = metrics.expired
+        self._sweeps = metrics.sweeps
         self._late = metrics.late_sweeps
         # By the store's clock, and of the term under way: when the last sweep was, and tidied up.
         self._swept: datetime | None = None
@@ -133,6 +134,7 @@ class Expiry:
             )
             unreachable = await self._tidy(connection, now)
         self._swept = now
+        self._sweeps.inc()
         self._registry.extend(granted, until)
         for agent in changed:
             self._registry.put(agent)

@@ -55,6 +55,11 @@ class Metrics:
             ["result"],
             registry=collector,
         )
+        self.sweeps = Counter(
+            "brikk_discovery_sweeps",
+            "Searches for agents that fell silent; one replica makes them for all.",
+            registry=collector,
+        )
         self.late_sweeps = Counter(
             "brikk_discovery_late_sweeps",
             "Sweeps so late that leases were extended, because heartbeats may have been missed.",
