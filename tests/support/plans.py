@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from brikk_workflow.domain.calendar import Every
+from brikk_shared.calendar import Every
 from brikk_workflow.domain.schedule import Counts, Overlap, Plan, Schedule
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

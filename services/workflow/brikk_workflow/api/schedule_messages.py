@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf import timestamp_pb2
 
 from brikk.workflow.v1 import schedule_pb2 as pb
+from brikk_shared.calendar import EPOCH, Cron, Every, Timing, read_cron, zone_problem
 from brikk_shared.errors import invalid_field
 from brikk_shared.structs import from_struct, to_struct
 from brikk_shared.times import to_duration, to_timestamp
 from brikk_workflow.api.starting import DEFAULT_PRIORITY
-from brikk_workflow.domain.calendar import EPOCH, Cron, Every, Timing, read_cron, zone_problem
 from brikk_workflow.domain.schedule import (
     LAST_YEAR,
     Overlap,

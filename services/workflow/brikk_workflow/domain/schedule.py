@@ -9,7 +9,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import islice, takewhile
 
-from brikk_workflow.domain.calendar import EPOCH, Timing
+from brikk_shared.calendar import EPOCH, Timing
 from brikk_workflow.domain.payload import Json
 
 LAST_YEAR = 2199

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
+from brikk_shared.calendar import Cron, Every, Timing
 from brikk_shared.types import from_microseconds, to_microseconds
-from brikk_workflow.domain.calendar import Cron, Every, Timing
 from brikk_workflow.domain.payload import Json
 from brikk_workflow.domain.schedule import Overlap, Plan
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brikk_workflow.domain.calendar import Every, read_cron, zone_problem
+from brikk_shared.calendar import Every, read_cron, zone_problem
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 LORD_HOWE, SAO_PAULO = "Australia/Lord_Howe", "America/Sao_Paulo"
