@@ -27,6 +27,7 @@ from brikk_monitoring.runtime.evaluator import AlertMetrics, Evaluator
 from brikk_monitoring.store.alerts import SOURCE, Alerts
 from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.evaluations import Evaluations
+from brikk_monitoring.store.policies import Policies
 from brikk_monitoring.store.rules import create_rule
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
@@ -40,7 +41,7 @@ ROUNDS = 9
 _LEASE = timedelta(hours=1)
 
 
-async def rules_case(buckets: Buckets) -> Case:
+async def rules_case(buckets: Buckets, policies: Policies) -> Case:
     """Evaluates them round by round, a minute apart; a round is every shard one after the other."""
     clock = ManualClock(SystemClock().now())
     with TemporaryDirectory() as folder:
@@ -51,7 +52,7 @@ async def rules_case(buckets: Buckets) -> Case:
             evaluations = Evaluations(database, leases, Alerts(database, outbox))
             metrics = AlertMetrics(CollectorRegistry())
             evaluator = Evaluator(
-                evaluations, leases, buckets, metrics, delay=timedelta(0), clock=clock
+                evaluations, leases, buckets, policies, metrics, delay=timedelta(0), clock=clock
             )
             async with database.transaction() as connection:
                 for number in range(RULES):

@@ -37,6 +37,7 @@ from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.connection import connect
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.keys import Keys, Shard
+from brikk_monitoring.store.policies import Policies
 from brikk_shared.clock import SystemClock
 from brikk_shared.event import make_event
 from brikk_shared.identity import INTERNAL_SCOPE
@@ -66,6 +67,7 @@ class Ingestion:
         self.buckets = Buckets(redis)
         settings = MonitoringSettings()
         limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
+        self.policies = Policies(redis, settings.retention)
         self._intake = Intake(redis, limits)
         self._random = random.Random(1)  # noqa: S311 - it makes figures, and keeps no secret
 
@@ -177,7 +179,7 @@ async def measure(*, quick: bool) -> Report:
         batches = await _batches_case(ingestion, pairs=3 if quick else 9)
         offered = await _offered_case(ingestion, seconds=5 if quick else 20)
         query = await _query_case(ingestion)
-        rules = await rules_case(ingestion.buckets)
+        rules = await rules_case(ingestion.buckets, ingestion.policies)
     return Report(
         bench="monitoring",
         cases=[batches, offered, query, rules],

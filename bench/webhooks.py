@@ -28,7 +28,8 @@ from brikk_webhooks.domain.cloudevent import CloudEvent
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.domain.webhook import SigningKey, Subscription, Webhook
 from brikk_webhooks.store.intake import Intake
-from brikk_webhooks.store.queue import Lane, Queue
+from brikk_webhooks.store.lanes import Lane
+from brikk_webhooks.store.queue import Queue
 from brikk_webhooks.store.signing_keys import NewKey
 from brikk_webhooks.store.webhooks import Registration, create_webhook
 

@@ -86,13 +86,16 @@ class Services:
         self._channels: dict[Service, grpc.aio.Channel] = {}
 
     @classmethod
-    def at(cls, home: Path, *, patience: timedelta = timedelta(0)) -> Services:
+    def at(
+        cls, home: Path, *, patience: timedelta = timedelta(0), token: str | None = None
+    ) -> Services:
         """The suite that `brikk up` noted down in this folder, unless the environment says other.
 
-        Raises CommandError when neither says where it is.
+        Calls go with `token` if it is given. Raises CommandError when nothing says where it is.
         """
+        given = {"BRIKK_HOME": str(home)} | ({"BRIKK_TOKEN": token} if token else {})
         try:
-            return cls(Connection.load({**os.environ, "BRIKK_HOME": str(home)}), patience=patience)
+            return cls(Connection.load({**os.environ, **given}), patience=patience)
         except NotConnected as error:
             raise CommandError(str(error), exit_code=ExitCode.UNAVAILABLE) from None
 

@@ -7,10 +7,12 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 from brikk_cli.failures import CommandError
 from brikk_cli.home import write_json, write_private
+from brikk_shared.crypto import KeyRing, SealingError
 from brikk_shared.signing import TokenSigner, create_signing_key
 
 USERS = "https://users.local.brikk.dev"
@@ -99,11 +101,41 @@ def make_keys(folder: Path) -> Keys:
             raise CommandError(f"cannot use the key {path}: {error}") from None
         write_json(keys.jwks(path), signer.jwks())
     if not keys.webhooks_ring.exists():
-        key = base64.b64encode(secrets.token_bytes(32)).decode()
-        write_json(keys.webhooks_ring, {"primary": "k1", "keys": {"k1": key}})
+        first = KeyRing(primary="k1", keys={"k1": secrets.token_bytes(32)})
+        _write_ring(keys.webhooks_ring, first)
     if not keys.valkey.exists():
         write_private(keys.valkey, f"requirepass {secrets.token_hex(24)}\n")
     return keys
+
+
+def read_ring(path: Path) -> KeyRing:
+    """Reads a key ring. Raises CommandError when it cannot be."""
+    try:
+        return KeyRing.parse(path.read_text())
+    except (OSError, ValueError, SealingError) as error:
+        raise CommandError(f"cannot use the key ring {path}: {error}") from None
+
+
+def rotate_ring(path: Path) -> KeyRing:
+    """Adds a new key to a key ring and makes it the one that seals; the others go on opening.
+
+    Raises CommandError when the ring cannot be read or written.
+    """
+    before = read_ring(path)
+    number = next(n for n in count(len(before.keys) + 1) if f"k{n}" not in before.keys)
+    ring = KeyRing(
+        primary=f"k{number}", keys={**before.keys, f"k{number}": secrets.token_bytes(32)}
+    )
+    try:
+        _write_ring(path, ring)
+    except OSError as error:
+        raise CommandError(f"cannot write the key ring {path}: {error.strerror}") from None
+    return ring
+
+
+def _write_ring(path: Path, ring: KeyRing) -> None:
+    keys = {name: base64.b64encode(key).decode() for name, key in ring.keys.items()}
+    write_json(path, {"primary": ring.primary, "keys": keys})
 
 
 def user_token(

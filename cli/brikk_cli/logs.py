@@ -5,13 +5,13 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from brikk_cli.plan import SERVICES, VALKEY, WORKER
+from brikk_cli.plan import SERVICES, VALKEY, WORKERS
 from brikk_cli.render import plain
 
 _STYLES = dict(
     zip(
-        (*SERVICES, VALKEY, WORKER),
-        ("cyan", "green", "magenta", "yellow", "blue", "bright_magenta"),
+        (*SERVICES, VALKEY, *WORKERS),
+        ("cyan", "green", "magenta", "yellow", "blue", "bright_magenta", "bright_yellow"),
         strict=True,
     )
 )

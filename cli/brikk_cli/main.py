@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brikk_cli.commands import agent, alert, execution, metrics, schedule, webhook, workflow
+from brikk_cli.commands import agent, alert, execution, keys, metrics, schedule, webhook, workflow
 from brikk_cli.commands.demo import demo
 from brikk_cli.commands.token import token
 from brikk_cli.commands.up import up
@@ -31,6 +31,7 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(alert.app, name="alert")
+app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

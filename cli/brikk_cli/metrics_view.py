@@ -8,9 +8,9 @@ from datetime import timedelta
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from brikk.monitoring.v1 import health_pb2, query_pb2, report_pb2
 from brikk.monitoring.v1 import performance_pb2 as pb
-from brikk.monitoring.v1 import query_pb2
-from brikk_cli.render import Cell, duration, money, plain, table
+from brikk_cli.render import Cell, duration, moment, money, plain, state, table
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -58,7 +58,8 @@ def summary_view(summary: pb.CoordinationSummary, course: Sequence[float]) -> Re
         (
             "agents",
             f"{summary.agents.registered} registered, {summary.agents.deregistered} deregistered,"
-            f" {summary.agents.expired} expired",
+            f" {summary.agents.expired} expired, {summary.agents.drained} drained,"
+            f" {summary.agents.in_maintenance} in maintenance, {summary.agents.resumed} resumed",
             *("", "", "", ""),
             str(before.agents.registered) if before else "",
         ),
@@ -151,6 +152,45 @@ def query_table(answer: query_pb2.QueryMetricsResponse, dimensions: Sequence[str
         for group in answer.groups
     ]
     return _filled((*dimensions, *names, "", "failures", "before"), rows)
+
+
+def reports_table(reports: Iterable[report_pb2.Report]) -> Table:
+    """A line per report."""
+    rows = [
+        (
+            each.name,
+            report_pb2.Report.Kind.Name(each.kind).removeprefix("KIND_").lower(),
+            str(each.window.ToTimedelta()).removesuffix(", 0:00:00"),
+            state(report_pb2.Report.State.Name(each.state)),
+            moment(each.create_time),
+        )
+        for each in reports
+    ]
+    return table(("report", "about", "window", "state", "ordered"), rows)
+
+
+def health_view(health: health_pb2.SystemHealth) -> RenderableType:
+    """A line per service."""
+    rows = [
+        (
+            each.service,
+            state(health_pb2.ServiceHealth.State.Name(each.state)),
+            f"{each.cpu_percent:.1f} %",
+            f"{each.memory_mib:.0f} MiB",
+            f"{each.open_files:.0f}",
+            duration(each.loop_lag_p99.ToTimedelta()),
+            f"{each.calls}, {each.failed_calls} failed",
+            ", ".join(
+                f"{need.dependency} {need.success_ratio:.1%}"
+                f" p95 {duration(need.latency_p95.ToTimedelta())}"
+                for need in each.dependencies
+            ),
+            moment(each.last_report_time),
+        )
+        for each in health.services
+    ]
+    columns = ("service", "state", "processor", "memory", "files", "loop lag", "calls", "needs")
+    return table((*columns, "last report"), rows)
 
 
 def aggregation_name(aggregation: query_pb2.Aggregation.ValueType) -> str:

@@ -52,7 +52,9 @@ class Workers(StrEnum):
 
 WorkersOption = Annotated[
     Workers,
-    typer.Option(help="`celery` starts workers that deliver; it needs --database-url."),
+    typer.Option(
+        help="`celery` starts workers that deliver and make reports; it needs --database-url."
+    ),
 ]
 
 

@@ -17,8 +17,12 @@ from brikk_cli.ports import HOST, Ports
 
 SERVICES = ("discovery", "workflow", "webhooks", "monitoring")
 VALKEY = "valkey"
-WORKER = "webhooks-worker"
-WORKER_PORTS = ("webhooks_worker1_http", "webhooks_worker2_http")
+WORKERS: Mapping[str, tuple[str, ...]] = {
+    "webhooks-worker": ("webhooks_worker1_http", "webhooks_worker2_http"),
+    "monitoring-worker": ("monitoring_worker_http",),
+}
+"""The ports of the processes of each worker; it is of the service that its name begins with."""
+WORKER_PORTS = tuple(port for ports in WORKERS.values() for port in ports)
 
 _LOOPBACK = json.dumps(["127.0.0.0/8", "::1/128"])
 
@@ -62,7 +66,7 @@ def service_specs(
     log_level: str,
     overrides: Mapping[str, str],
 ) -> dict[str, ChildSpec]:
-    """The four services by name, and with `workers` the Celery worker of those that have one.
+    """The four services by name, and with `workers` the Celery workers of those that have one.
 
     `database_url` may name one database per service by `{service}`; SQLite files in the home folder
     when it is None. `overrides` are environment variables that win over what stands here.
@@ -81,16 +85,17 @@ def service_specs(
     settings["workflow"]["call_key"] = str(keys.call)
     settings["webhooks"]["key_ring"] = str(keys.webhooks_ring)
     settings["monitoring"]["redis_url"] = valkey_url(keys, ports)
-    if workers:
-        settings["webhooks"]["broker_url"] = valkey_url(keys, ports, database=1)
-        listen = [ports.address(name) for name in WORKER_PORTS]
-        settings["webhooks"]["worker_http_listen"] = json.dumps(listen)
+    served = {name: name.removesuffix("-worker") for name in WORKERS} if workers else {}
+    for name, service in served.items():
+        settings[service]["broker_url"] = valkey_url(keys, ports, database=1)
+        listen = [ports.address(port) for port in WORKERS[name]]
+        settings[service]["worker_http_listen"] = json.dumps(listen)
     specs = {
         service: _spec(service, service, "app", given, overrides)
         for service, given in settings.items()
     }
-    if workers:
-        specs[WORKER] = _spec(WORKER, "webhooks", "worker", settings["webhooks"], overrides)
+    for name, service in served.items():
+        specs[name] = _spec(name, service, "worker", settings[service], overrides)
     return specs
 
 

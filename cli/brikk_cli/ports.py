@@ -29,6 +29,7 @@ class Ports:
     monitoring_http: int = 7424
     webhooks_worker1_http: int = 7433
     webhooks_worker2_http: int = 7434
+    monitoring_worker_http: int = 7435
     valkey: int = 7430
 
     @classmethod

@@ -17,8 +17,8 @@ from brikk_cli.keys import LOCAL_ORGANIZATION, USER_SCOPES, make_keys, user_toke
 from brikk_cli.plan import (
     SERVICES,
     VALKEY,
-    WORKER,
     WORKER_PORTS,
+    WORKERS,
     client_document,
     client_environment,
     service_specs,
@@ -144,9 +144,11 @@ class Suite:
         for service in SERVICES:
             await self._served(service, serving(self.addresses[service]))
         if self.workers:
-            await self._run(specs[WORKER])
-            for name in WORKER_PORTS:
-                await self._served(WORKER, scraped(self.ports.address(name)))
+            for name in WORKERS:
+                await self._run(specs[name])
+            for name, ports in WORKERS.items():
+                for port in ports:
+                    await self._served(name, scraped(self.ports.address(port)))
 
     async def _stop_all(self) -> None:
         beside = self._children.keys() - {*SERVICES, VALKEY}

@@ -40,6 +40,9 @@ def webhook_view(webhook: pb.Webhook) -> RenderableType:
         "sends": f"{', '.join(webhook.event_types)} to {webhook.url}",
         "secret": f"{webhook.secret} (keep it: it is not shown again)" if webhook.secret else "",
         "if": webhook.filter,
+        "failed": f"the condition, on {webhook.filter_failures} events, which did not pass"
+        if webhook.filter_failures
+        else "",
         "of channels": ", ".join(webhook.channels),
         "payload": "thin" if webhook.payload_mode == pb.Webhook.PAYLOAD_MODE_THIN else "",
         "with headers": ", ".join(webhook.header_names),

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from brikk.monitoring.v1 import alert_rule_pb2
+from brikk.monitoring.v1 import alert_rule_pb2, escalation_pb2, notification_pb2
 from brikk.monitoring.v1 import alerting_service_pb2 as pb
 from brikk.monitoring.v1.alerting_service_pb2_grpc import AlertingServiceStub
 from brikk.monitoring.v1.metrics_pb2 import MetricPoint, RecordMetricsRequest
@@ -78,6 +78,32 @@ class Replicas:
                 stub = AlertingServiceStub(channel)
                 await stub.UpdateAlertRule(request, metadata=self._caller, timeout=DEADLINE)
 
+    async def set_routes(self) -> None:
+        """Tell of each rule by itself, as fast as may be."""
+        root = escalation_pb2.Route(
+            id="root",
+            channels=["notificationChannels/ops"],
+            group_by=["alertname"],
+            group_wait=Duration(),
+            group_interval=Duration(seconds=1),
+        )
+        tree = escalation_pb2.RoutingTree(routes=[root])
+        request = escalation_pb2.UpdateRoutingTreeRequest(routing_tree=tree)
+        async with self.channel() as channel:
+            stub = AlertingServiceStub(channel)
+            await stub.UpdateRoutingTree(request, metadata=self._caller, timeout=DEADLINE)
+
+    async def notices(self) -> list[tuple[str, bool]]:
+        """Return of which rule channels were told, oldest first, and whether it was of its end."""
+        request = notification_pb2.ListNotificationsRequest(page_size=100)
+        async with self.channel() as channel:
+            stub = AlertingServiceStub(channel)
+            page = await stub.ListNotifications(request, metadata=self._caller, timeout=DEADLINE)
+        return [
+            (each.group_labels["alertname"], bool(each.resolved_alerts))
+            for each in reversed(page.notifications)
+        ]
+
 
 def rule(bound: float) -> alert_rule_pb2.AlertRule:
     asked = alert_rule_pb2.AlertRule(
@@ -117,17 +143,30 @@ async def test_each_incident_is_told_of_once(
         suite = Replicas(settings, tokens, stack)
         for _ in range(replicas):
             await suite.start()
+
+        async def notified(count: int) -> None:
+            async def enough() -> bool:
+                return len(await suite.notices()) >= count
+
+            await until(enough)
+
+        await suite.set_routes()
         await suite.observe(10)
         await suite.create_rules(bound=0)
         await told(FIRING, 1)
         await suite.kill()
         await told(FIRING, RULES)
+        await notified(RULES)
         await suite.change_rules(bound=5)
         await told(RESOLVED, 1)
         await suite.kill()
         await told(RESOLVED, RULES)
+        await notified(2 * RULES)
+        notices = await suite.notices()
     await webhooks.go()
     stories: dict[str, list[tuple[int, str]]] = {}
     for each in inbox.effects:
         stories.setdefault(each.subject, []).append((each.sequence, each.type))
     assert list(stories.values()) == [[(1, FIRING), (2, RESOLVED)]] * RULES
+    for number in range(RULES):
+        assert [end for name, end in notices if name == f"r{number}"] == [False, True]

@@ -19,11 +19,14 @@ from brikk.event.v1 import event_service_pb2
 from brikk.monitoring.v1 import (
     alert_rule_pb2,
     alerting_service_pb2,
+    escalation_pb2,
     health_pb2,
     metrics_pb2,
     monitoring_service_pb2,
+    notification_pb2,
     query_pb2,
     report_pb2,
+    silence_pb2,
 )
 from brikk.webhooks.v1 import webhook_pb2, webhook_service_pb2
 from brikk.workflow.v1 import (
@@ -68,6 +71,9 @@ THEIR_OWN = (
     "TestWorkflow",
     "CreateWebhook",
     "CreateAlertRule",
+    "CreateSilence",
+    "CreateMaintenanceWindow",
+    "CreateEscalationPolicy",
 )
 """Methods that only make or check something of the caller's own."""
 CANARY = b"canary"
@@ -208,8 +214,61 @@ def requests(execution: str, delivery: str) -> Mapping[str, Message]:
         alerting.AcknowledgeAlertRequest(name="alerts/canary"),
         alerting.SnoozeAlertRequest(name="alerts/canary"),
         alerting.ResolveAlertRequest(name="alerts/canary"),
+        *telling_requests(),
     ]
     return {request.DESCRIPTOR.full_name: request for request in named}
+
+
+def telling_requests() -> list[Message]:
+    """Those of who is told of alerts."""
+    silence, window = "silences/canary", "maintenanceWindows/canary"
+    policy, matcher = "escalationPolicies/canary", silence_pb2.Matcher(label="a", value="canary")
+    return [
+        silence_pb2.CreateSilenceRequest(
+            silence_id="canary",
+            silence=silence_pb2.Silence(
+                matchers=[matcher], end_time=timestamp_pb2.Timestamp(seconds=4_000_000_000)
+            ),
+        ),
+        silence_pb2.GetSilenceRequest(name=silence),
+        silence_pb2.ListSilencesRequest(),
+        silence_pb2.UpdateSilenceRequest(name=silence, silence=silence_pb2.Silence()),
+        silence_pb2.DeleteSilenceRequest(name=silence),
+        silence_pb2.PreviewSilenceRequest(matchers=[matcher]),
+        silence_pb2.CreateMaintenanceWindowRequest(
+            maintenance_window_id="canary",
+            maintenance_window=silence_pb2.MaintenanceWindow(
+                schedule="0 2 * * *", duration=duration_pb2.Duration(seconds=60)
+            ),
+        ),
+        silence_pb2.GetMaintenanceWindowRequest(name=window),
+        silence_pb2.ListMaintenanceWindowsRequest(),
+        silence_pb2.UpdateMaintenanceWindowRequest(
+            name=window, maintenance_window=silence_pb2.MaintenanceWindow()
+        ),
+        silence_pb2.DeleteMaintenanceWindowRequest(name=window),
+        escalation_pb2.CreateEscalationPolicyRequest(
+            escalation_policy_id="canary",
+            escalation_policy=escalation_pb2.EscalationPolicy(
+                levels=[
+                    escalation_pb2.EscalationPolicy.Level(
+                        channels=["notificationChannels/canary"],
+                        timeout=duration_pb2.Duration(seconds=60),
+                    )
+                ]
+            ),
+        ),
+        escalation_pb2.GetEscalationPolicyRequest(name=policy),
+        escalation_pb2.ListEscalationPoliciesRequest(),
+        escalation_pb2.UpdateEscalationPolicyRequest(
+            name=policy, escalation_policy=escalation_pb2.EscalationPolicy()
+        ),
+        escalation_pb2.DeleteEscalationPolicyRequest(name=policy),
+        escalation_pb2.GetRoutingTreeRequest(),
+        escalation_pb2.UpdateRoutingTreeRequest(routing_tree=escalation_pb2.RoutingTree()),
+        escalation_pb2.ExplainAlertRequest(name="alerts/canary"),
+        notification_pb2.ListNotificationsRequest(),
+    ]
 
 
 def alert_rule_request() -> alerting_service_pb2.CreateAlertRuleRequest:

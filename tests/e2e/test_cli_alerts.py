@@ -87,3 +87,74 @@ async def test_an_alert_is_defined_seen_and_answered(redis_url: str, tmp_path: P
         await run("delete", "failing")
         file.write_text('{"no": 1}')
         assert "rule.json" in (await run("apply", "failing", str(file), code=2)).err
+
+
+async def test_who_is_told_is_said_silenced_and_explained(redis_url: str, tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    routes, rule = tmp_path / "routes.json", tmp_path / "rule.json"
+    ops = "notificationChannels/ops"
+    root = {"id": "root", "channels": [ops], "group_by": ["alertname"], "group_wait": "0s"}
+    routes.write_text(json.dumps({"routes": [root]}))
+    rule.write_text(json.dumps(RULE))
+    async with monitoring(redis_url, tokens) as service:
+        environment = {
+            "BRIKK_HOME": str(tmp_path / "nowhere"),
+            "BRIKK_MONITORING_ADDRESS": service.service.address,
+            "BRIKK_TOKEN": tokens.user("acme", "alert.read", "alert.write"),
+        }
+
+        async def run(*arguments: str, code: int = 0) -> Result:
+            ran = await asyncio.to_thread(brikk, "alert", *arguments, environment=environment)
+            assert ran.code == code, ran.err
+            return ran
+
+        assert "nobody is told" in (await run("routes")).out
+        level = {"channels": [ops], "timeout": "600s"}
+        policy = {"name": "escalationPolicies/night", "levels": [level]}
+        window = {"name": "maintenanceWindows/w", "schedule": "0 2 * * 0", "duration": "60s"}
+        files = tmp_path / "policies.json", tmp_path / "windows.json"
+        files[0].write_text(json.dumps({"escalation_policies": [policy]}))
+        files[1].write_text(json.dumps({"maintenance_windows": [window]}))
+        policies, windows = await asyncio.gather(
+            run("policies", "--apply", str(files[0])), run("windows", "--apply", str(files[1]))
+        )
+        assert f"{ops} for 0:10:00" in policies.out
+        assert "0 2 * * 0 UTC" in windows.out
+        files[0].write_text(json.dumps({"escalation_policies": [policy | {"loops": 3}]}))
+        policies, windows = await asyncio.gather(
+            run("policies", "--apply", str(files[0]), "--json"),
+            run("windows", "--apply", str(files[1]), "--remove=w", "--json"),
+        )
+        assert policies.json["escalation_policies"][0]["loops"] == 3
+        assert not windows.json["maintenance_windows"]
+
+        applied, made = await asyncio.gather(
+            run("routes", "--apply", str(routes)),
+            run("silence", "alertname=~fail.*", "--for=1h", "--comment=why", "--json"),
+        )
+        assert f"root: all -> {ops} by alertname" in applied.out
+        (silence,) = made.json["silences"]
+        await service.publish(*numbered([execution("failed", datetime.now(UTC))]))
+        await asyncio.gather(run("apply", "failing", str(rule)), run("apply", "other", str(rule)))
+
+        async def told() -> bool:
+            return len((await run("notices", "--json")).json["notifications"]) == 2
+
+        await until(told)
+        sent, withheld, listed, previewed = await asyncio.gather(
+            run("notices", "--state=pending", "--channel=ops"),
+            run("notices", "--state=suppressed", "--json"),
+            run("silences"),
+            run("silence", "alertname=failing", "--preview"),
+        )
+        assert f"{ops} pending alertname=other" in " ".join(sent.out.split())
+        (notice,) = withheld.json["notifications"]
+        assert notice["reason"] == f"silenced by {silence['name']}"
+        assert "alertname=~fail.*" in listed.out
+        (alert,) = notice["firing_alerts"]
+        assert alert in previewed.out
+        explained = await run("explain", alert)
+        assert f"nobody is told: {notice['reason']}" in explained.out
+        await run("unsilence", silence["name"])
+        assert "people are told" in (await run("explain", alert)).out
+        assert "LABEL=VALUE" in (await run("silence", "nothing", code=2)).err

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from brikk_shared.testing import Tokens
+from brikk.monitoring.v1.metrics_pb2 import MetricPoint, RecordMetricsRequest
+from brikk_cli.home import Home
+from brikk_cli.keys import Keys
+from brikk_shared.testing import Tokens, bearer
 from support.command import BRIKK, TIMEOUT, Result, brikk, environment_of
 from support.monitoring import execution, monitoring, numbered, step
 
@@ -70,6 +74,50 @@ async def test_measurements_are_shown(environment: Mapping[str, str]) -> None:
     assert reader[-1][-1] == "█"
     assert writer[:2] == ["writer", "1"]
     assert list(csv.reader(io.StringIO(rows.out)))[1][1:] == ["3.0"]
+
+
+async def test_reports_are_made_listed_and_printed_again(environment: Mapping[str, str]) -> None:
+    made = await asyncio.to_thread(brikk, "metrics", "report", "agents", environment=environment)
+    assert [(each["agent"], each["count"]) for each in csv.DictReader(io.StringIO(made.out))] == [
+        ("reader", "3"),
+        ("writer", "2"),
+    ]
+    found = await asyncio.to_thread(brikk, "metrics", "report", environment=environment)
+    [line] = found.out.splitlines()[1:]
+    assert line.split()[1:5] == ["agents", "1", "day", "succeeded"]
+    again = await asyncio.to_thread(
+        brikk, "metrics", "report", line.split()[0], "--json", environment=environment
+    )
+    assert again.json["content"] == made.out
+
+
+async def test_the_operator_of_a_home_folder_sees_how_the_services_are(
+    redis_url: str, tmp_path: Path
+) -> None:
+    tokens, keys = Tokens(tmp_path), Keys(folder=Home(tmp_path / "home").keys)
+    keys.folder.mkdir(parents=True)
+    shutil.copy(tokens.users_key, keys.user)
+    async with monitoring(redis_url, tokens) as service:
+        await service.performance.RecordMetrics(
+            RecordMetricsRequest(
+                request_id="r1",
+                points=[MetricPoint(metric="process.cpu_percent", service="workflow", value=3.0)],
+            ),
+            metadata=bearer(tokens.internal("metrics.write"), "system"),
+            timeout=TIMEOUT,
+        )
+        environment = {
+            "BRIKK_HOME": str(tmp_path / "home"),
+            "BRIKK_MONITORING_ADDRESS": service.service.address,
+        }
+        seen = await asyncio.to_thread(brikk, "metrics", "health", environment=environment)
+        assert seen.code == 0, seen.err
+        lines = [each.split()[:4] for each in seen.out.splitlines()]
+        assert ["workflow", "healthy", "3.0", "%"] in lines
+        user = {**environment, "BRIKK_TOKEN": tokens.user("acme", "metrics.read")}
+        refused = await asyncio.to_thread(brikk, "metrics", "health", environment=user)
+        assert "system" in refused.err
+        assert refused.code != 0
 
 
 async def test_top_goes_on_until_it_is_interrupted(environment: Mapping[str, str]) -> None:

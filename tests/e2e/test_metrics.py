@@ -51,12 +51,13 @@ NAMES = {
         f"brikk_webhooks_{name}" for name in ("attempts", "queue_depth", "oldest_pending_seconds")
     },
     "monitoring": {
-        f"brikk_monitoring_{name}" for name in ("ingested", "rejected", "apply_seconds")
+        f"brikk_monitoring_{name}"
+        for name in ("ingested", "rejected", "apply_seconds", "series_active", "dead_letters")
     },
 }
 LABELS = {
     *("grpc_type", "grpc_service", "grpc_method", "grpc_code", "le", "generation"),
-    *("service", "version", "python", "loop", "destination", "state", "result", "reason"),
+    *("service", "version", "python", "key", "loop", "destination", "state", "result", "reason"),
     *("policy", "outcome", "owner", "step", "cause"),
 }
 """Each has a few values, known beforehand."""
@@ -79,7 +80,10 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 
 @pytest.mark.parametrize(
     "ids",
-    [2 * BATCH, pytest.param(1_000_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
+    [
+        2 * BATCH,
+        pytest.param(1_000_000, id="million", marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
 )
 async def test_the_names_are_those_that_dashboards_expect_and_no_id_makes_a_series(
     suite: Suite, ids: int, tell: Callable[[str], None]

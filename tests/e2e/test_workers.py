@@ -1,4 +1,4 @@
-"""A suite whose webhooks Celery workers deliver: whatever is killed, everything arrives."""
+"""A suite with Celery workers: whatever is killed, webhooks arrive and reports are made."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
+from brikk.monitoring.v1.monitoring_service_pb2_grpc import MonitoringServiceStub
+from brikk.monitoring.v1.report_pb2 import CreateReportRequest, GetReportRequest, Report
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from brikk.webhooks.v1.webhook_service_pb2 import CreateWebhookRequest, SendTestEventRequest
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
-from brikk_cli.plan import SERVICES, VALKEY, WORKER, WORKER_PORTS
+from brikk_cli.plan import SERVICES, VALKEY, WORKERS
 from brikk_cli.ports import Ports
 from brikk_cli.suite import Suite
 from brikk_shared.ids import new_id
@@ -85,11 +87,32 @@ async def test_whatever_is_killed_everything_arrives(tmp_path: Path, database_ur
 
         await send()
         await receiver.wait("/hook", 1)
-        for round_, name in enumerate((VALKEY, WORKER, "webhooks"), start=2):
+        for round_, name in enumerate((VALKEY, "webhooks-worker", "webhooks"), start=2):
             await suite.kill(name)
             await send()
             await receiver.wait("/hook", round_)
         assert len({each.headers["webhook-id"] for each in receiver.on("/hook")}) == 4
-        by_workers = [await attempts(suite.ports.address(name)) for name in WORKER_PORTS]
+        by_workers = [
+            await attempts(suite.ports.address(name)) for name in WORKERS["webhooks-worker"]
+        ]
         assert sum(by_workers) > 0
         assert await attempts(suite.http_addresses["webhooks"]) == 0
+        await reports_made(suite)
+
+
+async def reports_made(suite: Suite) -> None:
+    """Order reports, kill the worker amid them, and see them made."""
+    async with grpc.aio.insecure_channel(suite.addresses["monitoring"]) as channel:
+        stub, caller = MonitoringServiceStub(channel), bearer(suite.token())
+        order = CreateReportRequest(report=Report(kind=Report.KIND_AGENTS))
+        ordered = [
+            await stub.CreateReport(order, metadata=caller, timeout=TIMEOUT) for _ in range(10)
+        ]
+        await suite.kill("monitoring-worker")
+        ordered.append(await stub.CreateReport(order, metadata=caller, timeout=TIMEOUT))
+        for each in ordered:
+            report = each
+            while report.state == Report.STATE_PENDING:
+                request = GetReportRequest(name=each.name)
+                report = await stub.GetReport(request, metadata=caller, timeout=TIMEOUT)
+            assert report.content.startswith(b"agent,count")

@@ -245,6 +245,7 @@ async def test_every_key_expires(service: Monitoring, redis_url: str) -> None:
     await service.publish(*numbered(events))
     longest = {
         "mark": timedelta(days=30),
+        "organizations": timedelta(days=7),
         "dead": timedelta(days=7),
         "series": timedelta(days=1),
         "minute": timedelta(hours=3, minutes=6),

@@ -19,11 +19,13 @@ from brikk_monitoring.domain.evaluation import Readings
 from brikk_monitoring.domain.measurement import Sums
 from brikk_monitoring.domain.rule import Definition, Inquiry, Rule, Side, Threshold
 from brikk_monitoring.runtime.evaluator import AlertMetrics, Evaluator
+from brikk_monitoring.settings import MonitoringSettings
 from brikk_monitoring.store.alert_retention import AlertRetention
 from brikk_monitoring.store.alerts import SOURCE, Alerts
 from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.connection import connect
 from brikk_monitoring.store.evaluations import Evaluations
+from brikk_monitoring.store.policies import Policies
 from brikk_monitoring.store.rules import change_rule, create_rule
 from brikk_shared.clock import SystemClock
 from brikk_shared.database import Database
@@ -138,7 +140,13 @@ async def test_what_cannot_be_read_changes_nothing_and_is_read_later(
     async def evaluate(url: str) -> None:
         async with connect(url) as redis:
             evaluator = Evaluator(
-                mine, desk.mine, Buckets(redis), metrics, delay=timedelta(0), clock=clock
+                mine,
+                desk.mine,
+                Buckets(redis),
+                Policies(redis, MonitoringSettings().retention),
+                metrics,
+                delay=timedelta(0),
+                clock=clock,
             )
             await evaluator.evaluate(busy.shard, lease)
 

@@ -7,19 +7,28 @@ import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from redis.asyncio import Redis
+from sqlalchemy import text
 
 from brikk.monitoring.v1 import report_pb2 as pb
 from brikk_monitoring.domain.report import Kind, Report, harmless
+from brikk_monitoring.runtime.reporting import Reporter
+from brikk_monitoring.settings import MonitoringSettings
+from brikk_monitoring.store.buckets import Buckets
+from brikk_monitoring.store.connection import connect
 from brikk_monitoring.store.keys import PENDING_REPORTS
+from brikk_monitoring.store.policies import Policies
 from brikk_monitoring.store.reports import Reports
-from brikk_shared.errors import Reason
+from brikk_shared.database import Database
+from brikk_shared.errors import Reason, Unavailable
 from brikk_shared.status import from_rpc_error
 from brikk_shared.testing import ManualClock, Tokens
+from support.losing_proxy import LosingProxy
 from support.monitoring import DEADLINE, Monitoring, execution, monitoring, numbered, step
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
@@ -156,6 +165,55 @@ async def test_what_a_crash_left_is_made_and_no_more_waits_than_may(
             }
         for key in [each async for each in redis.scan_iter("*report*")]:
             assert 0 < await redis.ttl(key) <= 7 * 86400
+
+
+async def test_an_order_that_broke_off_loses_no_report_and_is_forgotten_in_time(
+    redis_url: str, clock: ManualClock
+) -> None:
+    wanted = Report(id="r1", kind=Kind.AGENTS, window=timedelta(days=1), create_time=NOW)
+    parts = urlsplit(redis_url)
+    losing = LosingProxy(parts.hostname or "", parts.port or 0)
+    async with (
+        losing.listening() as port,
+        connect(f"redis://127.0.0.1:{port}{parts.path}") as breaking,
+        connect(redis_url) as redis,
+    ):
+        reports = Reports(redis)
+        policies = Policies(redis, MonitoringSettings().retention)
+        reporter = Reporter(reports, Buckets(redis), policies, clock)
+        losing.lose_reply(b"ZADD", stay_down=True)
+        with pytest.raises(Unavailable):
+            await Reports(breaking).order("acme", wanted)
+        assert not await reporter.work()
+        assert [each[:2] for each in await reports.pending(2)] == [("acme", "r1")]
+        await reports.order("acme", wanted)
+        await reporter.work()
+        made = await reports.get("acme", "r1")
+        assert made is not None
+        assert made.content is not None
+        assert await reports.pending(2) == []
+
+        await redis.zadd(PENDING_REPORTS, {"acme/r2": NOW.timestamp()})
+        clock.advance(timedelta(minutes=1))
+        await reporter.work()
+        assert await reports.pending(2) == []
+
+
+async def test_an_order_is_audited(
+    redis_url: str, database_url: str, tokens: Tokens, clock: ManualClock
+) -> None:
+    async with (
+        monitoring(redis_url, tokens, clock=clock, database_url=database_url) as service,
+    ):
+        await order(service, request_id="mine")
+    async with (
+        Database(database_url, migrations="brikk_monitoring.store.migrations") as database,
+        database.reading() as connection,
+    ):
+        rows = await connection.execute(text("SELECT organization, method FROM audit_entry"))
+        assert [tuple(row) for row in rows] == [
+            ("acme", "/brikk.monitoring.v1.MonitoringService/CreateReport")
+        ]
 
 
 def test_no_cell_is_a_formula() -> None:

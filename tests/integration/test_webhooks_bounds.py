@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from brikk_webhooks.domain.health import MOST_FAILURES
-from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.lanes import Lane
 from support.webhook_queue import DELIVERED, EXPIRED, QueueStore, retry
 from support.webhooks import store
 

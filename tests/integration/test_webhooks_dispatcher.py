@@ -14,7 +14,7 @@ from aiohttp import web
 from brikk.webhooks.v1.webhook_pb2 import Delivery
 from brikk_webhooks.domain.dispatch import Claim, Report
 from brikk_webhooks.runtime.dispatcher import Dispatcher
-from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.lanes import Lane
 from support.receiver import receiving
 from support.webhook_queue import DELIVERED, EXPIRED, LEASE, QueueStore, report
 from support.webhooks import AT_ONCE, event, store, webhooks

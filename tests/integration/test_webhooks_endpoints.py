@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,7 +19,7 @@ from brikk_webhooks.store.tables import HEADERS, METADATA
 from support.canary import canary
 from support.receiver import Receiver, answering, receiving
 from support.refusals import refused
-from support.webhooks import AT_ONCE, Webhooks, event, store, webhooks
+from support.webhooks import AT_ONCE, Webhooks, event, store, webhooks, write_ring
 
 CANARY = "canary-71f2"
 
@@ -75,14 +73,13 @@ async def test_headers_are_sent_sealed_and_never_shown(
     first = KeyRing.parse((tmp_path / "ring.json").read_text())
     second = KeyRing(primary="k2", keys={**first.keys, "k2": os.urandom(32)})
     async with store(database_url) as database:
-        await KeyUpkeep(database, second).tidy()
+        await KeyUpkeep(database, write_ring(tmp_path / "ring.json", second)).tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k2": 2}
             for table in METADATA.tables.values():
                 for row in await connection.execute(select(table)):
                     assert CANARY not in repr(row)
-    ring = {"primary": "k2", "keys": {"k2": base64.b64encode(second.keys["k2"]).decode()}}
-    (tmp_path / "ring.json").write_text(json.dumps(ring))
+    write_ring(tmp_path / "ring.json", KeyRing(primary="k2", keys={"k2": second.keys["k2"]}))
     async with webhooks(database_url, tmp_path) as (service, _):
         await service.publish_at((9, event()))
         assert (await receiver.wait("/hook", 4))[3].headers["X-Team"] == CANARY

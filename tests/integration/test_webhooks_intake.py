@@ -94,6 +94,14 @@ async def test_events_go_to_those_whose_filters_and_channels_they_pass(
     ]
     ids = [each.id for each in sent]
     assert got == [ids, ids[:2], [ids[0], ids[2]]]
+    # One has no workflow to be asked for.
+    assert (await service.get(filtered.name)).filter_failures == 1
+    await service.publish(event(data={"channels": ["ops"]}), event(data={"channels": ["desk"]}))
+    assert (await service.get(filtered.name)).filter_failures == 3
+    renamed = await service.update(filtered.name, description="another one")
+    assert renamed.filter_failures == 3
+    replaced = await service.update(filtered.name, filter="has(event.data.workflow)")
+    assert replaced.filter_failures == 0
     error = await refused(service.update(filtered.name, filter="event.type + 1.0"))
     assert [each.field for each in error.violations] == ["webhook.filter"]
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from brikk_webhooks.domain.dispatch import Claim
+from brikk_webhooks.store.lanes import Lane
 from brikk_webhooks.store.ordering import Ordering
-from brikk_webhooks.store.queue import Lane
 from support.webhook_queue import DELIVERED, EXPIRED, FAILED, QueueStore, retry
 from support.webhooks import store
 

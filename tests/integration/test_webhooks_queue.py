@@ -12,7 +12,7 @@ import pytest
 from brikk_shared.migrations import compare
 from brikk_webhooks.domain.signing import Scheme
 from brikk_webhooks.store.deliveries import list_attempts, list_deliveries
-from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.lanes import Lane
 from brikk_webhooks.store.retention import Retention
 from brikk_webhooks.store.tables import METADATA
 from brikk_webhooks.store.webhooks import delete_webhook

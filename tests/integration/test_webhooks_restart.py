@@ -12,12 +12,14 @@ import asyncpg
 import grpc
 import pytest
 from aiohttp import web
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery
+from brikk_shared.tables import METADATA as SHARED
 from brikk_shared.testing import Tokens
 from brikk_webhooks.domain.signing import format_secret
 from brikk_webhooks.store.intake import Intake
+from brikk_webhooks.store.tables import METADATA as WEBHOOKS
 from support.discovery import until
 from support.receiver import answering, hang, receiving
 from support.webhook_process import client_of, started
@@ -26,6 +28,7 @@ from support.webhooks import event, store, webhooks
 
 CANARY = b"canary-that-nobody-may-ever-see."
 NEXT_CANARY = b"canary-that-takes-its-place-then"
+HEADER = b"canary-in-a-header-of-the-hook"
 
 
 @pytest.fixture
@@ -164,17 +167,20 @@ async def test_no_row_file_or_log_holds_a_secret(
             started(database_url, tmp_path, tokens) as service,
             client_of(service, tokens) as client,
         ):
-            webhook = await client.create(receiver.url + "/hook", secret=secret)
+            webhook = await client.create(
+                receiver.url + "/hook", secret=secret, headers={"X-Key": HEADER.decode()}
+            )
             with pytest.raises(grpc.aio.AioRpcError):
                 await client.create("ftp://nowhere", secret=secret)
             await client.publish(event())
             await client.ended(webhook)
             received = receiver.on("/hook")[0]
             received.verify(secret)
+            assert received.headers["X-Key"] == HEADER.decode()
             await client.rotate(webhook.name, secret=format_secret(NEXT_CANARY))
             forms = [
                 form
-                for key in (CANARY, NEXT_CANARY)
+                for key in (CANARY, NEXT_CANARY, HEADER)
                 for form in (key, base64.b64encode(key), key.hex().encode())
             ]
             # While it runs: on SQLite the write-ahead log is a file of its own.
@@ -185,21 +191,13 @@ async def test_no_row_file_or_log_holds_a_secret(
         assert b"CreateWebhook" in logs
         assert b"RotateWebhookSecret" in logs
         assert not any(form in logs for form in forms)
-    tables = (
-        "webhook",
-        "signing_key",
-        "event",
-        "delivery",
-        "attempt",
-        "audit_entry",
-        "dead_letter",
-    )
+    tables = (*WEBHOOKS.tables.values(), *SHARED.tables.values())
     async with store(database_url) as database, database.reading() as connection:
         for table in tables:
-            for row in await connection.execute(text(f"SELECT * FROM {table}")):
+            for row in await connection.execute(select(table)):
                 for value in row:
                     raw = value if isinstance(value, bytes) else str(value).encode()
-                    assert not any(form in raw for form in forms), table
+                    assert not any(form in raw for form in forms), table.name
 
 
 def _files(folder: Path) -> list[bytes]:

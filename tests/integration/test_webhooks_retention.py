@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from brikk_webhooks.store.retention import Retention
+from brikk_webhooks.store.tables import METADATA
 from brikk_webhooks.store.webhooks import delete_webhook
-from support.webhook_queue import DELIVERED, EVENT, QueueStore
+from support.webhook_queue import DELIVERED, EVENT, FAILED, QueueStore
 from support.webhooks import store
 
 LATER = timedelta(days=40)
@@ -101,6 +102,23 @@ async def test_a_body_is_kept_for_the_webhook_that_keeps_it_longest(
         assert await delete_webhook(connection, "acme", "long")
     await walk(queue_store)
     assert await count(queue_store, "event WHERE body IS NOT NULL") == 0
+
+
+async def test_tables_stay_flat_over_cycles(queue_store: QueueStore) -> None:
+    uid = await queue_store.add_webhook("hook", EVENT.type, ordering_key="subject")
+    sizes = []
+    for cycle in range(4):
+        for subject in range(20):
+            await queue_store.publish(1, subject=f"executions/{cycle}-{subject}")
+        claims = await queue_store.claim(uid)
+        await queue_store.finish(claims[:3], FAILED)
+        await queue_store.finish(claims[3:], DELIVERED)
+        assert await count(queue_store, "attempt") == 20
+        await age(queue_store, 3 * LATER)
+        await walk(queue_store)
+        sizes.append({name: await count(queue_store, name) for name in METADATA.tables})
+    kept = {"webhook": 1, "signing_key": 1, "endpoint": 1}
+    assert sizes == [dict.fromkeys(METADATA.tables, 0) | kept] * 4
 
 
 async def test_what_a_deleted_webhook_has_left_goes_in_batches(queue_store: QueueStore) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -20,19 +19,21 @@ from sqlalchemy import Connection, text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery, Webhook
 from brikk_agent import SignatureRefused, WebhookVerifier
+from brikk_cli.keys import rotate_ring
 from brikk_shared.crypto import KeyRing
 from brikk_shared.database import Database
 from brikk_shared.errors import Reason, StartError
 from brikk_shared.status import from_rpc_error
-from brikk_shared.testing import Tokens
+from brikk_shared.testing import ManualClock, Tokens
 from brikk_webhooks.domain.dispatch import key_place
 from brikk_webhooks.domain.signing import parse_secret
 from brikk_webhooks.runtime.upkeep import KeyUpkeep
 from brikk_webhooks.store.sealed import count_by_ring_key
+from support.discovery import until
 from support.receiver import Received, Receiver, receiving
 from support.refusals import refused
 from support.webhook_queue import QueueStore
-from support.webhooks import Webhooks, event, settings, store, webhooks
+from support.webhooks import Webhooks, event, settings, store, webhooks, write_ring
 
 URL = "https://example.com/hook"
 BOTH = (Webhook.SIGNATURE_SCHEME_V1, Webhook.SIGNATURE_SCHEME_V1A)
@@ -132,7 +133,9 @@ async def test_without_overlap_the_replaced_keys_are_gone_at_once(
     assert not verifies(received, old.secret)
 
 
-async def test_a_key_that_expired_neither_signs_nor_stays(database_url: str) -> None:
+async def test_a_key_that_expired_neither_signs_nor_stays(
+    database_url: str, tmp_path: Path
+) -> None:
     async with store(database_url) as database:
         queue = QueueStore(database)
         uid = await queue.add_webhook("hook")
@@ -148,7 +151,7 @@ async def test_a_key_that_expired_neither_signs_nor_stays(database_url: str) -> 
         [claim] = await queue.claim(uid, most=1)
         assert [key.place.version for key in claim.target.keys] == [1]
         ring = KeyRing(primary="k1", keys={"k1": bytes(32)})
-        await KeyUpkeep(database, ring).tidy()
+        await KeyUpkeep(database, write_ring(tmp_path / "ring.json", ring)).tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k1": 1}
 
@@ -222,7 +225,7 @@ async def test_keys_move_to_a_new_key_of_the_ring_and_the_old_one_may_go(
     first = KeyRing.parse((tmp_path / "ring.json").read_text())
     second = KeyRing(primary="k2", keys={**first.keys, "k2": os.urandom(32)})
     async with store(database_url) as database:
-        upkeep = KeyUpkeep(database, second)
+        upkeep = KeyUpkeep(database, write_ring(tmp_path / "ahead.json", second))
         await upkeep.tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k2": 2}
@@ -230,13 +233,43 @@ async def test_keys_move_to_a_new_key_of_the_ring_and_the_old_one_may_go(
     with pytest.raises(StartError, match=r"lacks keys .* sealed under: 'k2' \(2\)"):
         async with webhooks(database_url, tmp_path):
             pass
-    key = base64.b64encode(second.keys["k2"]).decode()
-    (tmp_path / "ring.json").write_text(json.dumps({"primary": "k2", "keys": {"k2": key}}))
+    write_ring(tmp_path / "ring.json", KeyRing(primary="k2", keys={"k2": second.keys["k2"]}))
     async with webhooks(database_url, tmp_path) as (service, _):
         await service.publish(event())
         [received] = await receiver.wait("/hook")
     assert verifies(received, webhook.secret)
     assert verifies(received, webhook.signing_keys[0].public_key)
+
+
+async def test_the_key_of_the_ring_is_replaced_and_removed_while_the_service_runs(
+    database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    path, clock = tmp_path / "ring.json", ManualClock(datetime.now(UTC))
+    async with webhooks(database_url, tmp_path, clock=clock) as (service, running):
+        sample = running.application.telemetry.registry.get_sample_value
+
+        async def all_under_the_new_one() -> bool:
+            clock.advance(timedelta(minutes=1))
+            found = [sample("brikk_webhooks_sealed_secrets", {"key": key}) for key in ("k1", "k2")]
+            return found == [0, 5]
+
+        before = await service.create(
+            receiver.url + "/before", schemes=BOTH, headers={"Authorization": "Bearer f3b1"}
+        )
+        rotated = rotate_ring(path)
+        after = await service.create(receiver.url + "/after", schemes=BOTH)
+        await service.publish(event())
+        for webhook, at in ((before, "/before"), (after, "/after")):
+            assert verifies((await receiver.wait(at))[0], webhook.secret)
+        await until(all_under_the_new_one)
+        write_ring(path, KeyRing(primary="k2", keys={"k2": rotated.keys["k2"]}))
+        await service.ended(before)
+    async with webhooks(database_url, tmp_path) as (service, _):
+        await service.publish_at((9, event()))
+        received = (await receiver.wait("/before", 2))[1]
+    assert received.headers["Authorization"] == "Bearer f3b1"
+    assert verifies(received, before.secret)
+    assert verifies(received, before.signing_keys[0].public_key)
 
 
 async def test_a_delivery_waits_for_a_key_that_the_ring_lacks_yet(
@@ -257,7 +290,9 @@ async def test_a_delivery_waits_for_a_key_that_the_ring_lacks_yet(
     assert not receiver.received
 
 
-async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(database_url: str) -> None:
+async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(
+    database_url: str, tmp_path: Path
+) -> None:
     async with store(database_url) as database:
         queue = QueueStore(database)
         await queue.add_webhook("damaged")
@@ -270,7 +305,7 @@ async def test_a_key_that_cannot_be_opened_stays_and_stops_no_other(database_url
                 {"sealed": sealed, "uid": uid},
             )
         second = KeyRing(primary="k2", keys={**first.keys, "k2": bytes(range(32))})
-        await KeyUpkeep(database, second).tidy()
+        await KeyUpkeep(database, write_ring(tmp_path / "ring.json", second)).tidy()
         async with database.reading() as connection:
             assert await count_by_ring_key(connection) == {"k1": 1, "k2": 1}
 

@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from redis import Redis
+from sqlalchemy import text
 
 from brikk.webhooks.v1.webhook_pb2 import Delivery
+from brikk_cli.keys import rotate_ring
 from brikk_shared.celery_tasks import celery_app, send_hints
 from brikk_webhooks.domain.signing import format_secret
 from brikk_webhooks.runtime.tasks import DRAIN
 from support.receiver import answering, hang, receiving
 from support.valkey import ValkeyServer
 from support.webhook_workers import Surroundings, surroundings
-from support.webhooks import event, webhooks
+from support.webhooks import event, store, webhooks
 
 CANARY = b"canary-that-nobody-may-ever-see."
+HEADER = "Bearer canary-in-a-header"
 
 
 @pytest.fixture
@@ -68,12 +71,18 @@ async def test_it_finishes_what_is_in_flight_and_the_broker_sees_no_more_than_na
         webhooks(place.database_url, place.folder, **place.settings()) as (client, _),
     ):
         with place.worker() as worker:
+            # The worker has read the ring before: it finds the new key when it needs it.
+            rotate_ring(place.folder / "ring.json")
             webhook = await client.create(
-                receiver.behave("/slow", slow), secret=format_secret(CANARY)
+                receiver.behave("/slow", slow),
+                secret=format_secret(CANARY),
+                headers={"Authorization": HEADER},
             )
             sent = event()
             await client.publish(sent)
-            await receiver.wait("/slow")
+            [received] = await receiver.wait("/slow")
+            received.verify(format_secret(CANARY))
+            assert received.headers["Authorization"] == HEADER
             stopping = asyncio.create_task(asyncio.to_thread(worker.stop))
             answer.set()
             assert await stopping == 0
@@ -86,9 +95,29 @@ async def test_it_finishes_what_is_in_flight_and_the_broker_sees_no_more_than_na
         path.read_bytes() for path in (place.folder / "broker").rglob("*") if path.is_file()
     )
     assert b"brikk.webhooks.drain" in kept
-    hidden = (CANARY, format_secret(CANARY).encode(), webhook.name.encode(), sent.id.encode())
+    secrets = (CANARY, format_secret(CANARY).encode(), HEADER.encode())
+    hidden = (*secrets, webhook.name.encode(), sent.id.encode())
     assert not any(each in kept for each in hidden)
-    assert not any(each in logs for each in hidden[:2])
+    assert not any(each in logs for each in secrets)
+
+
+async def test_an_emptied_broker_costs_no_delivery(place: Surroundings) -> None:
+    async with (
+        receiving() as receiver,
+        webhooks(place.database_url, place.folder, **place.settings()) as (client, _),
+    ):
+        await client.create(receiver.url + "/hook")
+        for _ in range(4):
+            await client.publish(*(event() for _ in range(250)))
+        with Redis.from_url(place.broker.url) as broker:
+            assert await asyncio.to_thread(broker.flushall)
+        with place.worker() as worker:
+            received = await receiver.wait("/hook", 1000)
+            assert await asyncio.to_thread(worker.stop) == 0
+    assert len({each.headers["webhook-id"] for each in received}) == len(received) == 1000
+    async with store(place.database_url) as database, database.reading() as connection:
+        rows = await connection.execute(text("SELECT state, attempts FROM delivery"))
+        assert set(map(tuple, rows)) == {(Delivery.STATE_DELIVERED, 1)}
 
 
 def test_without_workers_the_broker_does_not_fill_up(tmp_path: Path) -> None:

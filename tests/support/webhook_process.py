@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -57,15 +58,12 @@ class Service:
 
 
 @asynccontextmanager
-async def started(database_url: str, folder: Path, tokens: Tokens) -> AsyncIterator[Service]:
-    """Run `python -m brikk_webhooks.app` and wait until it serves."""
-    values = settings(
-        database_url,
-        folder,
-        tokens,
-        request_timeout=timedelta(seconds=3),
-        claim_lease=timedelta(seconds=4),
-    )
+async def started(
+    database_url: str, folder: Path, tokens: Tokens, **overrides: Any
+) -> AsyncIterator[Service]:
+    """Run `python -m brikk_webhooks.app`; `overrides` are settings."""
+    times = {"request_timeout": timedelta(seconds=3), "claim_lease": timedelta(seconds=4)}
+    values = settings(database_url, folder, tokens, **(times | overrides))
     given = json.loads(values.model_dump_json(exclude_unset=True))
     environment = {
         f"BRIKK_WEBHOOKS_{name.upper()}": value if isinstance(value, str) else json.dumps(value)

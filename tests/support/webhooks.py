@@ -23,8 +23,10 @@ from brikk.webhooks.v1 import webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceStub
 from brikk_shared.application import Running, running
+from brikk_shared.crypto import KeyRing
 from brikk_shared.database import Database
 from brikk_shared.event import make_event
+from brikk_shared.key_ring_file import KeyRingFile
 from brikk_shared.testing import Tokens, bearer
 from brikk_webhooks.app import build
 from brikk_webhooks.settings import WebhooksSettings
@@ -193,8 +195,7 @@ def settings(database_url: str, folder: Path, tokens: Tokens, **overrides: Any) 
     """Settings of a service on free ports; `folder` takes its key ring."""
     ring = folder / "ring.json"
     if not ring.exists():
-        key = base64.b64encode(os.urandom(32)).decode()
-        ring.write_text(json.dumps({"primary": "k1", "keys": {"k1": key}}))
+        write_ring(ring, KeyRing(primary="k1", keys={"k1": os.urandom(32)}))
     values: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "http_listen": "127.0.0.1:0",
@@ -208,6 +209,13 @@ def settings(database_url: str, folder: Path, tokens: Tokens, **overrides: Any) 
     return WebhooksSettings(**(values | overrides))
 
 
+def write_ring(path: Path, ring: KeyRing) -> KeyRingFile:
+    """Write a key ring as the file that a service reads."""
+    keys = {name: base64.b64encode(key).decode() for name, key in ring.keys.items()}
+    path.write_text(json.dumps({"primary": ring.primary, "keys": keys}))
+    return KeyRingFile(path)
+
+
 @asynccontextmanager
 async def store(database_url: str) -> AsyncIterator[Database]:
     """The service's database; on SQLite only while the service does not run."""
@@ -219,10 +227,12 @@ async def store(database_url: str) -> AsyncIterator[Database]:
 async def webhooks(
     database_url: str, folder: Path, **overrides: Any
 ) -> AsyncIterator[tuple[Webhooks, Running]]:
-    """Run the service; `folder` takes its keys, `overrides` are settings."""
+    """Run the service; `folder` takes its keys, `overrides` are settings, or its `clock`."""
     tokens = Tokens(Path(tempfile.mkdtemp(dir=folder)))
+    clock = overrides.pop("clock", None)
+    given = settings(database_url, folder, tokens, **overrides)
     async with (
-        running(settings(database_url, folder, tokens, **overrides), build) as service,
+        running(given, build, clock=clock) as service,
         grpc.aio.insecure_channel(service.address) as channel,
     ):
         yield Webhooks(channel, tokens), service

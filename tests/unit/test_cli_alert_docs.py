@@ -10,14 +10,19 @@ from typer.main import get_command
 
 from brikk.monitoring.v1.alert_pb2 import Alert
 from brikk.monitoring.v1.alert_rule_pb2 import AlertRule
+from brikk.monitoring.v1.escalation_pb2 import ListEscalationPoliciesResponse, RoutingTree
+from brikk.monitoring.v1.silence_pb2 import ListMaintenanceWindowsResponse
 from brikk_cli.commands.alert import app
 from brikk_cli.inputs import parse_message
 from brikk_monitoring.api.alert_messages import read_definition
+from brikk_monitoring.api.telling_messages import read_policy, read_tree, read_window
 from brikk_monitoring.domain.defaults import DEFAULTS, SYSTEM_DEFAULTS
+from brikk_monitoring.domain.route import Destination
 from brikk_monitoring.settings import MonitoringSettings
 from brikk_webhooks.domain.catalog import EVENT_TYPES
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "alerting.md").read_text()
+RULES = DOCS.partition("## Alerts")[0]
 OF_OTHERS = {"--home", "--json", "--limit"}
 
 
@@ -43,9 +48,33 @@ def test_its_rule_is_one() -> None:
     read_definition(rule)
 
 
+def test_its_routes_policies_and_windows_are_some() -> None:
+    [shown] = re.findall(r"```json routes\n(.*?)```", DOCS, re.S)
+    tree = RoutingTree()
+    parse_message(shown.encode(), "docs", tree)
+    assert len(read_tree(tree).routes) == 2
+    [shown] = re.findall(r"```json policies\n(.*?)```", DOCS, re.S)
+    policies = ListEscalationPoliciesResponse()
+    parse_message(shown.encode(), "docs", policies)
+    read_policy(policies.escalation_policies[0])
+    [shown] = re.findall(r"```json windows\n(.*?)```", DOCS, re.S)
+    windows = ListMaintenanceWindowsResponse()
+    parse_message(shown.encode(), "docs", windows)
+    read_window(windows.maintenance_windows[0])
+
+
+def test_how_long_the_root_waits_is_as_it_says() -> None:
+    root = Destination(route="root")
+    for name, length in (("group_wait", "30 s"), ("group_interval", "5 m")):
+        seconds = {"s": 1, "m": 60}[length[-1]] * int(length[:-2])
+        assert getattr(root, name).total_seconds() == seconds
+        assert f"| `{name}` | {length} |" in DOCS
+    assert root.repeat_interval.total_seconds() == 4 * 3600
+
+
 def test_conditions_states_defaults_and_events_are_all_there() -> None:
     conditions = [each.name for each in AlertRule.DESCRIPTOR.oneofs_by_name["condition"].fields]
-    assert re.findall(r"^\| `([a-z_]+)` \|", DOCS, re.MULTILINE) == conditions
+    assert re.findall(r"^\| `([a-z_]+)` \|", RULES, re.MULTILINE) == conditions
     states = [each.removeprefix("STATE_") for each in Alert.State.keys()[1:]]
     assert re.findall(r"^\| `([A-Z]+)` \|", DOCS, re.MULTILINE) == states
     for each in (*DEFAULTS, *SYSTEM_DEFAULTS):

@@ -11,7 +11,7 @@ import pytest
 from brikk_cli.failures import CommandError
 from brikk_cli.home import Home
 from brikk_cli.keys import Keys, make_keys
-from brikk_cli.plan import SERVICES, WORKER, client_document, service_specs, valkey_spec
+from brikk_cli.plan import SERVICES, WORKERS, client_document, service_specs, valkey_spec
 from brikk_cli.ports import Ports
 from brikk_cli.suite import Suite
 
@@ -56,10 +56,14 @@ def test_workers_and_their_service_are_told_the_same(home: Home, keys: Keys) -> 
     specs = service_specs(
         home, keys, Ports(), database_url=url, workers=True, log_level="info", overrides={}
     )
-    assert tuple(specs) == (*SERVICES, WORKER)
-    assert specs[WORKER].command == [sys.executable, "-P", "-m", "brikk_webhooks.worker"]
-    assert specs[WORKER].environment == specs["webhooks"].environment
-    assert specs[WORKER].environment["BRIKK_WEBHOOKS_BROKER_URL"].endswith("@127.0.0.1:7430/1")
+    assert tuple(specs) == (*SERVICES, *WORKERS)
+    for name in WORKERS:
+        service = name.removesuffix("-worker")
+        spec = specs[name]
+        assert spec.command == [sys.executable, "-P", "-m", f"brikk_{service}.worker"]
+        assert spec.environment == specs[service].environment
+        broker = spec.environment[f"BRIKK_{service.upper()}_BROKER_URL"]
+        assert broker.endswith("@127.0.0.1:7430/1")
 
 
 async def test_workers_are_refused_where_the_store_serves_one_process(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def test_the_layout_moves_as_a_whole_and_single_ports_win() -> None:
         "monitoring_http": 8424,
         "webhooks_worker1_http": 8433,
         "webhooks_worker2_http": 8434,
+        "monitoring_worker_http": 8435,
         "valkey": 9999,
     }
     assert ports.address("workflow_http") == "127.0.0.1:8422"

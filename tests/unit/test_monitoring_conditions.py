@@ -23,11 +23,12 @@ from brikk_monitoring.domain.rule import (
     Side,
     Threshold,
 )
-from brikk_monitoring.domain.window import Resolution
+from brikk_monitoring.domain.window import Resolution, Retention
 from brikk_shared.errors import InvalidArgument
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+HELD = Retention(minute=3 * HOUR, hour=7 * DAY, day=400 * DAY)
 
 
 def rule(condition: Condition, no_data: NoData = NoData.KEEP, **inquiry: object) -> Definition:
@@ -73,7 +74,7 @@ def test_change_is_a_share_of_what_was_before() -> None:
     less = rule(Change(side=Side.BELOW, ratio=-0.5))
     assert holds(less, part(4), part(10))
     assert holds(more, part(5), part(0)) is None
-    now, before = windows(more, NOW, NOW)
+    now, before = windows(more, NOW, NOW, HELD)
     assert len(now.buckets) == len(before.buckets) == 5
     assert now.end_time == NOW.replace(second=0)
 
@@ -92,13 +93,17 @@ def test_nothing_observed_means_what_the_rule_says(no_data: NoData, expected: bo
 
 def test_a_budget_burns_when_both_windows_say_so() -> None:
     slo = rule(BurnRate(objective=0.99))
-    lengths = [each.end_time - each.start_time for each in windows(slo, NOW, NOW)]
+    lengths = [each.end_time - each.start_time for each in windows(slo, NOW, NOW, HELD)]
     assert lengths == sorted(lengths)
     minute, hour, day = Resolution.MINUTE, Resolution.HOUR, Resolution.DAY
-    resolutions = [each.resolution for each in windows(slo, NOW, NOW)]
+    resolutions = [each.resolution for each in windows(slo, NOW, NOW, HELD)]
     assert resolutions == [minute, minute, minute, hour, hour, hour, day]
     # What is long ago is held in longer buckets only.
-    assert windows(slo, NOW - 5 * HOUR, NOW)[0].resolution is hour
+    assert windows(slo, NOW - 5 * HOUR, NOW, HELD)[0].resolution is hour
+    brief = Retention(minute=HOUR / 2, hour=DAY, day=400 * DAY)
+    assert [each.resolution for each in windows(slo, NOW, NOW, brief)] == [
+        *(minute, minute, hour, hour, hour, hour, day)
+    ]
     good, burning = part(100), part(80, 20)  # 20 times as fast as allowed
     # 5 m, 30 m, 1 h, 2 h, 6 h, 1 d, 3 d
     assert holds(slo, good, good, burning, good, good, good, good) is False

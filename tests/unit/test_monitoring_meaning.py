@@ -107,6 +107,10 @@ def test_states_of_agents_and_deliveries_are_counted() -> None:
     assert measured("brikk.agent.expired.v1", {"agent": "agents/a"}) == (
         Measurement(series=("agents",), status=Status.EXPIRED),
     )
+    for state in (Status.DRAINING, Status.MAINTENANCE, Status.RESUMED):
+        assert measured(f"brikk.agent.{state}.v1", {"agent": "agents/a"}) == (
+            Measurement(series=("agents",), status=state),
+        )
     assert measured("brikk.delivery.retrying.v1", {"duration_ms": 8.0}) == (
         Measurement(series=("deliveries",), status=Status.RETRIED, value=8.0),
     )

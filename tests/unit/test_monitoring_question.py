@@ -14,14 +14,14 @@ from brikk_monitoring.domain.question import (
     Question,
     aggregate,
     combined,
-    resolution_for,
 )
 from brikk_monitoring.domain.series import Dimension, Metric
-from brikk_monitoring.domain.window import Resolution
+from brikk_monitoring.domain.window import Resolution, Retention
 from brikk_shared.errors import InvalidArgument
 
 NOW = datetime(2026, 3, 1, 12, 7, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+HELD = Retention(minute=3 * HOUR, hour=7 * DAY, day=400 * DAY)
 WORKFLOW, STEP, AGENT, SERVICE = (
     Dimension.WORKFLOW,
     Dimension.STEP,
@@ -54,10 +54,22 @@ def call(
 def test_a_range_is_covered_by_the_shortest_buckets_that_are_held(
     back: timedelta, resolution: Resolution
 ) -> None:
-    course = Course.of(NOW - back, NOW, None, NOW)
-    assert course.window.resolution is resolution is resolution_for(back)
+    course = Course.of(NOW - back, NOW, None, NOW, HELD)
+    assert course.window.resolution is resolution is HELD.resolution_for(back, back)
     assert course.moment(0) <= NOW - back < course.moment(1)
     assert course.window.end_time >= NOW
+
+
+def test_a_policy_decides_which_buckets_reach_back() -> None:
+    short = Retention(minute=HOUR, hour=DAY, day=30 * DAY)
+    long = Retention(minute=DAY, hour=60 * DAY, day=400 * DAY)
+    assert short.resolution_for(2 * HOUR, 2 * HOUR) is Resolution.HOUR
+    assert short.resolution_for(2 * DAY, 2 * DAY) is Resolution.DAY
+    assert short.resolution_for(90 * DAY, 90 * DAY) is Resolution.DAY
+    # What is held longer is answered in detail, but not more of it than can be read.
+    assert long.resolution_for(20 * HOUR, HOUR) is Resolution.MINUTE
+    assert long.resolution_for(20 * HOUR, 20 * HOUR) is Resolution.HOUR
+    assert Course.of(NOW - 2 * HOUR, NOW, None, NOW, short).window.resolution is Resolution.HOUR
 
 
 @pytest.mark.parametrize(
@@ -72,7 +84,7 @@ def test_a_range_is_covered_by_the_shortest_buckets_that_are_held(
 def test_points_are_whole_steps_of_the_longest_buckets(
     step: timedelta, resolution: Resolution, size: int
 ) -> None:
-    course = Course.of(NOW - 3 * step, NOW, step, NOW)
+    course = Course.of(NOW - 3 * step, NOW, step, NOW, HELD)
     assert (course.window.resolution, course.buckets_per_point) == (resolution, size)
     assert course.moment(0) <= NOW - 3 * step
     assert course.moment(1) - course.moment(0) == step
@@ -87,13 +99,13 @@ def test_points_are_whole_steps_of_the_longest_buckets(
 @pytest.mark.parametrize("step", [timedelta(seconds=90), timedelta(seconds=30), timedelta(0)])
 def test_a_step_is_made_of_buckets(step: timedelta) -> None:
     with pytest.raises(InvalidArgument, match="step"):
-        Course.of(NOW - HOUR, NOW, step, NOW)
+        Course.of(NOW - HOUR, NOW, step, NOW, HELD)
 
 
 def test_there_are_not_too_many_points() -> None:
-    assert Course.of(NOW - 1499 * MINUTE, NOW, MINUTE, NOW).points([]) is not None
+    assert Course.of(NOW - 1499 * MINUTE, NOW, MINUTE, NOW, HELD).points([]) is not None
     with pytest.raises(InvalidArgument, match="points"):
-        Course.of(NOW - 1500 * MINUTE, NOW, MINUTE, NOW)
+        Course.of(NOW - 1500 * MINUTE, NOW, MINUTE, NOW, HELD)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,16 @@ from brikk.monitoring.v1 import alert_pb2
 from brikk.monitoring.v1 import alerting_service_pb2 as pb
 from brikk_cli.alert_view import alert_line, alert_view, alerts_table
 from brikk_cli.client import WATCH_PATIENCE, Services
+from brikk_cli.commands.alert_routes import (
+    explain,
+    notices,
+    routes,
+    silence,
+    silences,
+    unsilence,
+)
 from brikk_cli.commands.alert_rules import apply, delete, preview, rules
+from brikk_cli.commands.alert_settings import policies, windows
 from brikk_cli.inputs import parse_duration
 from brikk_cli.measuring import to_duration
 from brikk_cli.options import (
@@ -33,7 +42,20 @@ _TRANSITIONS: Final = 20
 Request = TypeVar("Request")
 
 app = typer.Typer(no_args_is_help=True, help="See what is wrong, and say who looks after it.")
-for command in (rules, apply, delete, preview):
+for command in (
+    rules,
+    apply,
+    delete,
+    preview,
+    routes,
+    explain,
+    notices,
+    silence,
+    silences,
+    unsilence,
+    windows,
+    policies,
+):
     app.command()(command)
 
 

@@ -10,6 +10,7 @@ import typer
 from brikk.monitoring.v1 import query_pb2
 from brikk_cli.client import Services
 from brikk_cli.commands.metrics_query import query
+from brikk_cli.commands.metrics_report import health, report
 from brikk_cli.commands.metrics_top import top
 from brikk_cli.inputs import parse_duration
 from brikk_cli.measuring import Measuring
@@ -104,4 +105,6 @@ def workflows(
 
 
 app.command()(query)
+app.command()(report)
+app.command()(health)
 app.command()(top)

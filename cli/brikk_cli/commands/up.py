@@ -21,7 +21,7 @@ from brikk_cli.options import (
     Workers,
     WorkersOption,
 )
-from brikk_cli.plan import SERVICES, VALKEY, WORKER, WORKER_PORTS
+from brikk_cli.plan import SERVICES, VALKEY, WORKERS
 from brikk_cli.ports import Ports
 from brikk_cli.render import console, plain, print_json, show, table
 from brikk_cli.session import perform
@@ -113,8 +113,8 @@ def _document(suite: Suite) -> dict[str, object]:
             for service in SERVICES
         },
         "workers": {
-            name: {"metrics": _worker_metrics(suite), "pid": suite.pid(name)}
-            for name in ([WORKER] if suite.workers else [])
+            name: {"metrics": _worker_metrics(suite, name), "pid": suite.pid(name)}
+            for name in (WORKERS if suite.workers else ())
         },
     }
 
@@ -126,7 +126,11 @@ def _welcome(suite: Suite) -> Group:
     ]
     rows.append((VALKEY, suite.ports.address(VALKEY), "", suite.pid(VALKEY) or ""))
     if suite.workers:
-        rows += [(WORKER, "", each, suite.pid(WORKER) or "") for each in _worker_metrics(suite)]
+        rows += [
+            (name, "", each, suite.pid(name) or "")
+            for name in WORKERS
+            for each in _worker_metrics(suite, name)
+        ]
     home = suite.home.path
     usual = home == DEFAULT_HOME.absolute()
     return Group(
@@ -142,8 +146,8 @@ def _welcome(suite: Suite) -> Group:
     )
 
 
-def _worker_metrics(suite: Suite) -> list[str]:
-    return [f"http://{suite.ports.address(name)}/metrics" for name in WORKER_PORTS]
+def _worker_metrics(suite: Suite, worker: str) -> list[str]:
+    return [f"http://{suite.ports.address(name)}/metrics" for name in WORKERS[worker]]
 
 
 def _metrics(suite: Suite, service: str) -> str:

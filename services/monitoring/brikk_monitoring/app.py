@@ -16,45 +16,50 @@ from brikk_monitoring.api.events import EventServicer
 from brikk_monitoring.api.metrics import IngestionMetrics
 from brikk_monitoring.api.parts import Parts
 from brikk_monitoring.api.performance import MonitoringServicer
+from brikk_monitoring.domain.grouping import SHARDS as GROUP_SHARDS
 from brikk_monitoring.domain.rule import SHARDS
+from brikk_monitoring.parts import open_stores
+from brikk_monitoring.runtime.census import StoreGauge
 from brikk_monitoring.runtime.evaluator import AlertGauge, AlertMetrics, Evaluator
-from brikk_monitoring.runtime.reporting import REPORTS, Reporter
+from brikk_monitoring.runtime.notifier import Notifier
+from brikk_monitoring.runtime.reporting import REPORTS
 from brikk_monitoring.settings import MonitoringSettings
-from brikk_monitoring.store.alert_retention import ALERT_EXPIRY, AlertRetention
 from brikk_monitoring.store.alerts import Alerts
 from brikk_monitoring.store.apply import Limits
-from brikk_monitoring.store.buckets import Buckets
-from brikk_monitoring.store.connection import connect, telling_failures
+from brikk_monitoring.store.connection import telling_failures
 from brikk_monitoring.store.evaluations import Evaluations
 from brikk_monitoring.store.intake import Intake
 from brikk_monitoring.store.inventory import Inventory
-from brikk_monitoring.store.policies import Policies
-from brikk_monitoring.store.reports import Reports
+from brikk_monitoring.store.telling import Telling
 from brikk_shared.application import Application, run
 from brikk_shared.audit_log import AuditLog
-from brikk_shared.database import Database
 from brikk_shared.identity import SYSTEM_ORGANIZATION
 from brikk_shared.ids import new_id
 from brikk_shared.leases import Leases
 from brikk_shared.relays import relayed_outbox
 from brikk_shared.resources import Resources
-from brikk_shared.tasks import LocalTasks
+from brikk_shared.tasks import LocalTasks, Tasks
 
 
 async def build(settings: MonitoringSettings, app: Application) -> None:
     """Connect the servicers to the store."""
-    database = await app.enter(
-        Database(settings.database_url, migrations="brikk_monitoring.store.migrations")
-    )
+    stores = await open_stores(settings, app)
+    database, redis, buckets = stores.database, stores.redis, stores.buckets
     app.audit(AuditLog(database))
-    redis = await app.enter(connect(settings.redis_url))
     limits = Limits(series_cap=settings.series_cap, retention=settings.retention)
     intake = Intake(redis, limits)
     metrics = IngestionMetrics(app.telemetry.registry)
-    buckets, reports = Buckets(redis), Reports(redis)
-    tasks = LocalTasks(app.clock)
-    retention = AlertRetention(database, kept=settings.alert_retention, clock=app.clock)
-    tasks.take_on({REPORTS: Reporter(reports, buckets).work, ALERT_EXPIRY: retention.remove})
+    inventory = Inventory(redis)
+    app.loop("store gauge", StoreGauge(inventory, app.telemetry.registry, app.clock).run)
+    tasks: Tasks
+    if settings.broker_url is None:
+        tasks = local = LocalTasks(app.clock)
+        local.take_on(stores.work(settings, app))
+    else:
+        # Here, because loading Celery takes longer than all the rest.
+        from brikk_shared.celery_tasks import CeleryTasks
+
+        tasks = CeleryTasks(settings.service, settings.broker_url, app.clock)
     for name, loop in tasks.loops.items():
         app.loop(name, loop)
     answers = Answers(
@@ -72,11 +77,11 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
         buckets,
         answers,
         intake,
-        Policies(redis),
-        Inventory(redis),
+        stores.policies,
+        inventory,
         limits,
         metrics,
-        reports,
+        stores.reports,
         app.clock,
         ordered=partial(tasks.enqueue, REPORTS),
     )
@@ -97,12 +102,17 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
         Evaluations(database, leases, alerts),
         leases,
         buckets,
+        stores.policies,
         alert_metrics,
         delay=settings.evaluation_delay,
         clock=app.clock,
     )
     for shard in range(SHARDS):
         app.loop(f"alert rules {shard}", partial(evaluator.run, shard))
+    telling = Telling(database, leases, alerts)
+    notifier = Notifier(telling, leases, app.telemetry.registry, app.clock)
+    for shard in range(GROUP_SHARDS):
+        app.loop(f"alert groups {shard}", partial(notifier.run, shard))
     app.loop("alert gauge", AlertGauge(database, alerts, alert_metrics, app.clock).run)
     app.mount(
         add_AlertingServiceServicer_to_server,
@@ -111,7 +121,9 @@ async def build(settings: MonitoringSettings, app: Application) -> None:
                 database=database,
                 alerts=alerts,
                 buckets=buckets,
+                policies=stores.policies,
                 evaluator=evaluator,
+                telling=telling,
                 rule_quota=settings.rule_quota,
                 clock=app.clock,
             )

@@ -8,10 +8,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
 from brikk_monitoring.domain.window import Retention
-from brikk_shared.settings import CommonSettings, Duration, SqlSettings
+from brikk_shared.settings import Duration, SqlSettings, WorkerSettings
 
 
-class MonitoringSettings(SqlSettings, CommonSettings):
+class MonitoringSettings(SqlSettings, WorkerSettings):
     """Read from the environment, BRIKK_MONITORING_*."""
 
     model_config = SettingsConfigDict(env_prefix="BRIKK_MONITORING_", frozen=True)

@@ -17,11 +17,14 @@ from brikk_shared.relays import relayed_outbox
 from brikk_shared.resources import report_resources
 from brikk_shared.tasks import LocalTasks, Tasks
 from brikk_webhooks.api.events import EventServicer
+from brikk_webhooks.api.parts import Parts
 from brikk_webhooks.api.webhooks import WebhookServicer
 from brikk_webhooks.parts import open_parts
-from brikk_webhooks.runtime.metrics import QueueGauge
+from brikk_webhooks.runtime.metrics import StoreGauge
 from brikk_webhooks.runtime.tasks import CANCELLATION, DRAIN, REMOVAL, REPLAYS
 from brikk_webhooks.settings import WebhooksSettings
+from brikk_webhooks.store.resending import Resending
+from brikk_webhooks.store.signing_keys import SigningKeys
 
 
 async def build(settings: WebhooksSettings, app: Application) -> None:
@@ -50,24 +53,29 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
         wake = partial(tasks.enqueue, DRAIN)
     for name, loop in tasks.loops.items():
         app.loop(name, loop)
-    app.loop("queue-gauge", QueueGauge(parts.queue, parts.metrics, app.clock).run)
+    gauge = StoreGauge(parts.database, parts.queue, parts.key_ring, parts.metrics, app.clock)
+    app.loop("store-gauge", gauge.run)
 
     app.mount(
         add_WebhookServiceServicer_to_server,
         WebhookServicer(
-            parts.database,
-            parts.intake,
-            parts.replays,
-            parts.poster,
-            egress=parts.egress,
-            key_ring=parts.key_ring,
-            origin=settings.origin,
-            quota=settings.webhook_quota,
-            clock=app.clock,
-            wake=wake,
-            begun=partial(tasks.enqueue, REPLAYS),
-            disabled=partial(tasks.enqueue, CANCELLATION),
-            deleted=partial(tasks.enqueue, REMOVAL),
+            Parts(
+                database=parts.database,
+                intake=parts.intake,
+                replays=parts.replays,
+                resending=Resending(parts.database),
+                signing_keys=SigningKeys(parts.database),
+                poster=parts.poster,
+                egress=parts.egress,
+                key_ring=parts.key_ring,
+                origin=settings.origin,
+                quota=settings.webhook_quota,
+                clock=app.clock,
+                wake=wake,
+                begun=partial(tasks.enqueue, REPLAYS),
+                disabled=partial(tasks.enqueue, CANCELLATION),
+                deleted=partial(tasks.enqueue, REMOVAL),
+            )
         ),
         webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"],
     )
@@ -78,6 +86,7 @@ async def build(settings: WebhooksSettings, app: Application) -> None:
             parts.intake,
             arrived=wake,
             gaps=gap_counter(app.telemetry.registry),
+            filter_failures=parts.metrics.filter_failures,
         ),
         event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     )

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from brikk_shared.crypto import KeyRing, SealingError
+from brikk_shared.crypto import SealingError
 from brikk_shared.database import Database
 from brikk_shared.egress import Egress
 from brikk_shared.errors import StartError
 from brikk_shared.group_commit import GroupCommit, in_transaction
+from brikk_shared.key_ring_file import KeyRingFile
 from brikk_shared.outbox import Outbox
 from brikk_shared.process import Process
 from brikk_shared.tasks import Task, Tasks, Work
@@ -40,7 +41,8 @@ from brikk_webhooks.settings import WebhooksSettings
 from brikk_webhooks.store.attempts import AttemptLog
 from brikk_webhooks.store.cancelling import Cancelling
 from brikk_webhooks.store.intake import Intake
-from brikk_webhooks.store.queue import Lane, Queue
+from brikk_webhooks.store.lanes import Lane
+from brikk_webhooks.store.queue import Queue
 from brikk_webhooks.store.replays import Replays
 from brikk_webhooks.store.retention import Retention
 from brikk_webhooks.store.reviews import Reviews
@@ -80,7 +82,7 @@ class Parts:
     settings: WebhooksSettings
     process: Process
     database: Database
-    key_ring: KeyRing
+    key_ring: KeyRingFile
     egress: Egress
     poster: HttpPoster
     metrics: DeliveryMetrics
@@ -194,17 +196,17 @@ async def open_parts(settings: WebhooksSettings, process: Process) -> Parts:
     )
 
 
-def _read_key_ring(settings: WebhooksSettings) -> KeyRing:
+def _read_key_ring(settings: WebhooksSettings) -> KeyRingFile:
     try:
-        return KeyRing.parse(settings.key_ring.read_text())
+        return KeyRingFile(settings.key_ring)
     except (OSError, ValueError, SealingError) as error:
         raise StartError(f"cannot use key_ring: {error}") from error
 
 
-async def _check_ring(key_ring: KeyRing, database: Database) -> None:
+async def _check_ring(key_ring: KeyRingFile, database: Database) -> None:
     async with database.reading() as connection:
         counts = await count_by_ring_key(connection)
-    missing = [f"{name!r} ({counts[name]})" for name in sorted(counts.keys() - key_ring.keys)]
+    missing = [f"{name!r} ({counts[name]})" for name in sorted(counts.keys() - key_ring.names)]
     if missing:
         raise StartError(
             "cannot use key_ring: it lacks keys that secrets of webhooks are sealed under:"

@@ -40,7 +40,7 @@ class WebhooksSettings(SqlSettings, EgressSettings, WorkerSettings):
         description="File with the keys that secrets are sealed under, as JSON:"
         ' `{"primary": "k1", "keys": {"k1": "<32 random bytes in base64>"}}`.'
         " The primary key seals; the others open what they sealed before, which is sealed anew"
-        " under the primary key while the service runs. See docs/webhooks.md.",
+        " under the primary key. It is read again when it changes. See docs/security.md.",
     )
     webhook_quota: int = Field(
         default=500, ge=1, description="Webhooks that an organisation may have."

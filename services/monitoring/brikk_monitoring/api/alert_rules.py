@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk.monitoring.v1 import alert_rule_pb2
@@ -20,21 +19,18 @@ from brikk_monitoring.api.alert_messages import (
     read_definition,
     rule_message,
 )
+from brikk_monitoring.api.merging import check_etag, merge
 from brikk_monitoring.api.parts import Methods
 from brikk_monitoring.domain.defaults import DEFAULTS, SYSTEM_DEFAULTS
 from brikk_monitoring.domain.rule import Definition, Rule
 from brikk_monitoring.store import rules
-from brikk_shared.errors import Aborted, Reason, invalid_field, not_found
+from brikk_shared.errors import not_found
 from brikk_shared.identity import SYSTEM_ORGANIZATION
 from brikk_shared.ids import new_id
 from brikk_shared.pagination import cut, page_of
 from brikk_shared.validator import validate
 
-_CONDITIONS: Final = frozenset(
-    field.name for field in alert_rule_pb2.AlertRule.DESCRIPTOR.oneofs_by_name["condition"].fields
-)
 _OUTPUT: Final = frozenset({"name", "create_time", "update_time", "etag"})
-_WRITABLE: Final = frozenset(alert_rule_pb2.AlertRule.DESCRIPTOR.fields_by_name) - _OUTPUT
 
 
 class AlertRuleMethods(Methods):
@@ -111,13 +107,15 @@ class AlertRuleMethods(Methods):
         """Change what people say of a rule."""
 
         def change(rule: Rule) -> Definition:
-            if request.etag and request.etag != rule.etag:
-                raise Aborted(
-                    Reason.ETAG_MISMATCH,
-                    f"{request.name} is at etag {rule.etag}: read it again",
-                    metadata={"resource": request.name, "etag": rule.etag},
-                )
-            return read_definition(_merged(rule.definition, request))
+            check_etag(request.name, given=request.etag, current=rule.etag)
+            merged = merge(
+                definition_message(rule.definition),
+                request.alert_rule,
+                request.update_mask.paths,
+                fixed=_OUTPUT,
+            )
+            validate(pb.CreateAlertRuleRequest(alert_rule=merged))
+            return read_definition(merged)
 
         return rule_message(await self._change_rule(request.name, change))
 
@@ -174,23 +172,3 @@ async def _find(connection: AsyncConnection, name: str, *, lock: bool = False) -
     if rule is None:
         raise not_found(name)
     return rule
-
-
-def _merged(definition: Definition, request: pb.UpdateAlertRuleRequest) -> alert_rule_pb2.AlertRule:
-    """Return the rule as the request wants it, within the limits of the contract."""
-    paths = set(request.update_mask.paths) or {
-        field.name for field, _ in request.alert_rule.ListFields() if field.name in _WRITABLE
-    }
-    unknown = sorted(paths - _WRITABLE)
-    if unknown:
-        raise invalid_field("update_mask", f"names {unknown[0]}, which cannot be changed")
-    if paths & _CONDITIONS:
-        paths |= _CONDITIONS  # one takes the place of any other
-    merged, part = definition_message(definition), alert_rule_pb2.AlertRule()
-    part.CopyFrom(request.alert_rule)
-    for name in alert_rule_pb2.AlertRule.DESCRIPTOR.fields_by_name:
-        replaced: Message = merged if name in paths else part
-        replaced.ClearField(name)
-    merged.MergeFrom(part)
-    validate(pb.CreateAlertRuleRequest(alert_rule=merged))
-    return merged

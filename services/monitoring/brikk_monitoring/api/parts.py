@@ -8,6 +8,8 @@ from brikk.monitoring.v1.alerting_service_pb2_grpc import AlertingServiceService
 from brikk_monitoring.runtime.evaluator import Evaluator
 from brikk_monitoring.store.alerts import Alerts
 from brikk_monitoring.store.buckets import Buckets
+from brikk_monitoring.store.policies import Policies
+from brikk_monitoring.store.telling import Telling
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 
@@ -19,7 +21,9 @@ class Parts:
     database: Database
     alerts: Alerts
     buckets: Buckets
+    policies: Policies
     evaluator: Evaluator
+    telling: Telling
     rule_quota: int
     clock: Clock
 

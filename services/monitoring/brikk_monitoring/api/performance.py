@@ -26,7 +26,7 @@ from brikk_monitoring.api.query import QueryMethods
 from brikk_monitoring.api.reports import ReportMethods
 from brikk_monitoring.api.retention import RetentionMethods
 from brikk_monitoring.domain.measurement import Status, Sums
-from brikk_monitoring.domain.question import ended, per, resolution_for, success_ratio
+from brikk_monitoring.domain.question import ended, per, success_ratio
 from brikk_monitoring.domain.series import Dimension, Metric, group_name, parse_series
 from brikk_monitoring.domain.window import Window
 from brikk_monitoring.runtime.analysis import MOST_BUCKETS, Analysis
@@ -69,7 +69,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
         RetentionMethods.__init__(self, intake, policies, inventory, limits, metrics, clock)
         HealthMethods.__init__(self, buckets, answers, clock)
         ReportMethods.__init__(self, reports, clock, ordered=ordered)
-        QueryMethods.__init__(self, Analysis(buckets), answers, clock)
+        QueryMethods.__init__(self, Analysis(buckets, policies), answers, clock)
         self._buckets = buckets
 
     async def GetCoordinationSummary(
@@ -81,7 +81,7 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
 
         async def work() -> performance_pb2.CoordinationSummary:
             now = self._clock.now()
-            window = _window(request, now)
+            window = await self._window(request, _SUMMED, now)
             summary = await self._summary(window, now)
             if request.compare:
                 before = await self._summary(window.before, window.start_time)
@@ -128,6 +128,23 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
 
         return await self._answers.get(readable_organization(), request, work)
 
+    async def _window(
+        self,
+        request: _Request,
+        metrics: Sequence[Metric],
+        now: datetime,
+        last: int | None = None,
+    ) -> Window:
+        """The window that a request asks for; it ends in the bucket `last` if given, else now."""
+        length = request.window.ToTimedelta() if request.HasField("window") else _DEFAULT_WINDOW
+        organization = readable_organization()
+        held = await self._policies.held([(organization, metric) for metric in metrics])
+        resolution = max(
+            (each.resolution_for(length, length) for each in held), key=lambda each: each.seconds
+        )
+        bucket = resolution.bucket_of(now) if last is None else last
+        return Window.ending_in(bucket, length, resolution)
+
     async def _summary(self, window: Window, end: datetime) -> performance_pb2.CoordinationSummary:
         sums = await self._buckets.sums(readable_organization(), _SUMMED, window)
         active = await self._buckets.ranking(
@@ -157,6 +174,9 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
                 registered=agents.of(Status.REGISTERED),
                 deregistered=agents.of(Status.DEREGISTERED),
                 expired=agents.of(Status.EXPIRED),
+                drained=agents.of(Status.DRAINING),
+                in_maintenance=agents.of(Status.MAINTENANCE),
+                resumed=agents.of(Status.RESUMED),
             ),
             deliveries=performance_pb2.DeliveryCounts(
                 succeeded=deliveries.of(Status.SUCCEEDED),
@@ -176,7 +196,9 @@ class MonitoringServicer(RetentionMethods, HealthMethods, ReportMethods, QueryMe
         page = page_of(request)
         now = self._clock.now()
         before = Cursor.parse(page.cursor) if page.cursor else None
-        window = _window(request, now, before.bucket if before else None)
+        window = await self._window(
+            request, [listed.metric], now, before.bucket if before else None
+        )
         # A page is read at once, whatever its size: a long window makes it shorter.
         buckets = len(window.buckets) * (2 if compare else 1)
         page = Page(size=max(1, min(page.size, MOST_BUCKETS // buckets)), cursor=page.cursor)
@@ -282,10 +304,3 @@ def _step_counts(sums: Sums) -> performance_pb2.StepCounts:
         skipped=sums.of(Status.SKIPPED),
         retried=sums.of(Status.RETRIED),
     )
-
-
-def _window(request: _Request, now: datetime, last: int | None = None) -> Window:
-    """The window that a request asks for; it ends in the bucket `last` if given, else now."""
-    length = request.window.ToTimedelta() if request.HasField("window") else _DEFAULT_WINDOW
-    resolution = resolution_for(length)
-    return Window.ending_in(resolution.bucket_of(now) if last is None else last, length, resolution)

@@ -53,8 +53,9 @@ class PreviewMethods(Methods):
             update_time=start,
         )
         moments = [end - each * definition.interval for each in reversed(range(count))]
+        [held] = await self._parts.policies.held([(organization, definition.inquiry.metric)])
         asked = [
-            Asked(organization=organization, definition=definition, end=moment, now=now)
+            Asked(organization=organization, definition=definition, end=moment, now=now, held=held)
             for moment in moments
         ]
         alerts: dict[str, Alert] = {}

@@ -116,6 +116,14 @@ class Alert:
         alert = replace(self, snoozed_until=until)
         return alert._entered(AlertState.SNOOZED, now, actor=actor)
 
+    def doubted(self, timeout: timedelta, now: datetime) -> Changed:
+        """Take in that somebody has looked after it for so long, and it still fires."""
+        since = self.acknowledged_at
+        if self.state is not AlertState.ACKNOWLEDGED or since is None or now - since < timeout:
+            return Changed(alert=self)
+        alert = replace(self, acknowledged_at=None, acknowledger="")
+        return alert._entered(AlertState.FIRING, now, reason="the acknowledgement is over")
+
     def resolved(self, now: datetime, *, actor: str = "", reason: str = "") -> Changed:
         """End it, whatever its condition says; that may begin a new episode."""
         if self.state is AlertState.RESOLVED:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from brikk_monitoring.domain.measurement import Status, Sums, share
-from brikk_monitoring.domain.question import aggregate, resolution_for
+from brikk_monitoring.domain.question import aggregate
 from brikk_monitoring.domain.rule import Absence, BurnRate, Change, Definition, Inquiry, NoData
-from brikk_monitoring.domain.window import Resolution, Window
+from brikk_monitoring.domain.window import Resolution, Retention, Window
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _BURNING: Final = (
@@ -49,30 +49,32 @@ class Finding:
     """None when nothing was observed and that is to change nothing."""
 
 
-def windows(definition: Definition, end: datetime, now: datetime) -> tuple[Window, ...]:
+def windows(
+    definition: Definition, end: datetime, now: datetime, held: Retention
+) -> tuple[Window, ...]:
     """Say which times to read to know how it was at `end`, for `find` in this order."""
     length = definition.inquiry.window
     match definition.condition:
         case BurnRate():
-            return tuple(_window(each, end, now) for each in _LENGTHS)
+            return tuple(_window(each, end, now, held) for each in _LENGTHS)
         case Change():
             # Whole buckets: one that is under way would always be less than one that has ended.
-            window = _window(length, end, now)
+            window = _window(length, end, now, held)
             whole = Window(first=window.first, last=window.last - 1, resolution=window.resolution)
             return whole, whole.before
         case _:
-            return (_window(length, end, now),)
+            return (_window(length, end, now, held),)
 
 
-def group_window(definition: Definition, end: datetime, now: datetime) -> Window:
+def group_window(definition: Definition, end: datetime, now: datetime, held: Retention) -> Window:
     """Say in which time groups must have counted to be looked at."""
     match definition.condition:
         case Absence():
             return Window.ending_in(Resolution.HOUR.bucket_of(end), _REMEMBERED, Resolution.HOUR)
         case BurnRate():
-            return _window(_LENGTHS[-1], end, now)
+            return _window(_LENGTHS[-1], end, now, held)
         case _:
-            return windows(definition, end, now)[0]
+            return windows(definition, end, now, held)[0]
 
 
 def find(definition: Definition, parts: Sequence[Part], *, held: bool) -> Finding:
@@ -111,10 +113,11 @@ def unobserved(definition: Definition) -> Finding:
             return Finding(value=0.0, holds=None)
 
 
-def _window(length: timedelta, end: datetime, now: datetime) -> Window:
-    held = resolution_for(now - end + length)
+def _window(length: timedelta, end: datetime, now: datetime, held: Retention) -> Window:
+    back = now - end + length
+    reaching = held.resolution_for(back, back)
     cheap = next(each for each in Resolution if length <= _CHEAP[each])
-    resolution = max(held, cheap, key=lambda each: each.seconds)
+    resolution = max(reaching, cheap, key=lambda each: each.seconds)
     return Window.ending_in(resolution.bucket_of(end), length, resolution)
 
 

@@ -23,6 +23,9 @@ class Status(StrEnum):
     REGISTERED = "registered"
     DEREGISTERED = "deregistered"
     EXPIRED = "expired"
+    DRAINING = "draining"
+    MAINTENANCE = "maintenance"
+    RESUMED = "resumed"
     OBSERVED = "observed"
     """It was only measured."""
 

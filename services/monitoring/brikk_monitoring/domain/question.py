@@ -11,7 +11,7 @@ from typing import Final
 
 from brikk_monitoring.domain.measurement import Status, Sums, share
 from brikk_monitoring.domain.series import Dimension, Metric, parse_series
-from brikk_monitoring.domain.window import Resolution, Window
+from brikk_monitoring.domain.window import Resolution, Retention, Window
 from brikk_shared.errors import invalid_field
 
 MOST_POINTS: Final = 1500
@@ -28,12 +28,6 @@ _GROUPS: Final[Mapping[str, tuple[Group, ...]]] = {
     Metric.AGENTS: (),
     Metric.DELIVERIES: (),
 }
-_REACH: Final = {
-    Resolution.MINUTE: timedelta(hours=3),
-    Resolution.HOUR: timedelta(days=7),
-    Resolution.DAY: timedelta.max,
-}
-"""How far back each resolution is held, unless a policy says otherwise."""
 
 
 class Aggregation(StrEnum):
@@ -120,14 +114,16 @@ class Course:
     buckets_per_point: int
 
     @staticmethod
-    def of(start: datetime, end: datetime, step: timedelta | None, now: datetime) -> Course:
+    def of(
+        start: datetime, end: datetime, step: timedelta | None, now: datetime, held: Retention
+    ) -> Course:
         """Cover a range with the longest buckets that fit its step, or the shortest still held.
 
         Raises:
             InvalidArgument: the step is none that buckets add up to, or there are too many points.
         """
         if step is None:
-            resolution = next(each for each in Resolution if now - start <= _REACH[each])
+            resolution = held.resolution_for(now - start, end - start)
             count = 1
         else:
             resolution = _fitting_step(step)
@@ -158,11 +154,6 @@ def _fitting_step(step: timedelta) -> Resolution:
         if step and not step % timedelta(seconds=resolution.seconds):
             return resolution
     raise invalid_field("step", "must be whole minutes, hours or days")
-
-
-def resolution_for(length: timedelta) -> Resolution:
-    """Return the shortest buckets that are held for so long."""
-    return next(each for each in Resolution if length <= _REACH[each])
 
 
 def combined(parts: Iterable[Sums]) -> Sums:

@@ -64,6 +64,24 @@ class Retention:
         """How many buckets a series has at once, at most."""
         return sum(map(self.buckets_of, Resolution))
 
+    def resolution_for(self, back: timedelta, length: timedelta) -> Resolution:
+        """Return the shortest buckets that reach so far back and are few enough for a length.
+
+        Days, when not even they do.
+        """
+        return next(
+            (each for each in Resolution if back <= self.of(each) and length <= _LONGEST[each]),
+            Resolution.DAY,
+        )
+
+
+_LONGEST: Final = {
+    Resolution.MINUTE: timedelta(hours=3),
+    Resolution.HOUR: timedelta(days=7),
+    Resolution.DAY: timedelta.max,
+}
+"""What is covered by buckets of each resolution: longer, it would be too many to read."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:

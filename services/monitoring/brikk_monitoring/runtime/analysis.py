@@ -11,6 +11,7 @@ from brikk_monitoring.domain.measurement import Sums
 from brikk_monitoring.domain.question import Course, Place, Question, combined, grouped
 from brikk_monitoring.domain.series import group_name
 from brikk_monitoring.store.buckets import Buckets
+from brikk_monitoring.store.policies import Policies
 from brikk_shared.errors import invalid_field
 
 MOST_BUCKETS: Final = 20_000
@@ -30,8 +31,9 @@ class Found:
 class Analysis:
     """Works out answers for organisations."""
 
-    def __init__(self, buckets: Buckets) -> None:
+    def __init__(self, buckets: Buckets, policies: Policies) -> None:
         self._buckets = buckets
+        self._policies = policies
 
     async def answer(
         self, organization: str, question: Question, now: datetime
@@ -42,7 +44,8 @@ class Analysis:
             InvalidArgument: the metric has no such groups, or it is too much at once.
             Unavailable: the store does not answer.
         """
-        course = Course.of(question.start, question.end, question.step, now)
+        [held] = await self._policies.held([(organization, question.metric)])
+        course = Course.of(question.start, question.end, question.step, now, held)
         groups = await self._groups(organization, question, course)
         names = [name for series in groups.values() for name in series]
         _check_size(len(names), course, compare=question.compare)

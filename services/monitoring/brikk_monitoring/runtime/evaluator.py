@@ -18,6 +18,7 @@ from brikk_monitoring.runtime.reading import Asked, read
 from brikk_monitoring.store.alerts import Alerts
 from brikk_monitoring.store.buckets import Buckets
 from brikk_monitoring.store.evaluations import Evaluations
+from brikk_monitoring.store.policies import Policies
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.errors import BrikkError, Unavailable
@@ -76,6 +77,7 @@ class Evaluator:
         evaluations: Evaluations,
         leases: Leases,
         buckets: Buckets,
+        policies: Policies,
         metrics: AlertMetrics,
         *,
         delay: timedelta,
@@ -84,6 +86,7 @@ class Evaluator:
         self._evaluations = evaluations
         self._leases = leases
         self._buckets = buckets
+        self._policies = policies
         self._metrics = metrics
         self._delay = delay
         self._clock = clock
@@ -119,16 +122,20 @@ class Evaluator:
         if not due:
             pause = _LONGEST if later is None else later - now
             return min(max(pause, _SHORTEST), _LONGEST)
-        asked = [
-            Asked(
-                organization=each.rule.organization,
-                definition=each.rule.definition,
-                end=now - self._delay,
-                now=now,
-            )
-            for each in due
-        ]
         try:
+            held = await self._policies.held(
+                [(each.rule.organization, each.rule.definition.inquiry.metric) for each in due]
+            )
+            asked = [
+                Asked(
+                    organization=each.rule.organization,
+                    definition=each.rule.definition,
+                    end=now - self._delay,
+                    now=now,
+                    held=retention,
+                )
+                for each, retention in zip(due, held, strict=True)
+            ]
             readings = await read(self._buckets, asked)
         except BrikkError:
             self._metrics.evaluations.labels("unread").inc(len(due))

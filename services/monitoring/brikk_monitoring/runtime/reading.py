@@ -11,6 +11,7 @@ from brikk_monitoring.domain.evaluation import Readings
 from brikk_monitoring.domain.question import Place, combined, grouped
 from brikk_monitoring.domain.rule import Definition
 from brikk_monitoring.domain.series import group_name
+from brikk_monitoring.domain.window import Retention
 from brikk_monitoring.store.buckets import Buckets
 from brikk_shared.errors import invalid_field
 
@@ -23,6 +24,8 @@ class Asked:
     definition: Definition
     end: datetime
     now: datetime
+    held: Retention
+    """How long what it asks for is held."""
 
 
 async def read(
@@ -42,7 +45,7 @@ async def read(
         (each.organization, name, window)
         for each, series in zip(asked, groups, strict=True)
         for names in series.values()
-        for window in windows(each.definition, each.end, each.now)
+        for window in windows(each.definition, each.end, each.now, each.held)
         for name in names
     ]
     if most is not None:
@@ -54,7 +57,7 @@ async def read(
     totals = iter(await buckets.totals(wanted))
     readings: list[Readings] = []
     for each, series in zip(asked, groups, strict=True):
-        times = windows(each.definition, each.end, each.now)
+        times = windows(each.definition, each.end, each.now, each.held)
         readings.append(
             {
                 place: [
@@ -80,7 +83,7 @@ async def _groups(
                 (
                     each.organization,
                     group_name(question.metric, *question.group),
-                    group_window(each.definition, each.end, each.now),
+                    group_window(each.definition, each.end, each.now, each.held),
                 )
                 for each, question in zip(asked, questions, strict=True)
                 if question.group

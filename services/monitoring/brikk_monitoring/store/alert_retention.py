@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from brikk_monitoring.domain.alert import AlertState
-from brikk_monitoring.store.tables import ALERT, ALERT_TRANSITION
+from brikk_monitoring.store.tables import ALERT, ALERT_TRANSITION, ALERTING_SETTING, NOTIFICATION
 from brikk_shared.clock import Clock
 from brikk_shared.database import Database
 from brikk_shared.ids import first_id
@@ -20,7 +20,9 @@ _BATCH: Final = 500
 
 
 class AlertRetention:
-    """Removes resolved alerts and transitions. Replicas may do so side by side.
+    """Removes what is over: alerts, transitions, silences and notifications.
+
+    Replicas may do so side by side.
 
     Args:
         kept: for how long they are kept.
@@ -56,12 +58,27 @@ class AlertRetention:
         alerts = delete(ALERT).where(
             ALERT.c.id.in_(over.scalar_subquery()), ALERT.c.state == AlertState.RESOLVED.value
         )
+        ended = (
+            select(ALERTING_SETTING.c.id).where(ALERTING_SETTING.c.end_time < bound).limit(_BATCH)
+        )
+        silences = delete(ALERTING_SETTING).where(
+            ALERTING_SETTING.c.id.in_(ended.scalar_subquery()),
+            ALERTING_SETTING.c.end_time < bound,
+        )
+        told = (
+            select(NOTIFICATION.c.id)
+            .where(NOTIFICATION.c.id < first_id(bound), NOTIFICATION.c.ended_at < bound)
+            .limit(_BATCH)
+        )
+        notifications = delete(NOTIFICATION).where(NOTIFICATION.c.id.in_(told.scalar_subquery()))
         async with self._database.transaction(audit=()) as connection:
             gone = [
                 len((await connection.execute(each)).all())
                 for each in (
                     transitions.returning(ALERT_TRANSITION.c.id),
                     alerts.returning(ALERT.c.id),
+                    silences.returning(ALERTING_SETTING.c.id),
+                    notifications.returning(NOTIFICATION.c.id),
                 )
             ]
         return _BATCH in gone

@@ -111,6 +111,11 @@ class Alerts:
         row = (await connection.execute(query)).one_or_none()
         return None if row is None else _alert(row)
 
+    async def lock(self, connection: AsyncConnection, alert_ids: Sequence[str]) -> list[Alert]:
+        """Return alerts, and keep others from changing them."""
+        query = select(ALERT).where(ALERT.c.id.in_(alert_ids)).order_by(ALERT.c.id)
+        return [_alert(row) for row in await connection.execute(query.with_for_update())]
+
     async def find(
         self,
         connection: AsyncConnection,

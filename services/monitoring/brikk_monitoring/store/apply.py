@@ -23,7 +23,7 @@ MARK_TTL: Final = timedelta(days=30)
 SERIES_TTL: Final = timedelta(days=1)
 """A series not counted for so long leaves its place to others; its buckets stay."""
 
-_DEAD_LETTER_TTL: Final = timedelta(days=7)
+DEAD_LETTER_TTL: Final = timedelta(days=7)
 _DEAD_LETTERS: Final = 1000
 """Most refused events kept per organisation."""
 
@@ -84,7 +84,7 @@ def call(
         "cap": limits.series_cap,
         "series_ttl": int(SERIES_TTL.total_seconds()),
         "dead_letters": _DEAD_LETTERS,
-        "dead_letter_ttl": int(_DEAD_LETTER_TTL.total_seconds()),
+        "dead_letter_ttl": int(DEAD_LETTER_TTL.total_seconds()),
     }
     return (
         [keys.mark(name), keys.series, keys.dead_letters, keys.retention],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from brikk_monitoring.domain.judgement import Judgement, Outcome
 from brikk_monitoring.store.apply import MARK_TTL, Limits, call, script
 from brikk_monitoring.store.connection import telling_failures
-from brikk_monitoring.store.keys import Shard, shard_mark
+from brikk_monitoring.store.inventory import REMEMBERED
+from brikk_monitoring.store.keys import ORGANIZATIONS, Shard, shard_mark
 
 _REQUEST_TTL: Final = timedelta(minutes=10)
 """How long a request's id is remembered."""
@@ -78,7 +80,10 @@ class Intake:
             f"request:{request_id}", organization, judgements, self._limits, now, _REQUEST_TTL
         )
         with telling_failures():
-            mark, late = await self._redis.eval(script(), len(keys), *keys, *arguments)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.eval(script(), len(keys), *keys, *arguments)
+                _remember(pipe, [organization], now)
+                (mark, late), *_ = await pipe.execute()
         return None if mark else int(late)
 
     async def _send(
@@ -90,4 +95,12 @@ class Intake:
                     keys, arguments = call(shard.name, organization, items, self._limits, now)
                     # Not EVALSHA: a restarted server knows no digest, and a pipeline cannot react.
                     pipe.eval(script(), len(keys), *keys, *arguments)
-                return [(int(mark), int(late)) for mark, late in await pipe.execute()]
+                _remember(pipe, batches, now)
+                found = await pipe.execute()
+        return [(int(mark), int(late)) for mark, late in found[: len(batches)]]
+
+
+def _remember(pipe: Pipeline, organizations: Iterable[str], now: datetime) -> None:
+    """Note whose measurements there are, for as long as something of them may be counted."""
+    pipe.zadd(ORGANIZATIONS, dict.fromkeys(organizations, now.timestamp()))
+    pipe.expire(ORGANIZATIONS, REMEMBERED)

@@ -12,6 +12,7 @@
     brikk:monitoring:{acme}:report:...  hash: a report, for 7 days
     brikk:monitoring:{acme}:reports    sorted set: the reports by when they were ordered
     brikk:monitoring:reports           sorted set: the reports of all that are to be made
+    brikk:monitoring:organizations     sorted set: who sent something, by when they last did
     brikk:monitoring:mark:...          sorted set: how far a shard was applied for all organisations
 
 A bucket's number is its time in seconds since 1970 by its length. Its fields are described at
@@ -20,7 +21,8 @@ A bucket's number is its time in seconds since 1970 by its length. Its fields ar
     executions  ;workflow                 started, succeeded, failed, cancelled; duration
     steps       ;workflow  ;workflow;step succeeded, failed, skipped, retried; duration, attempts
     calls       ;agent  ;capability       succeeded, failed; latency, tokens, cost
-    agents                                registered, deregistered, expired
+    agents                                registered, deregistered, expired, draining,
+                                          maintenance, resumed
     deliveries                            succeeded, failed, retried; latency
 
 Each metric has its own series beside one for each value of these groups. Group by what has a group:
@@ -54,6 +56,10 @@ def shard_mark(shard: Shard) -> str:
     """Sorted set of one member; its score is the highest position applied for all organisations."""
     return f"brikk:monitoring:mark:{shard.name}"
 
+
+ORGANIZATIONS = "brikk:monitoring:organizations"
+"""Sorted set: the organisations that something came from, by when that was in seconds since 1970.
+"""
 
 PENDING_REPORTS = "brikk:monitoring:reports"
 """Sorted set: the reports of all organisations that are to be made, by when they were ordered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -26,16 +27,35 @@ return now == ARGV[3] and 1 or 0
 
 
 class Policies:
-    """Reads and writes the policies of organisations, by metric."""
+    """Reads and writes the policies of organisations, by metric.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        usual: what holds where an organisation has no policy.
+    """
+
+    def __init__(self, redis: Redis, usual: Retention) -> None:
         self._redis = redis
+        self._usual = usual
 
     async def read(self, organization: str) -> dict[str, Retention]:
         """Return all policies of an organisation."""
         with telling_failures():
             found = await self._redis.hgetall(Keys(organization).retention)
         return {str(metric): _parse(str(text)) for metric, text in found.items()}
+
+    async def held(self, wanted: Sequence[tuple[str, str]]) -> list[Retention]:
+        """Return how long metrics of organisations are held."""
+        distinct = list(dict.fromkeys(wanted))
+        with telling_failures():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for organization, metric in distinct:
+                    pipe.hmget(Keys(organization).retention, [metric, DEFAULT])
+                found = await pipe.execute()
+        held = {
+            each: _parse(own or default) if own or default else self._usual
+            for each, (own, default) in zip(distinct, found, strict=True)
+        }
+        return [held[each] for each in wanted]
 
     async def replace(
         self, organization: str, metric: str, before: Retention | None, after: Retention

@@ -31,7 +31,13 @@ class Reports:
             report = before
         keys, score = Keys(organization), report.create_time.timestamp()
         with telling_failures():
-            # Who looks there for work and finds no report forgets it; noted twice, it is made once.
+            # First, so that a crash in between leaves a note without a report, which is forgotten
+            # in time, and not a report that nobody makes.
+            if report.content is None:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.zadd(PENDING_REPORTS, {f"{organization}/{report.id}": score})
+                    pipe.expire(PENDING_REPORTS, _KEPT)
+                    await pipe.execute()
             async with self._redis.pipeline(transaction=True) as pipe:
                 if before is None:
                     facts = (report.kind, report.window // timedelta(seconds=1), score)
@@ -41,11 +47,6 @@ class Reports:
                 pipe.zremrangebyrank(keys.reports, 0, -_MOST - 1)
                 pipe.expire(keys.reports, _KEPT)
                 await pipe.execute()
-            if report.content is None:
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.zadd(PENDING_REPORTS, {f"{organization}/{report.id}": score})
-                    pipe.expire(PENDING_REPORTS, _KEPT)
-                    await pipe.execute()
         return report
 
     async def get(self, organization: str, report_id: str) -> Report | None:
@@ -68,11 +69,15 @@ class Reports:
         reports = (_report(each, facts) for each, facts in zip(ids, found, strict=True))
         return [each for each in reports if each is not None]
 
-    async def pending(self, most: int) -> list[tuple[str, str]]:
-        """Return the organisations and ids of what is to be made, what waits longest first."""
+    async def pending(self, most: int) -> list[tuple[str, str, datetime]]:
+        """Return organisation, id and time of the orders that wait longest."""
         with telling_failures():
-            names = cast("list[str]", await self._redis.zrange(PENDING_REPORTS, 0, most - 1))
-        return [(organization, report_id) for organization, _, report_id in map(_split, names)]
+            found = await self._redis.zrange(PENDING_REPORTS, 0, most - 1, withscores=True)
+        orders = []
+        for name, score in cast("list[tuple[str, float]]", found):
+            organization, _, report_id = name.partition("/")
+            orders.append((organization, report_id, datetime.fromtimestamp(score, UTC)))
+        return orders
 
     async def complete(self, organization: str, report_id: str, content: str | None) -> None:
         """Keep what was made; None when there was nothing to make."""
@@ -84,10 +89,6 @@ class Reports:
                     pipe.expire(key, _KEPT)
                     await pipe.execute()
             await self._redis.zrem(PENDING_REPORTS, f"{organization}/{report_id}")
-
-
-def _split(name: str) -> tuple[str, str, str]:
-    return name.partition("/")
 
 
 def _report(report_id: str, found: Sequence[object]) -> Report | None:

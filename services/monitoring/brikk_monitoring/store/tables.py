@@ -65,6 +65,7 @@ ALERT = Table(
     Column("turns", JsonText, nullable=False),  # when it lately began to fire, in us
     Column("episode", Integer, nullable=False),
     Column("sequence", BigInteger, nullable=False),  # of its transitions, and so of its events
+    Column("routed_episode", Integer, nullable=False, server_default="0"),  # see `routing`
     UniqueConstraint("rule_uid", "fingerprint", name="alert_by_rule"),
     Index("alert_by_organization", "organization", "id"),
     Index(
@@ -72,6 +73,19 @@ ALERT = Table(
         "rule_uid",
         postgresql_where=text("state <> 5"),
         sqlite_where=text("state <> 5"),
+    ),
+    Index(
+        "alert_firing",
+        "organization",
+        postgresql_where=text("state IN (2, 3, 4)"),
+        sqlite_where=text("state IN (2, 3, 4)"),
+    ),
+    Index(
+        "alert_unrouted",
+        "organization",
+        "id",
+        postgresql_where=text("state IN (2, 3, 4) AND routed_episode <> episode"),
+        sqlite_where=text("state IN (2, 3, 4) AND routed_episode <> episode"),
     ),
 )
 
@@ -89,4 +103,77 @@ ALERT_TRANSITION = Table(
     Column("reason", Text, nullable=False),
     Index("alert_transition_by_alert", "alert_id", "id"),
     Index("alert_transition_by_organization", "organization", "id"),
+)
+
+# What people say of who is told: silences, maintenance windows, policies, the routes.
+ALERTING_SETTING = Table(
+    "alerting_setting",
+    METADATA,
+    Column("organization", Text, primary_key=True),
+    Column("collection", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("content", JsonText, nullable=False),
+    Column("request_id", Text),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("update_time", UtcDateTime, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("end_time", UtcDateTime),  # of a silence
+    UniqueConstraint(
+        "organization", "collection", "request_id", name="alerting_setting_by_request"
+    ),
+    Index("alerting_setting_ended", "end_time"),
+)
+
+# Alerts of a route that are told of together.
+ALERT_GROUP = Table(
+    "alert_group",
+    METADATA,
+    Column("uid", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("shard", Integer, nullable=False),  # one replica at a time tells of its groups
+    Column("route", Text, nullable=False),
+    Column("labels", JsonText, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("memory", JsonText, nullable=False),  # what who was told
+    UniqueConstraint("organization", "route", "labels", name="alert_group_by_labels"),
+    Index("alert_group_due", "shard", "due_at"),
+)
+
+ALERT_GROUP_MEMBER = Table(
+    "alert_group_member",
+    METADATA,
+    Column("group_uid", Text, primary_key=True),
+    Column("alert_id", Text, primary_key=True),
+    Index("alert_group_member_by_alert", "alert_id"),
+)
+
+# What channels are told, or, with a reason, are not: the queue of what is to be sent.
+NOTIFICATION = Table(
+    "notification",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("organization", Text, nullable=False),
+    Column("channel", Text, nullable=False),  # its id; empty when none was to be told
+    Column("state", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("group_uid", Text, nullable=False),
+    Column("group_labels", JsonText, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("firing", JsonText, nullable=False),  # ids of alerts
+    Column("resolved", JsonText, nullable=False),
+    Column("dedup_key", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("next_attempt_at", UtcDateTime),  # NULL in terminal states
+    Column("ended_at", UtcDateTime),
+    UniqueConstraint("dedup_key", name="notification_once"),
+    Index("notification_by_organization", "organization", "id"),
+    Index(
+        "notification_due",
+        "next_attempt_at",
+        postgresql_where=text("state = 1"),
+        sqlite_where=text("state = 1"),
+    ),
 )

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta
-from typing import Any
 
-import grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from brikk.webhooks.v1 import insight_pb2, webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
-from brikk.webhooks.v1.webhook_service_pb2_grpc import WebhookServiceServicer
 from brikk_shared.call import organization
-from brikk_shared.clock import Clock
-from brikk_shared.database import Database
 from brikk_shared.errors import invalid_field, not_found
 from brikk_shared.pagination import cut, page_of
 from brikk_webhooks.api.messages import (
@@ -24,6 +19,7 @@ from brikk_webhooks.api.messages import (
     statistics_message,
     webhook_id_of,
 )
+from brikk_webhooks.api.parts import Context, Methods
 from brikk_webhooks.store import deliveries, webhooks
 from brikk_webhooks.store.statistics import read_statistics
 
@@ -31,20 +27,16 @@ _USUAL_WINDOW = timedelta(hours=24)
 _LONGEST_WINDOW = timedelta(days=31)
 
 
-class DeliveryMethods(WebhookServiceServicer):
+class DeliveryMethods(Methods):
     """The part of the service that reads deliveries."""
 
-    def __init__(self, database: Database, *, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-
     async def ListDeliveries(
-        self, request: pb.ListDeliveriesRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.ListDeliveriesRequest, context: Context
     ) -> pb.ListDeliveriesResponse:
         """List the deliveries of a webhook, newest first."""
         page = page_of(request)
         webhook_id = webhook_id_of(request.parent)
-        async with self._database.reading() as connection:
+        async with self._parts.database.reading() as connection:
             if await webhooks.find_webhook(connection, organization(), webhook_id) is None:
                 raise not_found(request.parent)
             found = await deliveries.list_deliveries(
@@ -62,19 +54,19 @@ class DeliveryMethods(WebhookServiceServicer):
         )
 
     async def GetDelivery(
-        self, request: pb.GetDeliveryRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.GetDeliveryRequest, context: Context
     ) -> webhook_pb2.Delivery:
         """Return a delivery."""
-        async with self._database.reading() as connection:
+        async with self._parts.database.reading() as connection:
             return await read_delivery(connection, request.name)
 
     async def ListAttempts(
-        self, request: pb.ListAttemptsRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.ListAttemptsRequest, context: Context
     ) -> pb.ListAttemptsResponse:
         """List the attempts of a delivery, oldest first."""
         page = page_of(request)
         ids = ids_of_delivery(request.parent)
-        async with self._database.reading() as connection:
+        async with self._parts.database.reading() as connection:
             if not await deliveries.delivery_exists(connection, organization(), *ids):
                 raise not_found(request.parent)
             found = await deliveries.list_attempts(
@@ -90,10 +82,10 @@ class DeliveryMethods(WebhookServiceServicer):
         )
 
     async def GetWebhookStats(
-        self, request: pb.GetWebhookStatsRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.GetWebhookStatsRequest, context: Context
     ) -> insight_pb2.WebhookStats:
         """Count how the deliveries of a webhook went."""
-        end = self._clock.now()
+        end = self._parts.clock.now()
         if request.HasField("end_time"):
             end = request.end_time.ToDatetime(tzinfo=UTC)
         start = end - _USUAL_WINDOW
@@ -101,7 +93,7 @@ class DeliveryMethods(WebhookServiceServicer):
             start = request.start_time.ToDatetime(tzinfo=UTC)
         if not timedelta() < end - start <= _LONGEST_WINDOW:
             raise invalid_field("start_time", "must lie before the end, and at most 31 days")
-        async with self._database.reading() as connection:
+        async with self._parts.database.reading() as connection:
             uid = await webhooks.find_webhook(
                 connection, organization(), webhook_id_of(request.name)
             )

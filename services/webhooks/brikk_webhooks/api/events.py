@@ -28,15 +28,23 @@ class EventServicer(EventServiceServicer):
     Args:
         arrived: called when there are new deliveries.
         gaps: counts batches that do not follow on the one before.
+        filter_failures: counts events on which a filter failed.
     """
 
     def __init__(
-        self, database: Database, intake: Intake, *, arrived: Callable[[], None], gaps: Counter
+        self,
+        database: Database,
+        intake: Intake,
+        *,
+        arrived: Callable[[], None],
+        gaps: Counter,
+        filter_failures: Counter,
     ) -> None:
         self._database = database
         self._intake = intake
         self._arrived = arrived
         self._gaps = gaps
+        self._filter_failures = filter_failures
 
     async def Publish(
         self, request: PublishRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -65,6 +73,7 @@ class EventServicer(EventServiceServicer):
             ]
             await marks.set_aside(connection, request, refusals)
             mark = await marks.read(connection, request)
+        self._filter_failures.inc(taken.filter_failures)
         if taken.deliveries:
             self._arrived()
         return PublishResponse(

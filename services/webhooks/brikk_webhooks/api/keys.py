@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
-
-import grpc
 
 from brikk.webhooks.v1 import webhook_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk_shared.call import organization
-from brikk_shared.clock import Clock
-from brikk_shared.crypto import KeyRing
-from brikk_shared.database import Database
 from brikk_shared.errors import invalid_field, not_found
 from brikk_webhooks.api.messages import request_digest, webhook_id_of, webhook_message
-from brikk_webhooks.api.verbs import WebhookVerbs
+from brikk_webhooks.api.parts import Context, Methods
 from brikk_webhooks.domain.dispatch import key_place
 from brikk_webhooks.domain.signing import (
     NEW_KEY_BYTES,
@@ -28,58 +22,31 @@ from brikk_webhooks.domain.signing import (
 )
 from brikk_webhooks.domain.webhook import SigningKey, check_room
 from brikk_webhooks.store import webhooks
-from brikk_webhooks.store.intake import Intake
-from brikk_webhooks.store.replays import Replays
-from brikk_webhooks.store.signing_keys import NewKey, SigningKeys
+from brikk_webhooks.store.signing_keys import NewKey
 
 _OVERLAP = timedelta(hours=24)
 """For how long replaced keys sign, unless told."""
 
 
-class KeyMethods(WebhookVerbs):
-    """The part of the service that makes keys. Secrets go in, and come out once.
-
-    Args:
-        key_ring: seals secrets.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        intake: Intake,
-        replays: Replays,
-        *,
-        key_ring: KeyRing,
-        clock: Clock,
-        wake: Callable[[], None],
-        begun: Callable[[], None],
-        disabled: Callable[[], None],
-    ) -> None:
-        super().__init__(
-            database, intake, replays, clock=clock, wake=wake, begun=begun, disabled=disabled
-        )
-        self._key_ring = key_ring
-        self._signing_keys = SigningKeys(database)
+class KeyMethods(Methods):
+    """The part of the service that makes keys. Secrets go in, and come out once."""
 
     async def RotateWebhookSecret(
-        self, request: pb.RotateWebhookSecretRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.RotateWebhookSecretRequest, context: Context
     ) -> webhook_pb2.Webhook:
         """Replace the keys of a webhook, unless the same request replaced them before."""
         webhook_id, digest = webhook_id_of(request.name), request_digest(request)
         overlap = request.overlap.ToTimedelta() if request.HasField("overlap") else _OVERLAP
-        async with self._database.transaction() as connection:
-            locked = await webhooks.lock_webhook(connection, organization(), webhook_id)
-            if locked is None:
-                raise not_found(request.name)
-            uid, webhook = locked
-            if await self._signing_keys.replaced_before(
+        async with self._parts.database.transaction() as connection:
+            uid, webhook = await self._lock(connection, webhook_id, name=request.name)
+            if await self._parts.signing_keys.replaced_before(
                 connection, uid, request_id=request.request_id, digest=digest
             ):
                 return webhook_message(webhook)
             secret = given_secret(request.secret, webhook.schemes, field="secret")
             check_room(webhook)
             first = webhook.signing_keys[0].version + 1
-            await self._signing_keys.replace(
+            await self._parts.signing_keys.replace(
                 connection,
                 uid,
                 self._make_keys(webhook_id, webhook.schemes, secret, first=first),
@@ -102,7 +69,7 @@ class KeyMethods(WebhookVerbs):
             place = key_place(organization(), webhook_id, version)
             public = public_key(scheme, plain)
             key = SigningKey(version=version, scheme=scheme, public_key=public)
-            keys.append(NewKey(key=key, sealed=self._key_ring.seal(plain, place)))
+            keys.append(NewKey(key=key, sealed=self._parts.key_ring.seal(plain, place)))
         return keys
 
 

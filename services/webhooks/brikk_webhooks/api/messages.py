@@ -141,6 +141,7 @@ def webhook_message(webhook: Webhook, *, secret: str = "") -> webhook_pb2.Webhoo
             state_reason=webhook.state_reason,
             etag=webhook.etag,
             header_names=webhook.subscription.header_names,
+            filter_failures=webhook.filter_failures,
         )
     )
     for key in webhook.signing_keys:

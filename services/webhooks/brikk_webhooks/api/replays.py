@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC
-from typing import Any
-
-import grpc
 
 from brikk.webhooks.v1 import replay_pb2
 from brikk.webhooks.v1 import webhook_service_pb2 as pb
 from brikk_shared.call import organization
-from brikk_shared.clock import Clock
-from brikk_shared.database import Database
 from brikk_shared.errors import invalid_field, not_found
 from brikk_shared.ids import new_id
 from brikk_webhooks.api.messages import request_digest, state_asked, state_message, webhook_id_of
-from brikk_webhooks.api.sending import SendingMethods
+from brikk_webhooks.api.parts import Context, Methods
 from brikk_webhooks.domain.delivery import DeliveryState
 from brikk_webhooks.domain.replay import Replay, ReplayState
-from brikk_webhooks.store import webhooks
-from brikk_webhooks.store.intake import Intake
-from brikk_webhooks.store.replays import Replays, get_replay
+from brikk_webhooks.store.replays import get_replay
 
 _STATES = {
     ReplayState.RUNNING: replay_pb2.Replay.STATE_RUNNING,
@@ -30,39 +22,18 @@ _STATES = {
 }
 
 
-class ReplayMethods(SendingMethods):
-    """The part of the service that begins replays; they are carried out in the background.
-
-    Args:
-        begun: called when a replay was begun.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        intake: Intake,
-        replays: Replays,
-        *,
-        clock: Clock,
-        wake: Callable[[], None],
-        begun: Callable[[], None],
-    ) -> None:
-        super().__init__(database, intake, clock=clock, wake=wake)
-        self._replays = replays
-        self._begun = begun
+class ReplayMethods(Methods):
+    """The part of the service that begins replays; they are carried out in the background."""
 
     async def ReplayDeliveries(
-        self, request: pb.ReplayDeliveriesRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: pb.ReplayDeliveriesRequest, context: Context
     ) -> replay_pb2.Replay:
         """Begin a replay, or give the one that the same request began."""
         webhook_id, asked = webhook_id_of(request.name), _asked(request)
-        async with self._database.transaction() as connection:
-            locked = await webhooks.lock_webhook(connection, organization(), webhook_id)
-            if locked is None:
-                raise not_found(request.name)
-            uid, webhook = locked
+        async with self._parts.database.transaction() as connection:
+            uid, webhook = await self._lock(connection, webhook_id, name=request.name)
             webhook.check_enabled()
-            replay = await self._replays.begin(
+            replay = await self._parts.replays.begin(
                 connection,
                 uid,
                 asked,
@@ -70,16 +41,14 @@ class ReplayMethods(SendingMethods):
                 request_id=request.request_id,
                 digest=request_digest(request),
             )
-        self._begun()
+        self._parts.begun()
         return _message(webhook_id, replay)
 
-    async def GetReplay(
-        self, request: pb.GetReplayRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> replay_pb2.Replay:
+    async def GetReplay(self, request: pb.GetReplayRequest, context: Context) -> replay_pb2.Replay:
         """Return a replay."""
         webhook, _, replay_id = request.name.partition("/replays/")
         webhook_id = webhook_id_of(webhook)
-        async with self._database.reading() as connection:
+        async with self._parts.database.reading() as connection:
             replay = await get_replay(connection, organization(), webhook_id, replay_id)
         if replay is None:
             raise not_found(request.name)

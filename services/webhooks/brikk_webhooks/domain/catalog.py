@@ -10,8 +10,11 @@ from brikk_webhooks.domain.cloudevent import TEST_TYPE
 EVENT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "brikk.agent.deregistered.v1": "An agent said good-bye.",
+        "brikk.agent.draining.v1": "An operator drains an agent: it gets no new work.",
         "brikk.agent.expired.v1": "An agent went silent, and its lease ran out.",
+        "brikk.agent.maintenance.v1": "An operator took an agent out for maintenance.",
         "brikk.agent.registered.v1": "An agent registered, or changed what it offers.",
+        "brikk.agent.resumed.v1": "An operator gives work to an agent again.",
         "brikk.alert.acknowledged.v1": "Somebody looks after an alert.",
         "brikk.alert.firing.v1": "An alert fires: its condition has held for long enough.",
         "brikk.alert.passed.v1": "An alert that was pending is gone; it never fired.",

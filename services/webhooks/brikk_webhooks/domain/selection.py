@@ -24,6 +24,10 @@ _VOCABULARY = Vocabulary(variables=("event",), max_values=500, max_text=1 << 15)
 _CONDITION = ("BOOL", "DYN")
 
 
+class FilterFailed(Exception):
+    """A condition has no value for an event, which therefore does not meet it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventScope:
     """What a condition reads: the one variable `event`."""
@@ -80,14 +84,15 @@ def filter_problems(text: str) -> list[str]:
 
 
 def passes(filter_text: str, scope: EventScope) -> bool:
-    """Tell whether an event meets a condition; it does not when that fails on it.
+    """Tell whether an event meets a condition.
 
-    Nor does it when the condition, accepted by an earlier version, would not be accepted now.
+    Raises:
+        FilterFailed: the condition fails on it, or was accepted by an earlier version only.
     """
     try:
         return compile_filter(filter_text).holds(scope)
-    except (ExpressionFailed, ExpressionInvalid):
-        return False
+    except (ExpressionFailed, ExpressionInvalid) as error:
+        raise FilterFailed from error
 
 
 def in_channel(channels: Sequence[str], data: Mapping[str, object]) -> bool:

@@ -83,6 +83,8 @@ class Webhook:
     state: WebhookState = WebhookState.ACTIVE
     state_reason: str = ""
     revision: int = 0
+    filter_failures: int = 0
+    """Events on which its filter failed since it was set."""
     create_time: datetime
     update_time: datetime
     signing_keys: tuple[SigningKey, ...]
@@ -100,7 +102,10 @@ class Webhook:
 
     def updated(self, subscription: Subscription, now: datetime) -> Webhook:
         """Return it as it is with another subscription."""
-        return self._revised(replace(self, subscription=subscription), now)
+        kept = subscription.filter == self.subscription.filter
+        failures = self.filter_failures if kept else 0
+        changed = replace(self, subscription=subscription, filter_failures=failures)
+        return self._revised(changed, now)
 
     def paused(self, reason: str, now: datetime) -> Webhook:
         """Return it as it is when its deliveries are kept for later.

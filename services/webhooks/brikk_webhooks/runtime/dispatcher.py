@@ -14,7 +14,8 @@ from brikk_shared.errors import Unavailable
 from brikk_shared.ids import new_id
 from brikk_webhooks.domain.dispatch import Claim, Report
 from brikk_webhooks.domain.fairness import share
-from brikk_webhooks.store.queue import Lane, Queue, Waiting
+from brikk_webhooks.store.lanes import Lane
+from brikk_webhooks.store.queue import Queue, Waiting
 
 _BATCH = 128
 _NOW = timedelta()

@@ -12,9 +12,10 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from brikk_shared.clock import Clock
-from brikk_shared.crypto import KeyMissing, KeyRing, SealingError
+from brikk_shared.crypto import KeyMissing, SealingError
 from brikk_shared.errors import Unavailable
 from brikk_shared.group_commit import GroupCommit
+from brikk_shared.key_ring_file import KeyRingFile
 from brikk_webhooks.clients.http import HttpPoster
 from brikk_webhooks.domain.cloudevent import CONTENT_TYPE
 from brikk_webhooks.domain.delivery import Answer, Attempt, Outcome, judge
@@ -40,7 +41,7 @@ class Sender:
         self,
         *,
         poster: HttpPoster,
-        key_ring: KeyRing,
+        key_ring: KeyRingFile,
         log: GroupCommit[Report, bool],
         retry_schedule: Sequence[timedelta],
         lease: timedelta,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import structlog
 
-from brikk_shared.crypto import KeyRing, SealingError
+from brikk_shared.crypto import SealingError
 from brikk_shared.database import Database
+from brikk_shared.key_ring_file import KeyRingFile
 from brikk_webhooks.store.sealed import Resting, SealedRows, all_sealed
 from brikk_webhooks.store.signing_keys import SigningKeys
 
@@ -19,7 +20,7 @@ _logger = structlog.stdlib.get_logger(__name__)
 class KeyUpkeep:
     """Looks after the keys; replicas may do so side by side."""
 
-    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+    def __init__(self, database: Database, key_ring: KeyRingFile) -> None:
         self._database = database
         self._key_ring = key_ring
         self._signing_keys = SigningKeys(database)
@@ -35,18 +36,19 @@ class KeyUpkeep:
         """
         async with self._database.transaction(audit=()) as connection:
             await self._signing_keys.erase_expired(connection)
+        primary = self._key_ring.primary
         for rows in self._sealed:
             after: tuple[str, int] | None = ("", 0)
             while after is not None:
-                after = await self._renew(rows, after)
+                after = await self._renew(rows, primary, after)
         return False
 
-    async def _renew(self, rows: SealedRows, after: tuple[str, int]) -> tuple[str, int] | None:
+    async def _renew(
+        self, rows: SealedRows, primary: str, after: tuple[str, int]
+    ) -> tuple[str, int] | None:
         """Seal a batch anew; give where the next begins, None when there is none."""
         async with self._database.transaction(audit=()) as connection:
-            found = await rows.lock_outdated(
-                connection, self._key_ring.primary, after=after, limit=_BATCH
-            )
+            found = await rows.lock_outdated(connection, primary, after=after, limit=_BATCH)
             renewed = [each for each in map(self._sealed_anew, found) if each is not None]
             if renewed:
                 await rows.renew(connection, renewed)

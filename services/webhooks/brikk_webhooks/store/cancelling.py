@@ -7,7 +7,7 @@ from sqlalchemy import text
 from brikk_shared.database import Database
 from brikk_webhooks.domain.delivery import DeliveryState
 from brikk_webhooks.domain.webhook import WebhookState
-from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.lanes import Lane
 
 _BATCH = 1000
 

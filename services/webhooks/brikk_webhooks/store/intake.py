@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,12 +17,13 @@ from brikk_shared.database import Database
 from brikk_shared.ids import new_id
 from brikk_webhooks.domain.cloudevent import CloudEvent, PayloadMode, render
 from brikk_webhooks.domain.ordering import ordering_value
-from brikk_webhooks.domain.selection import in_channel, matches, passes, scope_of
+from brikk_webhooks.domain.selection import FilterFailed, in_channel, matches, passes, scope_of
 from brikk_webhooks.domain.webhook import WebhookState
 from brikk_webhooks.store.endpoints import Endpoints
 from brikk_webhooks.store.ordering import pending_before
 
 _ORGANIZATION = {"organization": "text"}
+_FAILURES = {"webhook_uid": "text", "failures": "bigint"}
 _EVENT = {
     "uid": "text",
     "organization": "text",
@@ -49,10 +51,11 @@ Row: TypeAlias = dict[str, object]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """How many events were taken, from the first one on, and how many deliveries that makes."""
+    """How many events were taken, from the first one on, and what came of them."""
 
     events: int
     deliveries: int
+    filter_failures: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +90,15 @@ class Intake:
             " SELECT uid, organization, id, type, subject, body"
             f" FROM {batch_source(dialect, _EVENT)}"
         )
+        # Locked in one order, as batches of several producers come at once.
+        lock = " FOR NO KEY UPDATE OF w" if dialect == "postgresql" else ""
+        self._failures = text(
+            "WITH failed AS (SELECT w.uid, b.failures FROM webhook w"
+            f" JOIN {batch_source(dialect, _FAILURES)} ON w.uid = b.webhook_uid"
+            f" ORDER BY w.uid{lock})"
+            " UPDATE webhook SET filter_failures = webhook.filter_failures + failed.failures"
+            " FROM failed WHERE webhook.uid = failed.uid"
+        )
         # The lock keeps a webhook from being deleted before its deliveries are there to be deleted
         # with it. SQLite has one writer anyway.
         lock = " FOR KEY SHARE OF w" if dialect == "postgresql" else ""
@@ -106,6 +118,7 @@ class Intake:
         of_type: dict[tuple[str, str], list[_Subscriber]] = {}
         kept: list[Row] = []
         made: list[Row] = []
+        failures: Counter[str] = Counter()
         taken = judged = 0
         for event in events:
             taken += 1
@@ -119,7 +132,7 @@ class Intake:
             wanted = of_type[key]
             if any(subscriber.chooses for subscriber in wanted):
                 judged += len(wanted)
-                wanted = await _chosen(event, wanted)
+                wanted = await _chosen(event, wanted, failures)
             uids: dict[PayloadMode, str] = {}
             for subscriber in wanted:
                 mode = subscriber.payload_mode
@@ -130,10 +143,14 @@ class Intake:
                 made.append(delivery_row(subscriber.uid, uids[mode], order))
             if judged >= _MOST_JUDGED:
                 break
+        if failures:
+            rows = [{"webhook_uid": uid, "failures": count} for uid, count in failures.items()]
+            params = batch_params(self._dialect, _FAILURES, rows)
+            await connection.execute(self._failures, params)
         if made:
             await connection.execute(self._events, batch_params(self._dialect, _EVENT, kept))
             await self.enqueue(connection, made)
-        return Taken(events=taken, deliveries=len(made))
+        return Taken(events=taken, deliveries=len(made), filter_failures=failures.total())
 
     async def send(
         self, connection: AsyncConnection, webhook_uid: str, event: CloudEvent, *, mode: PayloadMode
@@ -194,17 +211,25 @@ def delivery_row(webhook_uid: str, event_uid: str, ordering_key: str | None) -> 
     }
 
 
-async def _chosen(event: CloudEvent, subscribers: Sequence[_Subscriber]) -> list[_Subscriber]:
-    """Return those whose channels and filters the event passes, leaving others their turns."""
+async def _chosen(
+    event: CloudEvent, subscribers: Sequence[_Subscriber], failures: Counter[str]
+) -> list[_Subscriber]:
+    """Return those whose channels and filters the event passes, leaving others their turns.
+
+    Filters that fail on it are counted by webhook.
+    """
     scope = scope_of(event)
     chosen = []
     for number, subscriber in enumerate(subscribers):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
-        if in_channel(subscriber.channels, event.data) and (
-            not subscriber.filter or passes(subscriber.filter, scope)
-        ):
-            chosen.append(subscriber)
+        if not in_channel(subscriber.channels, event.data):
+            continue
+        try:
+            if not subscriber.filter or passes(subscriber.filter, scope):
+                chosen.append(subscriber)
+        except FilterFailed:
+            failures[subscriber.uid] += 1
     return chosen
 
 

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -28,23 +27,14 @@ from brikk_webhooks.domain.dispatch import (
     key_place,
 )
 from brikk_webhooks.domain.signing import Scheme
-from brikk_webhooks.domain.webhook import WebhookState
+from brikk_webhooks.store.lanes import SHARE, Lane, find_waiting, take_due
 from brikk_webhooks.store.room import Room, cut
 
 _MICROSECOND = timedelta(microseconds=1)
-_ACTIVE = f"{WebhookState.ACTIVE:d}"
 
-_SHARE = {"webhook_uid": "text", "most": "bigint"}
 _UID = {"webhook_uid": "text"}
 _CONTENT = {"webhook_uid": "text", "event_uid": "text"}
 _CLAIM = {"webhook_uid": "text", "id": "text", "claim": "text"}
-
-
-class Lane(StrEnum):
-    """First attempts and retries wait apart; each value is the condition of the lane's index."""
-
-    FIRST = "state = 1 AND attempts = 0"
-    RETRY = "state = 1 AND attempts > 0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +73,8 @@ class Queue:
         self._dialect = dialect = database.dialect
         self._room = Room(database, [lane.value for lane in Lane])
         now = database.now_sql
-        self._waiting = {lane: text(_waiting(lane, now)) for lane in Lane}
-        self._claim = {lane: text(_claim(lane, database)) for lane in Lane}
+        self._waiting = {lane: text(find_waiting(lane, database)) for lane in Lane}
+        self._claim = {lane: text(take_due(lane, database)) for lane in Lane}
         self._contents = text(
             "SELECT b.webhook_uid, b.event_uid, e.body, w.url, w.retry_schedule, w.organization,"
             f" w.id, h.version, h.sealed FROM {batch_source(dialect, _CONTENT)}"
@@ -153,7 +143,7 @@ class Queue:
             if not shares:
                 return Catch(waiting=waiting, claims=[])
             rows = [{"webhook_uid": uid, "most": most} for uid, most in shares.items()]
-            params = batch_params(self._dialect, _SHARE, rows)
+            params = batch_params(self._dialect, SHARE, rows)
             params |= {"claim": claim, "lease": lease // _MICROSECOND}
             claimed = (await connection.execute(self._claim[lane], params)).all()
             probed: Collection[str] = ()
@@ -212,24 +202,6 @@ class Queue:
         return Depth(pending=int(pending), overdue=max(timedelta(), (overdue or 0) * _MICROSECOND))
 
 
-def _waiting(lane: Lane, now: str) -> str:
-    # Jumps along the lane's index from endpoint to endpoint: the length of a backlog costs nothing.
-    return (
-        "WITH RECURSIVE jump(uid) AS ("
-        f" SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
-        " UNION ALL"
-        f" SELECT (SELECT min(webhook_uid) FROM delivery WHERE {lane.value}"
-        "  AND webhook_uid > jump.uid)"
-        " FROM jump WHERE jump.uid IS NOT NULL)"
-        " SELECT * FROM (SELECT j.uid, w.max_rate, w.max_in_flight, w.update_time, e.paced_until,"
-        f" e.paused_until, e.failed_at, e.failures, (SELECT {now}) AS now,"
-        f" (SELECT min(due_at) FROM delivery WHERE {lane.value} AND webhook_uid = j.uid) AS due_at"
-        f" FROM jump j JOIN webhook w ON w.uid = j.uid AND w.state = {_ACTIVE}"
-        " LEFT JOIN endpoint e ON e.webhook_uid = j.uid) AS waiting"
-        " WHERE due_at IS NOT NULL ORDER BY due_at"
-    )
-
-
 def _bounds(row: Row[Any]) -> Bounds:
     # A webhook that was changed since is tried anew.
     paused = row.paused_until is not None and row.failed_at >= row.update_time
@@ -247,38 +219,6 @@ def _waiting_of(row: Row[Any], bounds: Bounds) -> Waiting:
         webhook_uid=row.uid,
         due_in=bounds.opens_at(from_microseconds(row.due_at)) - now,
         room=bounds.room(now),
-    )
-
-
-def _claim(lane: Lane, database: Database) -> str:
-    source = batch_source(database.dialect, _SHARE)
-    # The clock is read in a subquery: a volatile expression would keep the index from being used.
-    due = (
-        f"FROM delivery WHERE {lane.value} AND delivery.webhook_uid = b.webhook_uid"
-        f" AND delivery.due_at <= (SELECT {database.now_sql}) ORDER BY delivery.due_at"
-    )
-    if database.dialect == "postgresql":
-        # Rows are found again by their place, which no plan can get wrong; they are locked.
-        place = "ctid"
-        picked = (
-            f"SELECT due.place FROM {source} CROSS JOIN LATERAL"
-            f" (SELECT ctid AS place {due} LIMIT b.most FOR UPDATE SKIP LOCKED) AS due"
-        )
-    else:
-        # SQLite has no LATERAL and its LIMIT takes no column, so each endpoint's are counted.
-        place = "rowid"
-        picked = (
-            "SELECT place FROM (SELECT d.rowid AS place, b.most, row_number()"
-            f" OVER (PARTITION BY d.webhook_uid ORDER BY d.due_at) AS number FROM {source}"
-            f" JOIN delivery d ON d.rowid IN (SELECT rowid {due}"
-            f" LIMIT (SELECT max(most) FROM {source}))) WHERE number <= most"
-        )
-    return (
-        f"WITH picked AS MATERIALIZED ({picked})"
-        f" UPDATE delivery SET claim = :claim, due_at = {database.now_sql} + :lease"
-        f" FROM picked WHERE delivery.{place} = picked.place"
-        " RETURNING delivery.webhook_uid, delivery.id, delivery.event_uid, delivery.attempts,"
-        " delivery.attempts_before, delivery.create_time, delivery.ordering_key"
     )
 
 

@@ -16,7 +16,7 @@ from brikk_webhooks.domain.replay import Replay, ReplayState
 from brikk_webhooks.domain.webhook import WebhookState
 from brikk_webhooks.store.deliveries import in_window
 from brikk_webhooks.store.intake import Intake, delivery_row
-from brikk_webhooks.store.queue import Lane
+from brikk_webhooks.store.lanes import Lane
 from brikk_webhooks.store.tables import DELIVERY, EVENT, REPLAY, WEBHOOK
 
 BATCH = 500

@@ -49,6 +49,7 @@ WEBHOOK = Table(
     Column("revision", Integer, nullable=False),
     Column("update_time", UtcDateTime, nullable=False),
     Column("announcements", Integer, nullable=False),  # how often people were told of it
+    Column("filter_failures", BigInteger, nullable=False),  # since the filter was set
     UniqueConstraint("organization", "id", name="webhook_by_organization"),
     UniqueConstraint("organization", "request_id", name="webhook_by_request"),
 )

@@ -205,6 +205,7 @@ def _webhook(rows: Sequence[Row[Any]]) -> Webhook:
         state=WebhookState(row.state),
         state_reason=row.state_reason,
         revision=row.revision,
+        filter_failures=row.filter_failures,
         create_time=row.create_time,
         update_time=row.update_time,
         signing_keys=tuple(
@@ -260,5 +261,6 @@ def _changing(webhook: Webhook) -> dict[str, object]:
         "state": webhook.state,
         "state_reason": webhook.state_reason,
         "revision": webhook.revision,
+        "filter_failures": webhook.filter_failures,
         "update_time": webhook.update_time,
     }

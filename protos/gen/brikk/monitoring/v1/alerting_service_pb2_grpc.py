@@ -6,6 +6,9 @@ import warnings
 from brikk.monitoring.v1 import alert_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__pb2
 from brikk.monitoring.v1 import alert_rule_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__rule__pb2
 from brikk.monitoring.v1 import alerting_service_pb2 as brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2
+from brikk.monitoring.v1 import escalation_pb2 as brikk_dot_monitoring_dot_v1_dot_escalation__pb2
+from brikk.monitoring.v1 import notification_pb2 as brikk_dot_monitoring_dot_v1_dot_notification__pb2
+from brikk.monitoring.v1 import silence_pb2 as brikk_dot_monitoring_dot_v1_dot_silence__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.74.0'
@@ -107,6 +110,106 @@ class AlertingServiceStub(object):
                 '/brikk.monitoring.v1.AlertingService/ResolveAlert',
                 request_serializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ResolveAlertRequest.SerializeToString,
                 response_deserializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+                _registered_method=True)
+        self.CreateSilence = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/CreateSilence',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.CreateSilenceRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.FromString,
+                _registered_method=True)
+        self.GetSilence = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/GetSilence',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.GetSilenceRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.FromString,
+                _registered_method=True)
+        self.ListSilences = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListSilences',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListSilencesRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListSilencesResponse.FromString,
+                _registered_method=True)
+        self.UpdateSilence = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/UpdateSilence',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.UpdateSilenceRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.FromString,
+                _registered_method=True)
+        self.DeleteSilence = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/DeleteSilence',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.DeleteSilenceRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.PreviewSilence = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/PreviewSilence',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.PreviewSilenceRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.PreviewSilenceResponse.FromString,
+                _registered_method=True)
+        self.CreateMaintenanceWindow = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/CreateMaintenanceWindow',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.CreateMaintenanceWindowRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.FromString,
+                _registered_method=True)
+        self.GetMaintenanceWindow = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/GetMaintenanceWindow',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.GetMaintenanceWindowRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.FromString,
+                _registered_method=True)
+        self.ListMaintenanceWindows = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListMaintenanceWindows',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListMaintenanceWindowsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListMaintenanceWindowsResponse.FromString,
+                _registered_method=True)
+        self.UpdateMaintenanceWindow = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/UpdateMaintenanceWindow',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.UpdateMaintenanceWindowRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.FromString,
+                _registered_method=True)
+        self.DeleteMaintenanceWindow = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/DeleteMaintenanceWindow',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.DeleteMaintenanceWindowRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateEscalationPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/CreateEscalationPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.CreateEscalationPolicyRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.FromString,
+                _registered_method=True)
+        self.GetEscalationPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/GetEscalationPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.GetEscalationPolicyRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.FromString,
+                _registered_method=True)
+        self.ListEscalationPolicies = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListEscalationPolicies',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ListEscalationPoliciesRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ListEscalationPoliciesResponse.FromString,
+                _registered_method=True)
+        self.UpdateEscalationPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/UpdateEscalationPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.UpdateEscalationPolicyRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.FromString,
+                _registered_method=True)
+        self.DeleteEscalationPolicy = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/DeleteEscalationPolicy',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.DeleteEscalationPolicyRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.GetRoutingTree = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/GetRoutingTree',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.GetRoutingTreeRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.RoutingTree.FromString,
+                _registered_method=True)
+        self.UpdateRoutingTree = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/UpdateRoutingTree',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.UpdateRoutingTreeRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.RoutingTree.FromString,
+                _registered_method=True)
+        self.ExplainAlert = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ExplainAlert',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ExplainAlertRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ExplainAlertResponse.FromString,
+                _registered_method=True)
+        self.ListNotifications = channel.unary_unary(
+                '/brikk.monitoring.v1.AlertingService/ListNotifications',
+                request_serializer=brikk_dot_monitoring_dot_v1_dot_notification__pb2.ListNotificationsRequest.SerializeToString,
+                response_deserializer=brikk_dot_monitoring_dot_v1_dot_notification__pb2.ListNotificationsResponse.FromString,
                 _registered_method=True)
 
 
@@ -214,6 +317,146 @@ class AlertingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSilence(self, request, context):
+        """Creates a silence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSilence(self, request, context):
+        """Returns a silence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSilences(self, request, context):
+        """Lists silences by name. Those that have ended stay for as long as resolved alerts do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSilence(self, request, context):
+        """Changes a silence. One that is to end takes the time now as its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSilence(self, request, context):
+        """Deletes a silence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewSilence(self, request, context):
+        """Returns of which alerts nobody would be told if there were such a silence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateMaintenanceWindow(self, request, context):
+        """Creates a maintenance window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMaintenanceWindow(self, request, context):
+        """Returns a maintenance window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMaintenanceWindows(self, request, context):
+        """Lists maintenance windows by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMaintenanceWindow(self, request, context):
+        """Changes a maintenance window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMaintenanceWindow(self, request, context):
+        """Deletes a maintenance window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEscalationPolicy(self, request, context):
+        """Creates a policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEscalationPolicy(self, request, context):
+        """Returns a policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEscalationPolicies(self, request, context):
+        """Lists policies by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEscalationPolicy(self, request, context):
+        """Changes a policy. What escalates goes on by the levels that there were when it began.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEscalationPolicy(self, request, context):
+        """Deletes a policy. FAILED_PRECONDITION while a route names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoutingTree(self, request, context):
+        """Returns the routes, and which alerts inhibit others; none when nobody has said any.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRoutingTree(self, request, context):
+        """Puts a tree in the place of the one that is. All that fires is routed anew; groups of routes that stay as they are go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainAlert(self, request, context):
+        """Returns who is told of an alert, and why nobody is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNotifications(self, request, context):
+        """Lists what channels were told, and what they were not and why, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AlertingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -286,6 +529,106 @@ def add_AlertingServiceServicer_to_server(servicer, server):
                     servicer.ResolveAlert,
                     request_deserializer=brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ResolveAlertRequest.FromString,
                     response_serializer=brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.SerializeToString,
+            ),
+            'CreateSilence': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSilence,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.CreateSilenceRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.SerializeToString,
+            ),
+            'GetSilence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSilence,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.GetSilenceRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.SerializeToString,
+            ),
+            'ListSilences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSilences,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListSilencesRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListSilencesResponse.SerializeToString,
+            ),
+            'UpdateSilence': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSilence,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.UpdateSilenceRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.SerializeToString,
+            ),
+            'DeleteSilence': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSilence,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.DeleteSilenceRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'PreviewSilence': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewSilence,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.PreviewSilenceRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.PreviewSilenceResponse.SerializeToString,
+            ),
+            'CreateMaintenanceWindow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateMaintenanceWindow,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.CreateMaintenanceWindowRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.SerializeToString,
+            ),
+            'GetMaintenanceWindow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMaintenanceWindow,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.GetMaintenanceWindowRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.SerializeToString,
+            ),
+            'ListMaintenanceWindows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMaintenanceWindows,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListMaintenanceWindowsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListMaintenanceWindowsResponse.SerializeToString,
+            ),
+            'UpdateMaintenanceWindow': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMaintenanceWindow,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.UpdateMaintenanceWindowRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.SerializeToString,
+            ),
+            'DeleteMaintenanceWindow': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMaintenanceWindow,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_silence__pb2.DeleteMaintenanceWindowRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateEscalationPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEscalationPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.CreateEscalationPolicyRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.SerializeToString,
+            ),
+            'GetEscalationPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEscalationPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.GetEscalationPolicyRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.SerializeToString,
+            ),
+            'ListEscalationPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEscalationPolicies,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ListEscalationPoliciesRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ListEscalationPoliciesResponse.SerializeToString,
+            ),
+            'UpdateEscalationPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEscalationPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.UpdateEscalationPolicyRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.SerializeToString,
+            ),
+            'DeleteEscalationPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEscalationPolicy,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.DeleteEscalationPolicyRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'GetRoutingTree': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoutingTree,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.GetRoutingTreeRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.RoutingTree.SerializeToString,
+            ),
+            'UpdateRoutingTree': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRoutingTree,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.UpdateRoutingTreeRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.RoutingTree.SerializeToString,
+            ),
+            'ExplainAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainAlert,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ExplainAlertRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ExplainAlertResponse.SerializeToString,
+            ),
+            'ListNotifications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNotifications,
+                    request_deserializer=brikk_dot_monitoring_dot_v1_dot_notification__pb2.ListNotificationsRequest.FromString,
+                    response_serializer=brikk_dot_monitoring_dot_v1_dot_notification__pb2.ListNotificationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -667,6 +1010,546 @@ class AlertingService(object):
             '/brikk.monitoring.v1.AlertingService/ResolveAlert',
             brikk_dot_monitoring_dot_v1_dot_alerting__service__pb2.ResolveAlertRequest.SerializeToString,
             brikk_dot_monitoring_dot_v1_dot_alert__pb2.Alert.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSilence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/CreateSilence',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.CreateSilenceRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSilence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/GetSilence',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.GetSilenceRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSilences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListSilences',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListSilencesRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListSilencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSilence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/UpdateSilence',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.UpdateSilenceRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.Silence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSilence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/DeleteSilence',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.DeleteSilenceRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewSilence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/PreviewSilence',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.PreviewSilenceRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.PreviewSilenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMaintenanceWindow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/CreateMaintenanceWindow',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.CreateMaintenanceWindowRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMaintenanceWindow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/GetMaintenanceWindow',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.GetMaintenanceWindowRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMaintenanceWindows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListMaintenanceWindows',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListMaintenanceWindowsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.ListMaintenanceWindowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMaintenanceWindow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/UpdateMaintenanceWindow',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.UpdateMaintenanceWindowRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.MaintenanceWindow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMaintenanceWindow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/DeleteMaintenanceWindow',
+            brikk_dot_monitoring_dot_v1_dot_silence__pb2.DeleteMaintenanceWindowRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEscalationPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/CreateEscalationPolicy',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.CreateEscalationPolicyRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEscalationPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/GetEscalationPolicy',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.GetEscalationPolicyRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEscalationPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListEscalationPolicies',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ListEscalationPoliciesRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ListEscalationPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEscalationPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/UpdateEscalationPolicy',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.UpdateEscalationPolicyRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.EscalationPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEscalationPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/DeleteEscalationPolicy',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.DeleteEscalationPolicyRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoutingTree(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/GetRoutingTree',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.GetRoutingTreeRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.RoutingTree.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRoutingTree(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/UpdateRoutingTree',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.UpdateRoutingTreeRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.RoutingTree.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ExplainAlert',
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ExplainAlertRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_escalation__pb2.ExplainAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNotifications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brikk.monitoring.v1.AlertingService/ListNotifications',
+            brikk_dot_monitoring_dot_v1_dot_notification__pb2.ListNotificationsRequest.SerializeToString,
+            brikk_dot_monitoring_dot_v1_dot_notification__pb2.ListNotificationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,9 @@ import abc
 import brikk.monitoring.v1.alert_pb2
 import brikk.monitoring.v1.alert_rule_pb2
 import brikk.monitoring.v1.alerting_service_pb2
+import brikk.monitoring.v1.escalation_pb2
+import brikk.monitoring.v1.notification_pb2
+import brikk.monitoring.v1.silence_pb2
 import collections.abc
 import google.protobuf.empty_pb2
 import grpc
@@ -252,7 +255,327 @@ _AlertingServiceResolveAlertType = typing_extensions.TypeVar(
     ],
 )
 
-class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _AlertingServiceCreateDefaultAlertRulesType, _AlertingServiceGetAlertRuleType, _AlertingServiceListAlertRulesType, _AlertingServiceUpdateAlertRuleType, _AlertingServiceDeleteAlertRuleType, _AlertingServicePreviewRuleType, _AlertingServiceGetAlertType, _AlertingServiceListAlertsType, _AlertingServiceListAlertTransitionsType, _AlertingServiceWatchAlertsType, _AlertingServiceAcknowledgeAlertType, _AlertingServiceSnoozeAlertType, _AlertingServiceResolveAlertType]):
+_AlertingServiceCreateSilenceType = typing_extensions.TypeVar(
+    '_AlertingServiceCreateSilenceType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+)
+
+_AlertingServiceGetSilenceType = typing_extensions.TypeVar(
+    '_AlertingServiceGetSilenceType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+)
+
+_AlertingServiceListSilencesType = typing_extensions.TypeVar(
+    '_AlertingServiceListSilencesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+        brikk.monitoring.v1.silence_pb2.ListSilencesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+        brikk.monitoring.v1.silence_pb2.ListSilencesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+        brikk.monitoring.v1.silence_pb2.ListSilencesResponse,
+    ],
+)
+
+_AlertingServiceUpdateSilenceType = typing_extensions.TypeVar(
+    '_AlertingServiceUpdateSilenceType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+)
+
+_AlertingServiceDeleteSilenceType = typing_extensions.TypeVar(
+    '_AlertingServiceDeleteSilenceType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+)
+
+_AlertingServicePreviewSilenceType = typing_extensions.TypeVar(
+    '_AlertingServicePreviewSilenceType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse,
+    ],
+)
+
+_AlertingServiceCreateMaintenanceWindowType = typing_extensions.TypeVar(
+    '_AlertingServiceCreateMaintenanceWindowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+)
+
+_AlertingServiceGetMaintenanceWindowType = typing_extensions.TypeVar(
+    '_AlertingServiceGetMaintenanceWindowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+)
+
+_AlertingServiceListMaintenanceWindowsType = typing_extensions.TypeVar(
+    '_AlertingServiceListMaintenanceWindowsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse,
+    ],
+)
+
+_AlertingServiceUpdateMaintenanceWindowType = typing_extensions.TypeVar(
+    '_AlertingServiceUpdateMaintenanceWindowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+)
+
+_AlertingServiceDeleteMaintenanceWindowType = typing_extensions.TypeVar(
+    '_AlertingServiceDeleteMaintenanceWindowType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+)
+
+_AlertingServiceCreateEscalationPolicyType = typing_extensions.TypeVar(
+    '_AlertingServiceCreateEscalationPolicyType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+)
+
+_AlertingServiceGetEscalationPolicyType = typing_extensions.TypeVar(
+    '_AlertingServiceGetEscalationPolicyType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+)
+
+_AlertingServiceListEscalationPoliciesType = typing_extensions.TypeVar(
+    '_AlertingServiceListEscalationPoliciesType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse,
+    ],
+)
+
+_AlertingServiceUpdateEscalationPolicyType = typing_extensions.TypeVar(
+    '_AlertingServiceUpdateEscalationPolicyType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+)
+
+_AlertingServiceDeleteEscalationPolicyType = typing_extensions.TypeVar(
+    '_AlertingServiceDeleteEscalationPolicyType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+)
+
+_AlertingServiceGetRoutingTreeType = typing_extensions.TypeVar(
+    '_AlertingServiceGetRoutingTreeType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+)
+
+_AlertingServiceUpdateRoutingTreeType = typing_extensions.TypeVar(
+    '_AlertingServiceUpdateRoutingTreeType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+)
+
+_AlertingServiceExplainAlertType = typing_extensions.TypeVar(
+    '_AlertingServiceExplainAlertType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse,
+    ],
+)
+
+_AlertingServiceListNotificationsType = typing_extensions.TypeVar(
+    '_AlertingServiceListNotificationsType',
+    grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+        brikk.monitoring.v1.notification_pb2.ListNotificationsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+        brikk.monitoring.v1.notification_pb2.ListNotificationsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+        brikk.monitoring.v1.notification_pb2.ListNotificationsResponse,
+    ],
+)
+
+class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _AlertingServiceCreateDefaultAlertRulesType, _AlertingServiceGetAlertRuleType, _AlertingServiceListAlertRulesType, _AlertingServiceUpdateAlertRuleType, _AlertingServiceDeleteAlertRuleType, _AlertingServicePreviewRuleType, _AlertingServiceGetAlertType, _AlertingServiceListAlertsType, _AlertingServiceListAlertTransitionsType, _AlertingServiceWatchAlertsType, _AlertingServiceAcknowledgeAlertType, _AlertingServiceSnoozeAlertType, _AlertingServiceResolveAlertType, _AlertingServiceCreateSilenceType, _AlertingServiceGetSilenceType, _AlertingServiceListSilencesType, _AlertingServiceUpdateSilenceType, _AlertingServiceDeleteSilenceType, _AlertingServicePreviewSilenceType, _AlertingServiceCreateMaintenanceWindowType, _AlertingServiceGetMaintenanceWindowType, _AlertingServiceListMaintenanceWindowsType, _AlertingServiceUpdateMaintenanceWindowType, _AlertingServiceDeleteMaintenanceWindowType, _AlertingServiceCreateEscalationPolicyType, _AlertingServiceGetEscalationPolicyType, _AlertingServiceListEscalationPoliciesType, _AlertingServiceUpdateEscalationPolicyType, _AlertingServiceDeleteEscalationPolicyType, _AlertingServiceGetRoutingTreeType, _AlertingServiceUpdateRoutingTreeType, _AlertingServiceExplainAlertType, _AlertingServiceListNotificationsType]):
     """The alerts of an organisation."""
 
     @typing.overload
@@ -312,6 +635,86 @@ class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _A
         grpc.UnaryUnaryMultiCallable[
             brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
             brikk.monitoring.v1.alert_pb2.Alert,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.Silence,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.Silence,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+            brikk.monitoring.v1.silence_pb2.ListSilencesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.Silence,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+            brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+            brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+            brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+            brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+            brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+            brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+            brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+            brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+            brikk.monitoring.v1.escalation_pb2.RoutingTree,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+            brikk.monitoring.v1.escalation_pb2.RoutingTree,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+            brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+            brikk.monitoring.v1.notification_pb2.ListNotificationsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -373,6 +776,86 @@ class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _A
             brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
             brikk.monitoring.v1.alert_pb2.Alert,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.Silence,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.Silence,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+            brikk.monitoring.v1.silence_pb2.ListSilencesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.Silence,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+            brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+            brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+            brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+            brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+            brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+            brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+            brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+            brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+            brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+            google.protobuf.empty_pb2.Empty,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+            brikk.monitoring.v1.escalation_pb2.RoutingTree,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+            brikk.monitoring.v1.escalation_pb2.RoutingTree,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+            brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+            brikk.monitoring.v1.notification_pb2.ListNotificationsResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     CreateAlertRule: _AlertingServiceCreateAlertRuleType
@@ -420,6 +903,66 @@ class AlertingServiceStub(typing.Generic[_AlertingServiceCreateAlertRuleType, _A
 
     ResolveAlert: _AlertingServiceResolveAlertType
     """Resolves an alert. If its condition still holds at the next evaluation, it begins anew."""
+
+    CreateSilence: _AlertingServiceCreateSilenceType
+    """Creates a silence."""
+
+    GetSilence: _AlertingServiceGetSilenceType
+    """Returns a silence."""
+
+    ListSilences: _AlertingServiceListSilencesType
+    """Lists silences by name. Those that have ended stay for as long as resolved alerts do."""
+
+    UpdateSilence: _AlertingServiceUpdateSilenceType
+    """Changes a silence. One that is to end takes the time now as its end."""
+
+    DeleteSilence: _AlertingServiceDeleteSilenceType
+    """Deletes a silence."""
+
+    PreviewSilence: _AlertingServicePreviewSilenceType
+    """Returns of which alerts nobody would be told if there were such a silence."""
+
+    CreateMaintenanceWindow: _AlertingServiceCreateMaintenanceWindowType
+    """Creates a maintenance window."""
+
+    GetMaintenanceWindow: _AlertingServiceGetMaintenanceWindowType
+    """Returns a maintenance window."""
+
+    ListMaintenanceWindows: _AlertingServiceListMaintenanceWindowsType
+    """Lists maintenance windows by name."""
+
+    UpdateMaintenanceWindow: _AlertingServiceUpdateMaintenanceWindowType
+    """Changes a maintenance window."""
+
+    DeleteMaintenanceWindow: _AlertingServiceDeleteMaintenanceWindowType
+    """Deletes a maintenance window."""
+
+    CreateEscalationPolicy: _AlertingServiceCreateEscalationPolicyType
+    """Creates a policy."""
+
+    GetEscalationPolicy: _AlertingServiceGetEscalationPolicyType
+    """Returns a policy."""
+
+    ListEscalationPolicies: _AlertingServiceListEscalationPoliciesType
+    """Lists policies by name."""
+
+    UpdateEscalationPolicy: _AlertingServiceUpdateEscalationPolicyType
+    """Changes a policy. What escalates goes on by the levels that there were when it began."""
+
+    DeleteEscalationPolicy: _AlertingServiceDeleteEscalationPolicyType
+    """Deletes a policy. FAILED_PRECONDITION while a route names it."""
+
+    GetRoutingTree: _AlertingServiceGetRoutingTreeType
+    """Returns the routes, and which alerts inhibit others; none when nobody has said any."""
+
+    UpdateRoutingTree: _AlertingServiceUpdateRoutingTreeType
+    """Puts a tree in the place of the one that is. All that fires is routed anew; groups of routes that stay as they are go on."""
+
+    ExplainAlert: _AlertingServiceExplainAlertType
+    """Returns who is told of an alert, and why nobody is."""
+
+    ListNotifications: _AlertingServiceListNotificationsType
+    """Lists what channels were told, and what they were not and why, newest first."""
 
 AlertingServiceAsyncStub: typing_extensions.TypeAlias = AlertingServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -477,6 +1020,86 @@ AlertingServiceAsyncStub: typing_extensions.TypeAlias = AlertingServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         brikk.monitoring.v1.alerting_service_pb2.ResolveAlertRequest,
         brikk.monitoring.v1.alert_pb2.Alert,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+        brikk.monitoring.v1.silence_pb2.ListSilencesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.Silence,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+        brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+        brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+        brikk.monitoring.v1.silence_pb2.MaintenanceWindow,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+        brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+        brikk.monitoring.v1.escalation_pb2.EscalationPolicy,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+        google.protobuf.empty_pb2.Empty,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+        brikk.monitoring.v1.escalation_pb2.RoutingTree,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+        brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+        brikk.monitoring.v1.notification_pb2.ListNotificationsResponse,
     ],
 ]
 
@@ -598,5 +1221,165 @@ class AlertingServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[brikk.monitoring.v1.alert_pb2.Alert, collections.abc.Awaitable[brikk.monitoring.v1.alert_pb2.Alert]]:
         """Resolves an alert. If its condition still holds at the next evaluation, it begins anew."""
+
+    @abc.abstractmethod
+    def CreateSilence(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.CreateSilenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.Silence, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.Silence]]:
+        """Creates a silence."""
+
+    @abc.abstractmethod
+    def GetSilence(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.GetSilenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.Silence, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.Silence]]:
+        """Returns a silence."""
+
+    @abc.abstractmethod
+    def ListSilences(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.ListSilencesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.ListSilencesResponse, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.ListSilencesResponse]]:
+        """Lists silences by name. Those that have ended stay for as long as resolved alerts do."""
+
+    @abc.abstractmethod
+    def UpdateSilence(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.UpdateSilenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.Silence, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.Silence]]:
+        """Changes a silence. One that is to end takes the time now as its end."""
+
+    @abc.abstractmethod
+    def DeleteSilence(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.DeleteSilenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
+        """Deletes a silence."""
+
+    @abc.abstractmethod
+    def PreviewSilence(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.PreviewSilenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.PreviewSilenceResponse]]:
+        """Returns of which alerts nobody would be told if there were such a silence."""
+
+    @abc.abstractmethod
+    def CreateMaintenanceWindow(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.CreateMaintenanceWindowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.MaintenanceWindow, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.MaintenanceWindow]]:
+        """Creates a maintenance window."""
+
+    @abc.abstractmethod
+    def GetMaintenanceWindow(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.GetMaintenanceWindowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.MaintenanceWindow, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.MaintenanceWindow]]:
+        """Returns a maintenance window."""
+
+    @abc.abstractmethod
+    def ListMaintenanceWindows(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.ListMaintenanceWindowsResponse]]:
+        """Lists maintenance windows by name."""
+
+    @abc.abstractmethod
+    def UpdateMaintenanceWindow(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.UpdateMaintenanceWindowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.silence_pb2.MaintenanceWindow, collections.abc.Awaitable[brikk.monitoring.v1.silence_pb2.MaintenanceWindow]]:
+        """Changes a maintenance window."""
+
+    @abc.abstractmethod
+    def DeleteMaintenanceWindow(
+        self,
+        request: brikk.monitoring.v1.silence_pb2.DeleteMaintenanceWindowRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
+        """Deletes a maintenance window."""
+
+    @abc.abstractmethod
+    def CreateEscalationPolicy(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.CreateEscalationPolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.EscalationPolicy, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.EscalationPolicy]]:
+        """Creates a policy."""
+
+    @abc.abstractmethod
+    def GetEscalationPolicy(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.GetEscalationPolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.EscalationPolicy, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.EscalationPolicy]]:
+        """Returns a policy."""
+
+    @abc.abstractmethod
+    def ListEscalationPolicies(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.ListEscalationPoliciesResponse]]:
+        """Lists policies by name."""
+
+    @abc.abstractmethod
+    def UpdateEscalationPolicy(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.UpdateEscalationPolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.EscalationPolicy, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.EscalationPolicy]]:
+        """Changes a policy. What escalates goes on by the levels that there were when it began."""
+
+    @abc.abstractmethod
+    def DeleteEscalationPolicy(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.DeleteEscalationPolicyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]:
+        """Deletes a policy. FAILED_PRECONDITION while a route names it."""
+
+    @abc.abstractmethod
+    def GetRoutingTree(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.GetRoutingTreeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.RoutingTree, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.RoutingTree]]:
+        """Returns the routes, and which alerts inhibit others; none when nobody has said any."""
+
+    @abc.abstractmethod
+    def UpdateRoutingTree(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.UpdateRoutingTreeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.RoutingTree, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.RoutingTree]]:
+        """Puts a tree in the place of the one that is. All that fires is routed anew; groups of routes that stay as they are go on."""
+
+    @abc.abstractmethod
+    def ExplainAlert(
+        self,
+        request: brikk.monitoring.v1.escalation_pb2.ExplainAlertRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse, collections.abc.Awaitable[brikk.monitoring.v1.escalation_pb2.ExplainAlertResponse]]:
+        """Returns who is told of an alert, and why nobody is."""
+
+    @abc.abstractmethod
+    def ListNotifications(
+        self,
+        request: brikk.monitoring.v1.notification_pb2.ListNotificationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[brikk.monitoring.v1.notification_pb2.ListNotificationsResponse, collections.abc.Awaitable[brikk.monitoring.v1.notification_pb2.ListNotificationsResponse]]:
+        """Lists what channels were told, and what they were not and why, newest first."""
 
 def add_AlertingServiceServicer_to_server(servicer: AlertingServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

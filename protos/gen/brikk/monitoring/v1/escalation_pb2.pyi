@@ -8,6 +8,7 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
+import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -276,3 +277,283 @@ class EscalationPolicy(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["acknowledge_timeout", b"acknowledge_timeout", "create_time", b"create_time", "description", b"description", "etag", b"etag", "hours", b"hours", "levels", b"levels", "loops", b"loops", "name", b"name", "update_time", b"update_time"]) -> None: ...
 
 Global___EscalationPolicy: typing_extensions.TypeAlias = EscalationPolicy
+
+@typing.final
+class CreateEscalationPolicyRequest(google.protobuf.message.Message):
+    """Creates a policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ESCALATION_POLICY_ID_FIELD_NUMBER: builtins.int
+    ESCALATION_POLICY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    escalation_policy_id: builtins.str
+    """Last segment of the name; made by the service when empty."""
+    request_id: builtins.str
+    """The same id gives the same answer, however often it is sent."""
+    @property
+    def escalation_policy(self) -> Global___EscalationPolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        escalation_policy_id: builtins.str = ...,
+        escalation_policy: Global___EscalationPolicy | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["escalation_policy", b"escalation_policy"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["escalation_policy", b"escalation_policy", "escalation_policy_id", b"escalation_policy_id", "request_id", b"request_id"]) -> None: ...
+
+Global___CreateEscalationPolicyRequest: typing_extensions.TypeAlias = CreateEscalationPolicyRequest
+
+@typing.final
+class GetEscalationPolicyRequest(google.protobuf.message.Message):
+    """Asks for a policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`escalationPolicies/{escalation_policy}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetEscalationPolicyRequest: typing_extensions.TypeAlias = GetEscalationPolicyRequest
+
+@typing.final
+class ListEscalationPoliciesRequest(google.protobuf.message.Message):
+    """Asks for a page of policies."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most policies to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListEscalationPoliciesRequest: typing_extensions.TypeAlias = ListEscalationPoliciesRequest
+
+@typing.final
+class ListEscalationPoliciesResponse(google.protobuf.message.Message):
+    """A page of policies."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ESCALATION_POLICIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def escalation_policies(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___EscalationPolicy]:
+        """The policies, by name."""
+
+    def __init__(
+        self,
+        *,
+        escalation_policies: collections.abc.Iterable[Global___EscalationPolicy] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["escalation_policies", b"escalation_policies", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListEscalationPoliciesResponse: typing_extensions.TypeAlias = ListEscalationPoliciesResponse
+
+@typing.final
+class UpdateEscalationPolicyRequest(google.protobuf.message.Message):
+    """Changes a policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    ESCALATION_POLICY_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`escalationPolicies/{escalation_policy}`."""
+    etag: builtins.str
+    """The etag that was read: when another change came first, the answer is ABORTED and nothing happens. Not checked when empty."""
+    @property
+    def escalation_policy(self) -> Global___EscalationPolicy:
+        """What is to change. The whole that it makes with the rest keeps the limits of a new one."""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
+        """Fields that take the given values, for instance `levels`; those that are set when empty."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        escalation_policy: Global___EscalationPolicy | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["escalation_policy", b"escalation_policy", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["escalation_policy", b"escalation_policy", "etag", b"etag", "name", b"name", "update_mask", b"update_mask"]) -> None: ...
+
+Global___UpdateEscalationPolicyRequest: typing_extensions.TypeAlias = UpdateEscalationPolicyRequest
+
+@typing.final
+class DeleteEscalationPolicyRequest(google.protobuf.message.Message):
+    """Deletes a policy."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`escalationPolicies/{escalation_policy}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___DeleteEscalationPolicyRequest: typing_extensions.TypeAlias = DeleteEscalationPolicyRequest
+
+@typing.final
+class GetRoutingTreeRequest(google.protobuf.message.Message):
+    """Asks for the routes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___GetRoutingTreeRequest: typing_extensions.TypeAlias = GetRoutingTreeRequest
+
+@typing.final
+class UpdateRoutingTreeRequest(google.protobuf.message.Message):
+    """Says who is told of which alerts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROUTING_TREE_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    etag: builtins.str
+    """The etag that was read: when another change came first, the answer is ABORTED and nothing happens. Not checked when empty."""
+    @property
+    def routing_tree(self) -> Global___RoutingTree:
+        """The tree as it is to be."""
+
+    def __init__(
+        self,
+        *,
+        routing_tree: Global___RoutingTree | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["routing_tree", b"routing_tree"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["etag", b"etag", "routing_tree", b"routing_tree"]) -> None: ...
+
+Global___UpdateRoutingTreeRequest: typing_extensions.TypeAlias = UpdateRoutingTreeRequest
+
+@typing.final
+class ExplainAlertRequest(google.protobuf.message.Message):
+    """Asks who is told of an alert."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`alerts/{alert}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___ExplainAlertRequest: typing_extensions.TypeAlias = ExplainAlertRequest
+
+@typing.final
+class ExplainAlertResponse(google.protobuf.message.Message):
+    """Who is told of an alert, by the labels that it has now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class Destination(google.protobuf.message.Message):
+        """A place that the alert goes to."""
+
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        @typing.final
+        class GroupLabelsEntry(google.protobuf.message.Message):
+            DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: builtins.int
+            VALUE_FIELD_NUMBER: builtins.int
+            key: builtins.str
+            value: builtins.str
+            def __init__(
+                self,
+                *,
+                key: builtins.str = ...,
+                value: builtins.str = ...,
+            ) -> None: ...
+            def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+        ROUTE_FIELD_NUMBER: builtins.int
+        CHANNELS_FIELD_NUMBER: builtins.int
+        ESCALATION_POLICY_FIELD_NUMBER: builtins.int
+        GROUP_LABELS_FIELD_NUMBER: builtins.int
+        NEXT_TIME_FIELD_NUMBER: builtins.int
+        route: builtins.str
+        """The id of the route."""
+        escalation_policy: builtins.str
+        """`escalationPolicies/{escalation_policy}`; empty without one."""
+        @property
+        def channels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+            """Channels: `notificationChannels/{notification_channel}`."""
+
+        @property
+        def group_labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+            """Labels of the group that it is told of with."""
+
+        @property
+        def next_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+            """When the group is looked at next; absent while the alert is in none."""
+
+        def __init__(
+            self,
+            *,
+            route: builtins.str = ...,
+            channels: collections.abc.Iterable[builtins.str] | None = ...,
+            escalation_policy: builtins.str = ...,
+            group_labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+            next_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["next_time", b"next_time"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["channels", b"channels", "escalation_policy", b"escalation_policy", "group_labels", b"group_labels", "next_time", b"next_time", "route", b"route"]) -> None: ...
+
+    DESTINATIONS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """Why nobody is told now, for instance `silenced by silences/s1`; empty when people are."""
+    @property
+    def destinations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ExplainAlertResponse.Destination]:
+        """Where it goes; nowhere when there are no routes."""
+
+    def __init__(
+        self,
+        *,
+        destinations: collections.abc.Iterable[Global___ExplainAlertResponse.Destination] | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["destinations", b"destinations", "reason", b"reason"]) -> None: ...
+
+Global___ExplainAlertResponse: typing_extensions.TypeAlias = ExplainAlertResponse

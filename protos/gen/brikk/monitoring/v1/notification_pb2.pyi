@@ -259,11 +259,11 @@ class Notification(google.protobuf.message.Message):
 
     @property
     def firing_alerts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Alerts that fire: `alerts/{alert}`."""
+        """Alerts that fire, 500 at most: `alerts/{alert}`."""
 
     @property
     def resolved_alerts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Alerts that are resolved: `alerts/{alert}`."""
+        """Alerts that are resolved, 500 at most: `alerts/{alert}`."""
 
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -297,3 +297,63 @@ class Notification(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "channel", b"channel", "create_time", b"create_time", "end_time", b"end_time", "firing_alerts", b"firing_alerts", "group_labels", b"group_labels", "level", b"level", "name", b"name", "next_attempt_time", b"next_attempt_time", "reason", b"reason", "resolved_alerts", b"resolved_alerts", "state", b"state"]) -> None: ...
 
 Global___Notification: typing_extensions.TypeAlias = Notification
+
+@typing.final
+class ListNotificationsRequest(google.protobuf.message.Message):
+    """Asks for a page of notifications."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATES_FIELD_NUMBER: builtins.int
+    CHANNEL_FIELD_NUMBER: builtins.int
+    ALERT_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most notifications to return: 50 when unset, 100 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    channel: builtins.str
+    """Only those of this channel: `notificationChannels/{notification_channel}`."""
+    alert: builtins.str
+    """Only those that name this alert: `alerts/{alert}`."""
+    @property
+    def states(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___Notification.State.ValueType]:
+        """Only notifications in one of these states; in any when empty."""
+
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        states: collections.abc.Iterable[Global___Notification.State.ValueType] | None = ...,
+        channel: builtins.str = ...,
+        alert: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alert", b"alert", "channel", b"channel", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]) -> None: ...
+
+Global___ListNotificationsRequest: typing_extensions.TypeAlias = ListNotificationsRequest
+
+@typing.final
+class ListNotificationsResponse(google.protobuf.message.Message):
+    """A page of notifications."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NOTIFICATIONS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def notifications(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Notification]:
+        """The notifications, newest first."""
+
+    def __init__(
+        self,
+        *,
+        notifications: collections.abc.Iterable[Global___Notification] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "notifications", b"notifications"]) -> None: ...
+
+Global___ListNotificationsResponse: typing_extensions.TypeAlias = ListNotificationsResponse

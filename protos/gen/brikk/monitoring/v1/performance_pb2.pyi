@@ -217,20 +217,32 @@ class AgentCounts(google.protobuf.message.Message):
     REGISTERED_FIELD_NUMBER: builtins.int
     DEREGISTERED_FIELD_NUMBER: builtins.int
     EXPIRED_FIELD_NUMBER: builtins.int
+    DRAINED_FIELD_NUMBER: builtins.int
+    IN_MAINTENANCE_FIELD_NUMBER: builtins.int
+    RESUMED_FIELD_NUMBER: builtins.int
     registered: builtins.int
     """Registered."""
     deregistered: builtins.int
     """Deregistered."""
     expired: builtins.int
     """Removed because their heartbeats were missing."""
+    drained: builtins.int
+    """Drained by an operator."""
+    in_maintenance: builtins.int
+    """Taken out for maintenance by an operator."""
+    resumed: builtins.int
+    """Resumed by an operator."""
     def __init__(
         self,
         *,
         registered: builtins.int = ...,
         deregistered: builtins.int = ...,
         expired: builtins.int = ...,
+        drained: builtins.int = ...,
+        in_maintenance: builtins.int = ...,
+        resumed: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["deregistered", b"deregistered", "expired", b"expired", "registered", b"registered"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deregistered", b"deregistered", "drained", b"drained", "expired", b"expired", "in_maintenance", b"in_maintenance", "registered", b"registered", "resumed", b"resumed"]) -> None: ...
 
 Global___AgentCounts: typing_extensions.TypeAlias = AgentCounts
 

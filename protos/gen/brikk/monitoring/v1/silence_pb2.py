@@ -22,14 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from brikk.monitoring.v1 import alert_pb2 as brikk_dot_monitoring_dot_v1_dot_alert__pb2
 from brikk.options.v1 import options_pb2 as brikk_dot_options_dot_v1_dot_options__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!brikk/monitoring/v1/silence.proto\x12\x13\x62rikk.monitoring.v1\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x02\n\x07Matcher\x12\x31\n\x05label\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xca\xda\x18\x1a\x08@*\x16[a-zA-Z_][a-zA-Z0-9_]*\x12\x37\n\x08operator\x18\x02 \x01(\x0e\x32%.brikk.monitoring.v1.Matcher.Operator\x12\x16\n\x05value\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x02\"\x80\x01\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATOR_EQUAL\x10\x01\x12\x16\n\x12OPERATOR_NOT_EQUAL\x10\x02\x12\x14\n\x10OPERATOR_MATCHES\x10\x03\x12\x18\n\x14OPERATOR_NOT_MATCHES\x10\x04\"\xc2\x04\n\x07Silence\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12<\n\x08matchers\x18\x02 \x03(\x0b\x32\x1c.brikk.monitoring.v1.MatcherB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x14 \x01\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x18\n\x07\x63omment\x18\x05 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\x12\x15\n\x07\x63reator\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x05state\x18\x07 \x01(\x0e\x32\".brikk.monitoring.v1.Silence.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03\"V\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x10\n\x0cSTATE_ACTIVE\x10\x02\x12\x11\n\rSTATE_EXPIRED\x10\x03:=\xea\x41:\n\x11\x62rikk.dev/Silence\x12\x12silences/{silence}*\x08silences2\x07silence\"\x86\x04\n\x11MaintenanceWindow\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x36\n\x08matchers\x18\x02 \x03(\x0b\x32\x1c.brikk.monitoring.v1.MatcherB\x06\xca\xda\x18\x02\x18\x14\x12\x1d\n\x08schedule\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12G\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1a\xe2\x41\x01\x02\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00N@9\x00\x00\x00\x00\x00u\"A\x12\x19\n\ttime_zone\x18\x05 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x18\n\x07\x63omment\x18\x06 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\x12\x14\n\x06\x61\x63tive\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03:p\xea\x41m\n\x1b\x62rikk.dev/MaintenanceWindow\x12\'maintenanceWindows/{maintenance_window}*\x12maintenanceWindows2\x11maintenanceWindowb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!brikk/monitoring/v1/silence.proto\x12\x13\x62rikk.monitoring.v1\x1a\x1f\x62rikk/monitoring/v1/alert.proto\x1a\x1e\x62rikk/options/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x02\n\x07Matcher\x12\x31\n\x05label\x18\x01 \x01(\tB\"\xe2\x41\x01\x02\xca\xda\x18\x1a\x08@*\x16[a-zA-Z_][a-zA-Z0-9_]*\x12\x37\n\x08operator\x18\x02 \x01(\x0e\x32%.brikk.monitoring.v1.Matcher.Operator\x12\x16\n\x05value\x18\x03 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x02\"\x80\x01\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATOR_EQUAL\x10\x01\x12\x16\n\x12OPERATOR_NOT_EQUAL\x10\x02\x12\x14\n\x10OPERATOR_MATCHES\x10\x03\x12\x18\n\x14OPERATOR_NOT_MATCHES\x10\x04\"\xc2\x04\n\x07Silence\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12<\n\x08matchers\x18\x02 \x03(\x0b\x32\x1c.brikk.monitoring.v1.MatcherB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x14 \x01\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x18\n\x07\x63omment\x18\x05 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\x12\x15\n\x07\x63reator\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x05state\x18\x07 \x01(\x0e\x32\".brikk.monitoring.v1.Silence.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03\"V\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x10\n\x0cSTATE_ACTIVE\x10\x02\x12\x11\n\rSTATE_EXPIRED\x10\x03:=\xea\x41:\n\x11\x62rikk.dev/Silence\x12\x12silences/{silence}*\x08silences2\x07silence\"\x86\x04\n\x11MaintenanceWindow\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x36\n\x08matchers\x18\x02 \x03(\x0b\x32\x1c.brikk.monitoring.v1.MatcherB\x06\xca\xda\x18\x02\x18\x14\x12\x1d\n\x08schedule\x18\x03 \x01(\tB\x0b\xe2\x41\x01\x02\xca\xda\x18\x03\x08\x80\x01\x12G\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1a\xe2\x41\x01\x02\xca\xda\x18\x12\x31\x00\x00\x00\x00\x00\x00N@9\x00\x00\x00\x00\x00u\"A\x12\x19\n\ttime_zone\x18\x05 \x01(\tB\x06\xca\xda\x18\x02\x08@\x12\x18\n\x07\x63omment\x18\x06 \x01(\tB\x07\xca\xda\x18\x03\x08\xe8\x07\x12\x14\n\x06\x61\x63tive\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe2\x41\x01\x03:p\xea\x41m\n\x1b\x62rikk.dev/MaintenanceWindow\x12\'maintenanceWindows/{maintenance_window}*\x12maintenanceWindows2\x11maintenanceWindow\"\x9f\x01\n\x14\x43reateSilenceRequest\x12\x36\n\nsilence_id\x18\x01 \x01(\tB\"\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12\x33\n\x07silence\x18\x02 \x01(\x0b\x32\x1c.brikk.monitoring.v1.SilenceB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\"i\n\x11GetSilenceRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Silence\xca\xda\x18(\x08\x80\x01*#silences/[a-z]([a-z0-9-]*[a-z0-9])?\"T\n\x13ListSilencesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"_\n\x14ListSilencesResponse\x12.\n\x08silences\x18\x01 \x03(\x0b\x32\x1c.brikk.monitoring.v1.Silence\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xee\x01\n\x14UpdateSilenceRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Silence\xca\xda\x18(\x08\x80\x01*#silences/[a-z]([a-z0-9-]*[a-z0-9])?\x12\x39\n\x07silence\x18\x02 \x01(\x0b\x32\x1c.brikk.monitoring.v1.SilenceB\n\xe2\x41\x01\x02\xca\xda\x18\x02H\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x14\n\x04\x65tag\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\"l\n\x14\x44\x65leteSilenceRequest\x12T\n\x04name\x18\x01 \x01(\tBF\xe2\x41\x01\x02\xfa\x41\x13\n\x11\x62rikk.dev/Silence\xca\xda\x18(\x08\x80\x01*#silences/[a-z]([a-z0-9-]*[a-z0-9])?\"U\n\x15PreviewSilenceRequest\x12<\n\x08matchers\x18\x01 \x03(\x0b\x32\x1c.brikk.monitoring.v1.MatcherB\x0c\xe2\x41\x01\x02\xca\xda\x18\x04\x18\x14 \x01\"D\n\x16PreviewSilenceResponse\x12*\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1a.brikk.monitoring.v1.Alert\"\xc9\x01\n\x1e\x43reateMaintenanceWindowRequest\x12\x41\n\x15maintenance_window_id\x18\x01 \x01(\tB\"\xca\xda\x18\x1e\x08?*\x1a[a-z]([a-z0-9-]*[a-z0-9])?\x12H\n\x12maintenance_window\x18\x02 \x01(\x0b\x32&.brikk.monitoring.v1.MaintenanceWindowB\x04\xe2\x41\x01\x02\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\xca\xda\x18\x02\x08@\"\x87\x01\n\x1bGetMaintenanceWindowRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xfa\x41\x1d\n\x1b\x62rikk.dev/MaintenanceWindow\xca\xda\x18\x32\x08\x80\x01*-maintenanceWindows/[a-z]([a-z0-9-]*[a-z0-9])?\"^\n\x1dListMaintenanceWindowsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xca\xda\x18\t1\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\npage_token\x18\x02 \x01(\tB\x07\xca\xda\x18\x03\x08\x80\x08\"~\n\x1eListMaintenanceWindowsResponse\x12\x43\n\x13maintenance_windows\x18\x01 \x03(\x0b\x32&.brikk.monitoring.v1.MaintenanceWindow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x02\n\x1eUpdateMaintenanceWindowRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xfa\x41\x1d\n\x1b\x62rikk.dev/MaintenanceWindow\xca\xda\x18\x32\x08\x80\x01*-maintenanceWindows/[a-z]([a-z0-9-]*[a-z0-9])?\x12N\n\x12maintenance_window\x18\x02 \x01(\x0b\x32&.brikk.monitoring.v1.MaintenanceWindowB\n\xe2\x41\x01\x02\xca\xda\x18\x02H\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x14\n\x04\x65tag\x18\x04 \x01(\tB\x06\xca\xda\x18\x02\x08@\"\x8a\x01\n\x1e\x44\x65leteMaintenanceWindowRequest\x12h\n\x04name\x18\x01 \x01(\tBZ\xe2\x41\x01\x02\xfa\x41\x1d\n\x1b\x62rikk.dev/MaintenanceWindow\xca\xda\x18\x32\x08\x80\x01*-maintenanceWindows/[a-z]([a-z0-9-]*[a-z0-9])?b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,14 +84,84 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MAINTENANCEWINDOW'].fields_by_name['etag']._serialized_options = b'\342A\001\003'
   _globals['_MAINTENANCEWINDOW']._loaded_options = None
   _globals['_MAINTENANCEWINDOW']._serialized_options = b'\352Am\n\033brikk.dev/MaintenanceWindow\022\'maintenanceWindows/{maintenance_window}*\022maintenanceWindows2\021maintenanceWindow'
-  _globals['_MATCHER']._serialized_start=216
-  _globals['_MATCHER']._serialized_end=488
-  _globals['_MATCHER_OPERATOR']._serialized_start=360
-  _globals['_MATCHER_OPERATOR']._serialized_end=488
-  _globals['_SILENCE']._serialized_start=491
-  _globals['_SILENCE']._serialized_end=1069
-  _globals['_SILENCE_STATE']._serialized_start=920
-  _globals['_SILENCE_STATE']._serialized_end=1006
-  _globals['_MAINTENANCEWINDOW']._serialized_start=1072
-  _globals['_MAINTENANCEWINDOW']._serialized_end=1590
+  _globals['_CREATESILENCEREQUEST'].fields_by_name['silence_id']._loaded_options = None
+  _globals['_CREATESILENCEREQUEST'].fields_by_name['silence_id']._serialized_options = b'\312\332\030\036\010?*\032[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_CREATESILENCEREQUEST'].fields_by_name['silence']._loaded_options = None
+  _globals['_CREATESILENCEREQUEST'].fields_by_name['silence']._serialized_options = b'\342A\001\002'
+  _globals['_CREATESILENCEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATESILENCEREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_GETSILENCEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETSILENCEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Silence\312\332\030(\010\200\001*#silences/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_LISTSILENCESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTSILENCESREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
+  _globals['_LISTSILENCESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTSILENCESREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_UPDATESILENCEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATESILENCEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Silence\312\332\030(\010\200\001*#silences/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_UPDATESILENCEREQUEST'].fields_by_name['silence']._loaded_options = None
+  _globals['_UPDATESILENCEREQUEST'].fields_by_name['silence']._serialized_options = b'\342A\001\002\312\332\030\002H\001'
+  _globals['_UPDATESILENCEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATESILENCEREQUEST'].fields_by_name['etag']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_DELETESILENCEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETESILENCEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021brikk.dev/Silence\312\332\030(\010\200\001*#silences/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_PREVIEWSILENCEREQUEST'].fields_by_name['matchers']._loaded_options = None
+  _globals['_PREVIEWSILENCEREQUEST'].fields_by_name['matchers']._serialized_options = b'\342A\001\002\312\332\030\004\030\024 \001'
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST'].fields_by_name['maintenance_window_id']._loaded_options = None
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST'].fields_by_name['maintenance_window_id']._serialized_options = b'\312\332\030\036\010?*\032[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST'].fields_by_name['maintenance_window']._loaded_options = None
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST'].fields_by_name['maintenance_window']._serialized_options = b'\342A\001\002'
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST'].fields_by_name['request_id']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_GETMAINTENANCEWINDOWREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETMAINTENANCEWINDOWREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033brikk.dev/MaintenanceWindow\312\332\0302\010\200\001*-maintenanceWindows/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\332\030\t1\000\000\000\000\000\000\000\000'
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST'].fields_by_name['page_token']._serialized_options = b'\312\332\030\003\010\200\010'
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033brikk.dev/MaintenanceWindow\312\332\0302\010\200\001*-maintenanceWindows/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST'].fields_by_name['maintenance_window']._loaded_options = None
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST'].fields_by_name['maintenance_window']._serialized_options = b'\342A\001\002\312\332\030\002H\001'
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST'].fields_by_name['etag']._serialized_options = b'\312\332\030\002\010@'
+  _globals['_DELETEMAINTENANCEWINDOWREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEMAINTENANCEWINDOWREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033brikk.dev/MaintenanceWindow\312\332\0302\010\200\001*-maintenanceWindows/[a-z]([a-z0-9-]*[a-z0-9])?'
+  _globals['_MATCHER']._serialized_start=283
+  _globals['_MATCHER']._serialized_end=555
+  _globals['_MATCHER_OPERATOR']._serialized_start=427
+  _globals['_MATCHER_OPERATOR']._serialized_end=555
+  _globals['_SILENCE']._serialized_start=558
+  _globals['_SILENCE']._serialized_end=1136
+  _globals['_SILENCE_STATE']._serialized_start=987
+  _globals['_SILENCE_STATE']._serialized_end=1073
+  _globals['_MAINTENANCEWINDOW']._serialized_start=1139
+  _globals['_MAINTENANCEWINDOW']._serialized_end=1657
+  _globals['_CREATESILENCEREQUEST']._serialized_start=1660
+  _globals['_CREATESILENCEREQUEST']._serialized_end=1819
+  _globals['_GETSILENCEREQUEST']._serialized_start=1821
+  _globals['_GETSILENCEREQUEST']._serialized_end=1926
+  _globals['_LISTSILENCESREQUEST']._serialized_start=1928
+  _globals['_LISTSILENCESREQUEST']._serialized_end=2012
+  _globals['_LISTSILENCESRESPONSE']._serialized_start=2014
+  _globals['_LISTSILENCESRESPONSE']._serialized_end=2109
+  _globals['_UPDATESILENCEREQUEST']._serialized_start=2112
+  _globals['_UPDATESILENCEREQUEST']._serialized_end=2350
+  _globals['_DELETESILENCEREQUEST']._serialized_start=2352
+  _globals['_DELETESILENCEREQUEST']._serialized_end=2460
+  _globals['_PREVIEWSILENCEREQUEST']._serialized_start=2462
+  _globals['_PREVIEWSILENCEREQUEST']._serialized_end=2547
+  _globals['_PREVIEWSILENCERESPONSE']._serialized_start=2549
+  _globals['_PREVIEWSILENCERESPONSE']._serialized_end=2617
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST']._serialized_start=2620
+  _globals['_CREATEMAINTENANCEWINDOWREQUEST']._serialized_end=2821
+  _globals['_GETMAINTENANCEWINDOWREQUEST']._serialized_start=2824
+  _globals['_GETMAINTENANCEWINDOWREQUEST']._serialized_end=2959
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST']._serialized_start=2961
+  _globals['_LISTMAINTENANCEWINDOWSREQUEST']._serialized_end=3055
+  _globals['_LISTMAINTENANCEWINDOWSRESPONSE']._serialized_start=3057
+  _globals['_LISTMAINTENANCEWINDOWSRESPONSE']._serialized_end=3183
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST']._serialized_start=3186
+  _globals['_UPDATEMAINTENANCEWINDOWREQUEST']._serialized_end=3475
+  _globals['_DELETEMAINTENANCEWINDOWREQUEST']._serialized_start=3478
+  _globals['_DELETEMAINTENANCEWINDOWREQUEST']._serialized_end=3616
 # @@protoc_insertion_point(module_scope)

@@ -3,10 +3,12 @@
 isort:skip_file
 Silences and maintenance windows: of which alerts nobody is told, and when."""
 
+import brikk.monitoring.v1.alert_pb2
 import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
+import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -232,3 +234,335 @@ class MaintenanceWindow(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["active", b"active", "comment", b"comment", "create_time", b"create_time", "duration", b"duration", "etag", b"etag", "matchers", b"matchers", "name", b"name", "schedule", b"schedule", "time_zone", b"time_zone", "update_time", b"update_time"]) -> None: ...
 
 Global___MaintenanceWindow: typing_extensions.TypeAlias = MaintenanceWindow
+
+@typing.final
+class CreateSilenceRequest(google.protobuf.message.Message):
+    """Creates a silence."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SILENCE_ID_FIELD_NUMBER: builtins.int
+    SILENCE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    silence_id: builtins.str
+    """Last segment of the name; made by the service when empty."""
+    request_id: builtins.str
+    """The same id gives the same answer, however often it is sent."""
+    @property
+    def silence(self) -> Global___Silence:
+        """The silence."""
+
+    def __init__(
+        self,
+        *,
+        silence_id: builtins.str = ...,
+        silence: Global___Silence | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["silence", b"silence"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["request_id", b"request_id", "silence", b"silence", "silence_id", b"silence_id"]) -> None: ...
+
+Global___CreateSilenceRequest: typing_extensions.TypeAlias = CreateSilenceRequest
+
+@typing.final
+class GetSilenceRequest(google.protobuf.message.Message):
+    """Asks for a silence."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`silences/{silence}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetSilenceRequest: typing_extensions.TypeAlias = GetSilenceRequest
+
+@typing.final
+class ListSilencesRequest(google.protobuf.message.Message):
+    """Asks for a page of silences."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most silences to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListSilencesRequest: typing_extensions.TypeAlias = ListSilencesRequest
+
+@typing.final
+class ListSilencesResponse(google.protobuf.message.Message):
+    """A page of silences."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SILENCES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def silences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Silence]:
+        """The silences, by name."""
+
+    def __init__(
+        self,
+        *,
+        silences: collections.abc.Iterable[Global___Silence] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "silences", b"silences"]) -> None: ...
+
+Global___ListSilencesResponse: typing_extensions.TypeAlias = ListSilencesResponse
+
+@typing.final
+class UpdateSilenceRequest(google.protobuf.message.Message):
+    """Changes a silence."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SILENCE_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`silences/{silence}`."""
+    etag: builtins.str
+    """The etag that was read: when another change came first, the answer is ABORTED and nothing happens. Not checked when empty."""
+    @property
+    def silence(self) -> Global___Silence:
+        """What is to change. The whole that it makes with the rest keeps the limits of a new one."""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
+        """Fields that take the given values, for instance `end_time,comment`; those that are set when empty."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        silence: Global___Silence | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["silence", b"silence", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["etag", b"etag", "name", b"name", "silence", b"silence", "update_mask", b"update_mask"]) -> None: ...
+
+Global___UpdateSilenceRequest: typing_extensions.TypeAlias = UpdateSilenceRequest
+
+@typing.final
+class DeleteSilenceRequest(google.protobuf.message.Message):
+    """Deletes a silence."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`silences/{silence}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___DeleteSilenceRequest: typing_extensions.TypeAlias = DeleteSilenceRequest
+
+@typing.final
+class PreviewSilenceRequest(google.protobuf.message.Message):
+    """Asks of which alerts nobody would be told."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MATCHERS_FIELD_NUMBER: builtins.int
+    @property
+    def matchers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Matcher]:
+        """What alerts must all match."""
+
+    def __init__(
+        self,
+        *,
+        matchers: collections.abc.Iterable[Global___Matcher] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["matchers", b"matchers"]) -> None: ...
+
+Global___PreviewSilenceRequest: typing_extensions.TypeAlias = PreviewSilenceRequest
+
+@typing.final
+class PreviewSilenceResponse(google.protobuf.message.Message):
+    """Alerts of which nobody would be told."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: builtins.int
+    @property
+    def alerts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[brikk.monitoring.v1.alert_pb2.Alert]:
+        """Those that fire now, the last made first, 500 at most."""
+
+    def __init__(
+        self,
+        *,
+        alerts: collections.abc.Iterable[brikk.monitoring.v1.alert_pb2.Alert] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alerts", b"alerts"]) -> None: ...
+
+Global___PreviewSilenceResponse: typing_extensions.TypeAlias = PreviewSilenceResponse
+
+@typing.final
+class CreateMaintenanceWindowRequest(google.protobuf.message.Message):
+    """Creates a maintenance window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAINTENANCE_WINDOW_ID_FIELD_NUMBER: builtins.int
+    MAINTENANCE_WINDOW_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    maintenance_window_id: builtins.str
+    """Last segment of the name; made by the service when empty."""
+    request_id: builtins.str
+    """The same id gives the same answer, however often it is sent."""
+    @property
+    def maintenance_window(self) -> Global___MaintenanceWindow:
+        """The maintenance window."""
+
+    def __init__(
+        self,
+        *,
+        maintenance_window_id: builtins.str = ...,
+        maintenance_window: Global___MaintenanceWindow | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["maintenance_window", b"maintenance_window"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["maintenance_window", b"maintenance_window", "maintenance_window_id", b"maintenance_window_id", "request_id", b"request_id"]) -> None: ...
+
+Global___CreateMaintenanceWindowRequest: typing_extensions.TypeAlias = CreateMaintenanceWindowRequest
+
+@typing.final
+class GetMaintenanceWindowRequest(google.protobuf.message.Message):
+    """Asks for a maintenance window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`maintenanceWindows/{maintenance_window}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___GetMaintenanceWindowRequest: typing_extensions.TypeAlias = GetMaintenanceWindowRequest
+
+@typing.final
+class ListMaintenanceWindowsRequest(google.protobuf.message.Message):
+    """Asks for a page of maintenance windows."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """Most maintenance windows to return: 50 when unset, 500 at most."""
+    page_token: builtins.str
+    """The next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+Global___ListMaintenanceWindowsRequest: typing_extensions.TypeAlias = ListMaintenanceWindowsRequest
+
+@typing.final
+class ListMaintenanceWindowsResponse(google.protobuf.message.Message):
+    """A page of maintenance windows."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAINTENANCE_WINDOWS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Token of the next page; empty at the end."""
+    @property
+    def maintenance_windows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___MaintenanceWindow]:
+        """The maintenance windows, by name."""
+
+    def __init__(
+        self,
+        *,
+        maintenance_windows: collections.abc.Iterable[Global___MaintenanceWindow] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["maintenance_windows", b"maintenance_windows", "next_page_token", b"next_page_token"]) -> None: ...
+
+Global___ListMaintenanceWindowsResponse: typing_extensions.TypeAlias = ListMaintenanceWindowsResponse
+
+@typing.final
+class UpdateMaintenanceWindowRequest(google.protobuf.message.Message):
+    """Changes a maintenance window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    MAINTENANCE_WINDOW_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    ETAG_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`maintenanceWindows/{maintenance_window}`."""
+    etag: builtins.str
+    """The etag that was read: when another change came first, the answer is ABORTED and nothing happens. Not checked when empty."""
+    @property
+    def maintenance_window(self) -> Global___MaintenanceWindow:
+        """What is to change. The whole that it makes with the rest keeps the limits of a new one."""
+
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
+        """Fields that take the given values, for instance `schedule,duration`; those that are set when empty."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        maintenance_window: Global___MaintenanceWindow | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        etag: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["maintenance_window", b"maintenance_window", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["etag", b"etag", "maintenance_window", b"maintenance_window", "name", b"name", "update_mask", b"update_mask"]) -> None: ...
+
+Global___UpdateMaintenanceWindowRequest: typing_extensions.TypeAlias = UpdateMaintenanceWindowRequest
+
+@typing.final
+class DeleteMaintenanceWindowRequest(google.protobuf.message.Message):
+    """Deletes a maintenance window."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """`maintenanceWindows/{maintenance_window}`."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+Global___DeleteMaintenanceWindowRequest: typing_extensions.TypeAlias = DeleteMaintenanceWindowRequest

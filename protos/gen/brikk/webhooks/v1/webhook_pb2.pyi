@@ -170,6 +170,7 @@ class Webhook(google.protobuf.message.Message):
     HEADERS_FIELD_NUMBER: builtins.int
     HEADER_NAMES_FIELD_NUMBER: builtins.int
     HANDSHAKE_FIELD_NUMBER: builtins.int
+    FILTER_FAILURES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """`webhooks/{webhook}`."""
     url: builtins.str
@@ -205,6 +206,8 @@ class Webhook(google.protobuf.message.Message):
     the origin, or `*`, in WebHook-Allowed-Origin. A lower WebHook-Allowed-Rate becomes max_rate. Otherwise nothing happens, and the answer is FAILED_PRECONDITION with
     HANDSHAKE_REFUSED.
     """
+    filter_failures: builtins.int
+    """Events on which the filter failed since it was set, for lack of a member for instance: they did not pass."""
     @property
     def event_types(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Event types it wants: exact, or ending in `.*`; `*` alone means all. At least one, at most 50."""
@@ -273,9 +276,10 @@ class Webhook(google.protobuf.message.Message):
         headers: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         header_names: collections.abc.Iterable[builtins.str] | None = ...,
         handshake: builtins.bool = ...,
+        filter_failures: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "payload_retention", b"payload_retention", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["channels", b"channels", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "filter", b"filter", "handshake", b"handshake", "header_names", b"header_names", "headers", b"headers", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_mode", b"payload_mode", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["channels", b"channels", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_types", b"event_types", "filter", b"filter", "filter_failures", b"filter_failures", "handshake", b"handshake", "header_names", b"header_names", "headers", b"headers", "max_in_flight", b"max_in_flight", "max_rate", b"max_rate", "name", b"name", "ordering_key", b"ordering_key", "payload_mode", b"payload_mode", "payload_retention", b"payload_retention", "retry_schedule", b"retry_schedule", "secret", b"secret", "signature_schemes", b"signature_schemes", "signing_keys", b"signing_keys", "state", b"state", "state_reason", b"state_reason", "update_time", b"update_time", "url", b"url"]) -> None: ...
 
 Global___Webhook: typing_extensions.TypeAlias = Webhook
 
