@@ -32,9 +32,9 @@ run: setup ## Start the suite, run a real workflow on real records, show what ha
 up: setup ## Keep the suite running on this machine until Ctrl-C
 	$(BIN)/brikk up
 
-# Two workers for each processor: half of the time tests wait, for leases to end and processes to start.
+# Half as many workers again as processors: a third of the time tests wait, for leases to end and processes to start.
 test: setup .venv-protoc/.ready ## Run every test but the long chaos runs (minutes)
-	$(BIN)/pytest -n $${BRIKK_TEST_WORKERS:-$$(( $$(getconf _NPROCESSORS_ONLN) * 2 ))} --dist worksteal -m "not long"
+	$(BIN)/pytest -n $${BRIKK_TEST_WORKERS:-$$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 ))} --dist worksteal -m "not long"
 
 chaos: setup ## Run the long chaos tests (about half an hour)
 	$(BIN)/pytest -m long tests/chaos tests/e2e/test_metrics.py tests/integration/test_workflow_faults.py tests/integration/test_workflow_machine.py tests/integration/test_workflow_programs.py tests/integration/test_workflow_replicas.py

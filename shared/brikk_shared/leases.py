@@ -8,7 +8,7 @@ may not notice; its transactions do, by `Leases.assert_held`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -198,20 +198,17 @@ class Leases:
             asyncio.create_task(self._renew_until_lost(lease, term)),
             asyncio.create_task(self._wait_for_end(term)),
         ]
-        tasks = {working, *guards}
+        tasks = (working, *guards)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             done = working.done()
         finally:
             # The work first: it must have stopped when the lease ends, a renewal may hang on.
-            for task in (working, *guards):
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                if not isinstance(error, LeaseLost):
-                    raise error
-                done = False
+            errors = await _end(tasks)
+        for error in errors:
+            if not isinstance(error, LeaseLost):
+                raise error
+            done = False
         return done
 
     async def _renew_until_lost(self, lease: Lease, term: _Term) -> None:
@@ -229,6 +226,27 @@ class Leases:
     async def _wait_for_end(self, term: _Term) -> None:
         while (left := term.until - self._clock.monotonic()) > 0:
             await self._clock.sleep(timedelta(seconds=left))
+
+
+async def _end(tasks: Sequence[asyncio.Future[None]]) -> list[BaseException]:
+    """Cancel tasks and see to their end, also when this is cancelled; return what they died of.
+
+    Left behind, they would go on with connections that are closed under them.
+    """
+    for task in tasks:
+        task.cancel()
+    interruption = None
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as wish:
+            interruption = wish
+    errors = [
+        error for task in tasks if not task.cancelled() and (error := task.exception()) is not None
+    ]
+    if interruption is not None:
+        raise interruption
+    return errors
 
 
 def _key(lease: Lease) -> dict[str, object]:

@@ -100,7 +100,8 @@ class World:
         found: list[alert_pb2.Alert] = []
 
         async def stands() -> bool:
-            self.clock.advance(timedelta(seconds=5))
+            # No more than the service keeps up with: its leases last 15 seconds of this clock.
+            self.clock.advance(timedelta(seconds=1))
             alert = await self.alert()
             found[:] = [alert] if alert is not None else []
             return bool(found) and found[0].state == state
