@@ -192,6 +192,31 @@ async def test_cancelled_work_releases_it(database: Database) -> None:
     assert await leases(database, "other").acquire("a", HOUR) is not None
 
 
+async def test_work_ends_before_its_lease_when_its_holder_is_stopped_as_it_is_lost(
+    database: Database,
+) -> None:
+    clock, other = ManualClock(), leases(database, "other")
+    began, unwinding, stopped = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    taken: list[Lease | None] = []
+
+    async def work(_: Lease) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            unwinding.set()
+            await stopped.wait()
+            taken.extend([await other.acquire("a", HOUR) for _ in range(3)])
+
+    async with running(lambda: leases(database, "me", clock).hold("a", HOUR, work)):
+        await began.wait()
+        clock.advance(HOUR)
+        await unwinding.wait()
+        asyncio.get_running_loop().call_soon(stopped.set)
+    assert taken == [None, None, None]
+    assert await other.acquire("a", HOUR) is not None
+
+
 async def test_who_waits_gets_it_soon_after_it_is_free(database: Database) -> None:
     clock, work = ManualClock(), Work()
     other = leases(database, "other")
