@@ -6,10 +6,10 @@ PROJECTS := protos shared services/discovery services/workflow services/webhooks
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test chaos lint format types protos baseline schema locks bench clean
+.PHONY: help setup run up test chaos lint format types protos baseline schema dashboards locks bench clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(BIN)/.ready ## Make .venv with everything, from the package index (a minute; no root)
 
@@ -59,6 +59,9 @@ baseline: .venv-protoc/.ready ## Take today's contracts as the released ones tha
 
 schema: setup ## Generate what editors know of the workflow language
 	$(BIN)/python -c 'import json; from brikk_workflow.domain.editor_schema import editor_schema; print(json.dumps(editor_schema(), indent=2))' > cli/brikk_cli/workflow.schema.json
+
+dashboards: setup ## Make the dashboards for Grafana
+	$(BIN)/python deploy/grafana/generate.py
 
 locks: setup ## Resolve the dependencies again into locks/
 	$(BIN)/python locks/compile.py

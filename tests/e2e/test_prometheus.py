@@ -1,8 +1,9 @@
-"""A real Prometheus scrapes the suite and judges it by the rules that operators are given."""
+"""A real Prometheus scrapes the suite: the rules and dashboards of operators find what they read."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -18,10 +19,11 @@ from brikk_cli.ports import Ports
 from brikk_cli.suite import Suite
 from support.discovery import until
 
-RULES = Path(__file__).parents[2] / "deploy/prometheus"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES, DASHBOARDS = DEPLOY / "prometheus", DEPLOY / "grafana"
 
 
-async def test_every_rule_reads_what_the_services_tell(
+async def test_rules_and_dashboards_find_what_the_services_tell(
     tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     program = shutil.which("prometheus")
@@ -42,6 +44,12 @@ async def test_every_rule_reads_what_the_services_tell(
             return healths == {"up", "ok"} and len(targets["activeTargets"]) == len(SERVICES)
 
         await until(judged)
+        for expression in expressions_of_the_dashboards():
+
+            async def answered(expression: str = expression) -> bool:
+                return bool((await ask("query", query=expression))["result"])
+
+            await until(answered)
         known = await ask("metadata")
         for name in metrics_of_the_rules():
             bare = re.sub("_(bucket|total)$", "", name)
@@ -51,6 +59,17 @@ async def test_every_rule_reads_what_the_services_tell(
             each["labels"]["alertname"] for each in alerts["alerts"] if each["state"] == "firing"
         }
         assert firing == {"BrikkWatchdog"}
+
+
+def expressions_of_the_dashboards() -> list[str]:
+    found = [
+        target["expr"].replace("$__rate_interval", "1m")
+        for path in DASHBOARDS.glob("*.json")
+        for panel in json.loads(path.read_text())["panels"]
+        for target in panel["targets"]
+    ]
+    assert len(found) > 40
+    return found
 
 
 def metrics_of_the_rules() -> set[str]:
