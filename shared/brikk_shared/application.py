@@ -54,6 +54,8 @@ class Running:
     address: str
     """Of the gRPC server, host:port."""
     http_address: str
+    health_address: str | None
+    """Where health alone is answered, if anywhere."""
     application: Application
 
 
@@ -108,14 +110,20 @@ class Application(Process):
             await verifier.start()
         except (OSError, ValueError) as error:
             raise StartError(f"cannot read the keys of an issuer: {error}") from error
-        http_address = await self.begin(self.settings.http_listen)
         server = self._server = Server(self.settings, self._pipeline(verifier))
+        self._resources.push_async_callback(server.close)
+        http_address = await self.begin(self.settings.http_listen)
         for mount in self._mounts:
             mount(server)
         await server.start()
         self._resources.push_async_callback(self._drain, server)
         await server.set_serving(serving=self.supervisor.ready)
-        return Running(address=server.address, http_address=http_address, application=self)
+        return Running(
+            address=server.address,
+            http_address=http_address,
+            health_address=server.health_address,
+            application=self,
+        )
 
     def _signer(self) -> TokenSigner:
         if self.settings.service_key is None:

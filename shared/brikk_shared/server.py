@@ -24,6 +24,12 @@ _MOST_PENDING = 20_000
 _LONGEST_CALL = timedelta(minutes=6)
 """More than any call but a stream may take: how long a connection that is too old lives on."""
 
+_NOT_SHARED = (("grpc.so_reuseport", 0),)
+"""Two processes on one port would share the calls without anybody noticing."""
+
+LIVENESS = "liveness"
+"""The service whose health says that the process lives, whether or not calls are welcome."""
+
 Servicer = TypeVar("Servicer")
 AddToServer = Callable[[Servicer, grpc.aio.Server], None]
 
@@ -38,12 +44,21 @@ class Server:
         self._services: list[str] = []
         self._port = 0
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._probes: grpc.aio.Server | None = None
+        self._probes_port = 0
+        self._probed = health.aio.HealthServicer()
+        self._draining = False
 
     @property
     def address(self) -> str:
         """Where it listens, once started."""
-        host, _, _ = self._settings.listen.rpartition(":")
-        return f"{host}:{self._port}"
+        return _at(self._settings.listen, self._port)
+
+    @property
+    def health_address(self) -> str | None:
+        """Where health alone is answered, once started; None when nowhere."""
+        address = self._settings.health_listen
+        return None if address is None else _at(address, self._probes_port)
 
     def mount(
         self, add: AddToServer[Servicer], servicer: Servicer, service: ServiceDescriptor
@@ -57,21 +72,30 @@ class Server:
         listed = [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(listed, self._server)
         await self.set_serving(serving=False)
-        self._port = self._bind()
+        self._port = _bind(self._server, self._settings.listen, _credentials(self._settings))
+        if self._settings.health_listen is not None:
+            self._probes = grpc.aio.server(options=_NOT_SHARED)
+            health_pb2_grpc.add_HealthServicer_to_server(self._probed, self._probes)
+            self._probes_port = _bind(self._probes, self._settings.health_listen, None)
+            await self._probed.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+            await self._probes.start()
         await self._server.start()
 
     async def set_serving(self, *, serving: bool) -> None:
         """Say by health, of each service and overall, whether calls are welcome."""
         status = (
             health_pb2.HealthCheckResponse.SERVING
-            if serving
+            if serving and not self._draining
             else health_pb2.HealthCheckResponse.NOT_SERVING
         )
         for service in ("", *self._services):
             await self._health.set(service, status)
+            await self._probed.set(service, status)
 
     async def drain(self) -> None:
         """Turn clients away: health NOT_SERVING for good, then wait until they looked."""
+        self._draining = True
+        await self.set_serving(serving=False)
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(self._settings.drain_delay.total_seconds())
 
@@ -79,14 +103,24 @@ class Server:
         """Accept no more calls; those under way may finish within the grace."""
         await self._server.stop(self._settings.drain_grace.total_seconds())
 
-    def _bind(self) -> int:
-        address = self._settings.listen
-        try:
-            if (credentials := _credentials(self._settings)) is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise StartError(f"cannot listen on {address}: {_why_not(address)}") from error
+    async def close(self) -> None:
+        """Answer probes no more: the process ends."""
+        if self._probes is not None:
+            await self._probes.stop(None)
+
+
+def _at(address: str, port: int) -> str:
+    host, _, _ = address.rpartition(":")
+    return f"{host}:{port}"
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise StartError(f"cannot listen on {address}: {_why_not(address)}") from error
 
 
 def _why_not(address: str) -> str:
@@ -106,8 +140,7 @@ def _options(settings: CommonSettings) -> Sequence[tuple[str, int]]:
         return int(duration.total_seconds() * 1000)
 
     return (
-        # Two processes on one port would share the calls without anybody noticing.
-        ("grpc.so_reuseport", 0),
+        *_NOT_SHARED,
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # gRPC cancels, without a word, what pends beyond these (by default 1000 and 3000); what is

@@ -54,6 +54,11 @@ class CommonSettings(BaseSettings):
     http_listen: str = Field(
         default="127.0.0.1:0", description="Address of the HTTP listener with /metrics, host:port."
     )
+    health_listen: str | None = Field(
+        default=None,
+        description="Where nothing but health is answered, in plaintext, host:port: for probes that"
+        " speak no TLS. The service `liveness` is SERVING there until the process ends.",
+    )
     audience: str = Field(
         default="brikk", description="The audience that tokens must name to be accepted here."
     )
@@ -136,11 +141,13 @@ class CommonSettings(BaseSettings):
                 f"listen={self.listen} would serve plaintext off loopback: "
                 "set tls_certificate and tls_key, or allow_plaintext"
             )
-        split_address(self.http_listen)
+        for address in (self.http_listen, self.health_listen):
+            if address is not None:
+                split_address(address)
         return self
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(CommonSettings):
     """The knobs of a service that keeps its state in SQL."""
 
     database_url: str = Field(

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the suite: the rules and dashboards of operators find what they read."""
+"""A real Prometheus scrapes the suite: rules and dashboards find what they read."""
 
 from __future__ import annotations
 

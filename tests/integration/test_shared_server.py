@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from brikk_shared.application import Application, running
 from brikk_shared.errors import Reason, StartError
+from brikk_shared.server import LIVENESS
 from brikk_shared.settings import CommonSettings
 from brikk_shared.status import from_rpc_error
 from brikk_shared.testing import ManualClock, Tokens
@@ -61,6 +62,41 @@ async def test_health_and_reflection_need_no_token(tokens: Tokens) -> None:
         info.cancel()
         names = {each.name for each in answer.list_services_response.service}
         assert names >= {_WEBHOOKS, _EXECUTIONS, "grpc.health.v1.Health"}
+
+
+async def test_probes_ask_for_health_in_plaintext_and_for_nothing_else(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path)
+    settings = CommonSettings(tls_certificate=certificate, tls_key=key, health_listen="127.0.0.1:0")
+    stopping, looked = asyncio.Event(), asyncio.Event()
+    serving: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    async def finish() -> None:
+        await looked.wait()
+
+    async def build(_: CommonSettings, app: Application) -> None:
+        app.on_drain(finish)
+
+    async def serve() -> None:
+        async with running(settings, build) as it:
+            serving.set_result(it.health_address)
+            await stopping.wait()
+
+    server = asyncio.create_task(serve())
+    address = await serving
+    assert address is not None
+    async with grpc.aio.insecure_channel(address) as probes, _health_changes(probes) as changes:
+        assert (await changes.read()).status == await _health(probes, LIVENESS) == _SERVING
+        info = reflection_pb2_grpc.ServerReflectionStub(probes).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=10
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await info.read()
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        stopping.set()
+        assert (await changes.read()).status == _NOT_SERVING
+        assert await _health(probes, LIVENESS) == _SERVING
+    looked.set()
+    await server
 
 
 async def test_health_fails_while_a_loop_is_down(tokens: Tokens) -> None:
