@@ -21,8 +21,8 @@ def inputs(lock: str) -> list[str]:
     """Returns the requirement lines that a lock file is made of."""
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     match lock:
-        case "protoc":
-            return list(groups["protoc"])
+        case "protoc" | "build":
+            return list(groups[lock])
         case "dev":
             return [*(f"-e ./{folder}" for folder in LOCAL), *groups["dev"]]
         case service:
@@ -74,7 +74,7 @@ def resolve(lock: str) -> str:
 def main() -> None:
     """Writes the lock files, or checks them."""
     stale = []
-    for lock in ("dev", "protoc", *SERVICES):
+    for lock in ("dev", "protoc", "build", *SERVICES):
         path, text = ROOT / "locks" / f"{lock}.txt", resolve(lock)
         if "--check" not in sys.argv[1:]:
             path.write_text(text)
